@@ -1,0 +1,42 @@
+"""The protocol's random streams: raw bits of NumPy's Philox, which NumPy keeps stable for ever.
+
+`Generator` methods (`permutation`, `uniform`) may change between NumPy releases (NEP 19); the raw
+output of a bit generator may not. So everything drawn here is worked out from raw bits.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+STREAMS = {"weights": 1, "order": 2, "dropout": 3, "synthetic": 4}
+
+
+def raw_bits(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.uint64]:
+    """Draw `count` raw 64-bit words of one of the protocol's streams: (count,) uint64.
+
+    Args:
+        stream: a key of `STREAMS`.
+        seed: the run's seed, 0 <= seed < 2**32.
+        index: what the stream is for: an epoch, or the number of a parameter.
+        count: how many words.
+    """
+    key = np.array([seed, (STREAMS[stream] << 32) | index], dtype=np.uint64)
+    return np.random.Philox(key=key).random_raw(count)
+
+
+def epoch_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
+    """The permutation of `range(n)` for one epoch (from 1): (n,) int64.
+
+    Sorting random keys gives every permutation the same probability, up to ties among 64-bit keys,
+    which a stable sort settles the same way everywhere.
+    """
+    return np.argsort(raw_bits("order", seed, epoch, n), kind="stable")
+
+
+def dropout_seed(seed: int, epoch: int) -> int:
+    """The 63-bit seed that starts a framework's own dropout stream for one epoch (from 1)."""
+    return int(raw_bits("dropout", seed, epoch, 1)[0] >> np.uint64(1))
+
+
+def uniform(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.float64]:
+    """Numbers uniform in [0, 1), multiples of 2**-53: (count,) float64."""
+    return (raw_bits(stream, seed, index, count) >> np.uint64(11)) * 2.0**-53

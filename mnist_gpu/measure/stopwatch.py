@@ -1,0 +1,92 @@
+"""The clock of the protocol: exclusive phases that add up to the whole by construction."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+PHASES = ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other")
+NANOSECONDS_PER_SECOND = 1_000_000_000
+
+
+def no_device() -> None:
+    """Synchronise nothing: the work is done when the call returns."""
+
+
+class Stopwatch:
+    """Credits every nanosecond since `began_ns` to exactly one phase.
+
+    Switching phase first waits for the device, then reads the clock once: the same instant ends
+    one phase and begins the next, so nothing is counted twice or lost. Totals are kept as integer
+    nanoseconds, so that their sum is exact.
+
+    Args:
+        clock_ns: a monotonic clock in nanoseconds.
+        synchronise: returns once the device has finished its work. Engines replace it when they
+            know their device.
+        began_ns: the instant, on `clock_ns`, at which the first phase began (default: now).
+        phase: the phase that is running at the start.
+        carried_ns: totals per phase brought along from earlier segments of a resumed run.
+    """
+
+    def __init__(
+        self,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        synchronise: Callable[[], None] = no_device,
+        began_ns: int | None = None,
+        phase: str = "startup",
+        carried_ns: Mapping[str, int] | None = None,
+    ) -> None:
+        self.clock_ns = clock_ns
+        self.synchronise = synchronise
+        self._phase = _known(phase)
+        self._since_ns = clock_ns() if began_ns is None else began_ns
+        self._totals_ns = dict.fromkeys(PHASES, 0)
+        if carried_ns is not None:
+            self.carry(carried_ns)
+
+    @property
+    def phase(self) -> str:
+        """The phase that is running."""
+        return self._phase
+
+    def carry(self, carried_ns: Mapping[str, int]) -> None:
+        """Add the totals of earlier segments (a resumed run)."""
+        for phase, elapsed_ns in carried_ns.items():
+            self._totals_ns[_known(phase)] += int(elapsed_ns)
+
+    def enter(self, phase: str) -> str:
+        """Wait for the device, end the running phase, begin `phase`; return the phase left."""
+        _known(phase)
+        self.synchronise()
+        self._credit()
+        left, self._phase = self._phase, phase
+        return left
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Run a block in `phase`, then return to the phase before it, exceptions included."""
+        before = self.enter(phase)
+        try:
+            yield
+        finally:
+            self.enter(before)
+
+    def totals_ns(self) -> dict[str, int]:
+        """Nanoseconds per phase up to this instant, without waiting for the device."""
+        self._credit()
+        return dict(self._totals_ns)
+
+    def seconds(self, phase: str) -> float:
+        """Seconds credited to `phase` up to this instant, without waiting for the device."""
+        return self.totals_ns()[_known(phase)] / NANOSECONDS_PER_SECOND
+
+    def _credit(self) -> None:
+        now_ns = self.clock_ns()
+        self._totals_ns[self._phase] += now_ns - self._since_ns
+        self._since_ns = now_ns
+
+
+def _known(phase: str) -> str:
+    if phase not in PHASES:
+        raise ValueError(f"unknown phase {phase!r}; phases are {', '.join(PHASES)}")
+    return phase

@@ -1,0 +1,156 @@
+"""The network as data: a list of layers, and what follows from it (shapes, parameters, FLOPs)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from mnist_gpu.errors import UserError
+
+INPUT_SHAPE = (1, 28, 28)
+KINDS = {
+    "conv": {"name", "filters", "kernel", "padding"},
+    "relu": set(),
+    "max_pool": {"size"},
+    "dropout": {"rate"},
+    "flatten": set(),
+    "linear": {"name", "units"},
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer; only the fields of its kind mean anything.
+
+    Kinds: `conv` (filters, square kernel, stride 1, zero padding), `relu`, `max_pool` (square
+    windows that do not overlap), `dropout` (rate: the probability of a zero), `flatten`
+    (channel-first order), `linear` (units). Shapes are channel-first, without the batch.
+    """
+
+    kind: str
+    name: str = ""
+    filters: int = 0
+    kernel: int = 0
+    padding: int = 0
+    size: int = 0
+    rate: float = 0.0
+    units: int = 0
+    input_shape: tuple[int, ...] = ()
+    output_shape: tuple[int, ...] = ()
+
+    @property
+    def weight_shape(self) -> tuple[int, ...] | None:
+        """Shape of the weight in PyTorch's layout, None for a layer without parameters."""
+        if self.kind == "conv":
+            return (self.filters, self.input_shape[0], self.kernel, self.kernel)
+        if self.kind == "linear":
+            return (self.units, self.input_shape[0])
+        return None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass of one sample."""
+        if self.weight_shape is None:
+            return 0
+        positions = prod(self.output_shape[1:]) if self.kind == "conv" else 1
+        return prod(self.weight_shape) * positions
+
+
+@dataclass(frozen=True)
+class Network:
+    """A checked stack of layers from a 1x28x28 image to 10 logits."""
+
+    name: str
+    layers: tuple[Layer, ...]
+
+    @classmethod
+    def from_config(
+        cls, name: str, layers: Sequence[Mapping[str, Any]], dropout: bool = True
+    ) -> "Network":
+        """Build from `conf/model/<name>.yaml`; `dropout=False` turns every rate to 0.
+
+        Raises:
+            UserError: an unknown kind, a missing or impossible value, or a last layer that does
+                not give 10 logits; the message names the layer.
+        """
+        shape: tuple[int, ...] = INPUT_SHAPE
+        built: list[Layer] = []
+        for number, entry in enumerate(layers):
+            layer = _layer(number, entry)
+            if layer.kind == "dropout" and not dropout:
+                layer = replace(layer, rate=0.0)
+            layer = replace(layer, input_shape=shape, output_shape=_output(number, layer, shape))
+            shape = layer.output_shape
+            built.append(layer)
+        if shape != (10,):
+            raise UserError(f"model.layers: the last layer gives {shape}, not 10 logits")
+        names = [layer.name for layer in built if layer.weight_shape]
+        if len(set(names)) != len(names) or "" in names:
+            raise UserError(f"model.layers: layers with weights need distinct names, got {names}")
+        return cls(name, tuple(built))
+
+    def parameters(self) -> Iterator[tuple[str, tuple[int, ...], int]]:
+        """Yield (name, shape, fan-in) of every parameter in order, PyTorch's layout."""
+        for layer in self.layers:
+            if layer.weight_shape is not None:
+                fan_in = prod(layer.weight_shape[1:])
+                yield f"{layer.name}.weight", layer.weight_shape, fan_in
+                yield f"{layer.name}.bias", layer.weight_shape[:1], fan_in
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(prod(shape) for _, shape, _ in self.parameters())
+
+    @property
+    def flops_per_sample(self) -> int:
+        """Floating-point operations to train on one sample: two per multiply-accumulate, for the
+        forward pass, the weight gradients and the input gradients (not needed for the first layer).
+        Element-wise work is left out, as is usual."""
+        macs = [layer.macs for layer in self.layers if layer.macs]
+        return 2 * (3 * sum(macs) - macs[0])
+
+
+def _layer(number: int, entry: Mapping[str, Any]) -> Layer:
+    kind = entry.get("kind")
+    if kind not in KINDS:
+        raise UserError(f"model.layers[{number}].kind={kind!r}: choose from {', '.join(KINDS)}")
+    unknown = set(entry) - KINDS[kind] - {"kind"}
+    if unknown:
+        raise UserError(f"model.layers[{number}] ({kind}): unknown key {sorted(unknown)[0]!r}")
+    try:
+        layer = Layer(**{str(key): value for key, value in entry.items()})
+    except TypeError as fault:
+        raise UserError(f"model.layers[{number}] ({kind}): {fault}") from None
+    for key in sorted(KINDS[kind] - {"name", "padding", "rate"}):
+        value = getattr(layer, key)
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"model.layers[{number}].{key}={value!r}: a whole number from 1")
+    if not isinstance(layer.padding, int) or layer.padding < 0:
+        raise UserError(f"model.layers[{number}].padding={layer.padding!r}: a whole number from 0")
+    if not (isinstance(layer.rate, (int, float)) and 0.0 <= layer.rate < 1.0):
+        raise UserError(f"model.layers[{number}].rate={layer.rate!r}: a number from 0 to below 1")
+    return layer
+
+
+def _output(number: int, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    where = f"model.layers[{number}] ({layer.kind})"
+    if layer.kind in ("conv", "max_pool") and len(shape) != 3:
+        raise UserError(f"{where}: needs an image, but gets {shape}")
+    if layer.kind == "linear" and len(shape) != 1:
+        raise UserError(f"{where}: needs a flat input, but gets {shape}: put a flatten before it")
+    match layer.kind:
+        case "conv":
+            side = [length + 2 * layer.padding - layer.kernel + 1 for length in shape[1:]]
+            output: tuple[int, ...] = (layer.filters, *side)
+        case "max_pool":
+            output = (shape[0], *(length // layer.size for length in shape[1:]))
+        case "flatten":
+            output = (prod(shape),)
+        case "linear":
+            output = (layer.units,)
+        case _:
+            output = shape
+    if min(output) < 1:
+        raise UserError(f"{where}: nothing is left of {shape}")
+    return output

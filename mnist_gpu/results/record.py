@@ -1,0 +1,210 @@
+"""The record of one run, schema version 1. `docs/record.schema.json` is exported from here.
+
+Fields carry their unit in their name. A reading the platform hides is null, and its reason stands
+in the `reasons` beside it. Nothing here names a host, a user or a path.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+SCHEMA_VERSION = 1
+PROTOCOL_VERSION = 1
+
+Text = Annotated[str, StringConstraints(max_length=300)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+UtcInstant = Annotated[
+    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")
+]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """Base of every part: unknown fields are refused, values are never coerced from text."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Platform(Part):
+    """Where the run says it was, and what was found there."""
+
+    name: Name
+    label: Text
+    kind: Literal["local", "cloud", "hpc"]
+    claimed: Name = Field(description="the platform asked for")
+    detected: Name = Field(description="the platform that the signals speak for")
+    verified: bool = Field(description="whether what was claimed is what was detected")
+    signals: dict[Name, Text] = Field(
+        default_factory=dict, description="what detection saw; none of it secret"
+    )
+
+
+class EngineRecord(Part):
+    """Who trained."""
+
+    name: Name
+    framework: Text
+    framework_version: Text
+    backend: Text
+    precision: Literal["float32", "tf32", "bf16-mixed", "16-mixed", "float64"]
+    compile: Text = Field(description="none, or what compiled the step")
+    steps_per_execution: Count
+    deterministic: bool = Field(
+        default=True, description="whether the same seed gives the same bits on this machine"
+    )
+    tuning: dict[Name, Any] = Field(
+        default_factory=dict, description="each speed measure taken, and what it was set to"
+    )
+
+
+class Hardware(Part):
+    """What it ran on."""
+
+    cpu_model: Text | None
+    logical_cpus: Count = Field(description="CPUs of the machine that the process may use")
+    physical_cores: Count | None = None
+    cpu_quota: NotNegative | None = Field(description="CPUs allowed by the cgroup, null: no limit")
+    threads: Count = Field(description="threads the framework computed with")
+    ram_gib: NotNegative | None
+    accelerator: Name = Field(description="cpu, cuda, mps, gpu, ...")
+    accelerator_name: Text | None
+    accelerator_count: Count
+    driver: Text | None = None
+    power_limit_w: NotNegative | None = None
+    virtualisation: Text | None = None
+    reasons: dict[Name, Text] = Field(default_factory=dict)
+
+
+class Software(Part):
+    """What it ran with."""
+
+    python: Text
+    os: Text
+    packages: dict[Annotated[str, StringConstraints(max_length=64)], Text]
+    git_commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] | None
+    git_dirty: bool | None
+    version: Text = Field(description="version of mnist-gpu")
+
+
+class WorkloadRecord(Part):
+    """What was trained."""
+
+    model: Name
+    n_parameters: Count
+    flops_per_sample: Count = Field(description="to train on one sample, forward and backward")
+    dataset: Literal["mnist", "synthetic", "custom"]
+    dataset_sha256: Sha256
+    n_train: Count
+    n_test: Count
+    epochs: Annotated[int, Field(ge=1)] = Field(description="asked for")
+    batch_size: Annotated[int, Field(ge=1)] = Field(description="global")
+    optimizer: Name
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    standard: bool = Field(description="whether the run follows the protocol in everything")
+    deviations: list[Text] = Field(description="every way in which it does not")
+
+
+class Timing(Part):
+    """Phases that exclude each other and add up to `total_s`."""
+
+    total_s: Seconds
+    startup_s: Seconds
+    data_s: Seconds
+    build_s: Seconds
+    warmup_s: Seconds
+    train_s: Seconds
+    eval_s: Seconds
+    checkpoint_s: Seconds
+    other_s: Seconds
+    first_epoch_s: Seconds | None = Field(description="train_s of epoch 1")
+    steady_epoch_s: Seconds | None = Field(description="median train_s of the other epochs")
+    segments: Annotated[int, Field(ge=1)] = Field(description="1 unless resumed")
+
+
+class EpochRecord(Part):
+    """One pass over the training set and the evaluation after it."""
+
+    epoch: Annotated[int, Field(ge=1)]
+    train_s: Seconds
+    eval_s: Seconds
+    train_loss: Finite
+    train_accuracy: Fraction
+    test_loss: Finite
+    test_accuracy: Fraction
+
+
+class Result(Part):
+    """What came out: of the last epoch, never of the best."""
+
+    test_accuracy: Fraction | None
+    test_loss: Finite | None
+    weights_sha256: Sha256 | None
+    images_per_s: NotNegative | None = Field(description="training images over train_s")
+    flops_per_s: NotNegative | None = Field(description="arithmetic of the training over train_s")
+
+
+class Resources(Part):
+    """What the run used, over the epochs; null with a reason where it cannot be read."""
+
+    cpu_percent: NotNegative | None = Field(description="of the process, 100 is one full core")
+    rss_peak_mib: NotNegative | None
+    gpu_percent: NotNegative | None
+    gpu_memory_peak_mib: NotNegative | None
+    gpu_power_w: NotNegative | None
+    energy_j: NotNegative | None
+    energy_source: Text | None
+    throttled_s: NotNegative | None = Field(description="time the cgroup held the run back")
+    samples: Count
+    foreign_cpu_percent: NotNegative | None = Field(
+        default=None, description="used by other processes on the CPUs the run may use"
+    )
+    suspended_s: NotNegative | None = Field(
+        default=None, description="time asleep: wall clock over monotonic clock"
+    )
+    warnings: list[Text] = Field(
+        default_factory=list, description="what casts doubt on the timing"
+    )
+    reasons: dict[Name, Text] = Field(default_factory=dict)
+
+
+class Price(Part):
+    """What an hour costs, in the unit of whoever charges it."""
+
+    amount_per_hour: NotNegative | None
+    unit: Text | None = Field(description="USD, SU, CU, kWh ...")
+    source: Text | None
+    as_of: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")] | None
+    reason: Text | None = Field(default=None, description="why there is no amount")
+
+
+class Record(Part):
+    """One run."""
+
+    schema_version: Literal[1]
+    protocol_version: Literal[1]
+    run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-z-]{8,64}$")]
+    created_at: UtcInstant
+    status: Literal["completed", "interrupted", "failed", "diverged"]
+    status_reason: Text | None = None
+    platform: Platform
+    engine: EngineRecord
+    hardware: Hardware
+    software: Software
+    workload: WorkloadRecord
+    timing: Timing
+    epochs: list[EpochRecord]
+    result: Result
+    resources: Resources
+    price: Price
+
+
+def schema_json() -> str:
+    """The JSON Schema of a record, as kept in `docs/record.schema.json`."""
+    return json.dumps(Record.model_json_schema(), indent=2, sort_keys=True) + "\n"
