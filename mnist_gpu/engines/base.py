@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ import numpy.typing as npt
 from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.data.order import epoch_order
 from mnist_gpu.models.network import Network
+
+if TYPE_CHECKING:
+    from mnist_gpu.runs.journal import Journal
 
 Weights = dict[str, npt.NDArray[Any]]
 """Parameters by name, in PyTorch's layout: conv (out, in, kh, kw), linear (out, in) with the
@@ -26,7 +29,7 @@ class Workload:
     """One training problem, the same object for every engine.
 
     `steps_per_execution` is how many optimizer steps one call to the framework makes; 0 lets the
-    engine choose its best. `precision` is float32, tf32, bf16-mixed, 16-mixed or float64.
+    engine choose its best, -1 is a whole epoch. `precision` is float32, tf32, bf16-mixed, 16-mixed or float64.
     """
 
     network: Network
@@ -144,6 +147,13 @@ class Engine(ABC):
     @abstractmethod
     def facts(self) -> EngineFacts:
         """What ran; valid after `build`."""
+
+    def fit(self, journal: "Journal") -> None:
+        """Train and evaluate every remaining epoch; `journal` keeps the time and the history."""
+        for epoch in journal.remaining():
+            journal.training(epoch)
+            journal.trained(self.train_epoch(epoch, journal.progressed))
+            journal.evaluated(self.evaluate())
 
     def weights(self) -> Weights:
         """The parameters, on the host, in PyTorch's layout."""

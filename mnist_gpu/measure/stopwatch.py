@@ -71,6 +71,11 @@ class Stopwatch:
         finally:
             self.enter(before)
 
+    def move(self, source: str, target: str, elapsed_ns: int) -> None:
+        """Credit `elapsed_ns` of one phase to another instead (work that was thrown away)."""
+        self._totals_ns[_known(source)] -= elapsed_ns
+        self._totals_ns[_known(target)] += elapsed_ns
+
     def totals_ns(self) -> dict[str, int]:
         """Nanoseconds per phase up to this instant, without waiting for the device."""
         self._credit()

@@ -1,0 +1,193 @@
+"""The record of a run, put together from what everybody knows of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+from mnist_gpu.config.compose import conf_dir
+from mnist_gpu.config.schema import Settings
+from mnist_gpu.engines.base import Engine, EngineFacts, Weights, Workload
+from mnist_gpu.measure import detect, environment, hardware
+from mnist_gpu.measure.stopwatch import NANOSECONDS_PER_SECOND, PHASES
+from mnist_gpu.results.record import (
+    PROTOCOL_VERSION,
+    SCHEMA_VERSION,
+    EngineRecord,
+    EpochRecord,
+    Platform,
+    Price,
+    Record,
+    Resources,
+    Result,
+    Timing,
+    WorkloadRecord,
+)
+from mnist_gpu.runs import checkpoint, protocol
+from mnist_gpu.runs.journal import Journal
+
+
+@dataclass(frozen=True)
+class PlatformFacts:
+    """What was asked for and what was found.
+
+    Attributes:
+        chosen: the platform configuration that counts: the one asked for, or for `auto` the one
+            that detection chose.
+        detection: every signal.
+    """
+
+    chosen: dict
+    detection: detect.Detection
+    claimed: str
+
+
+def detect_platform(settings: Settings) -> PlatformFacts:
+    """Look around; with `platform=auto`, find the platform whose rule the signals fit best."""
+    detection = detect.detect()
+    claimed = settings.platform["name"]
+    chosen = settings.platform
+    if claimed == "auto":
+        known = platforms()
+        rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
+        found = detect.choose(rules, detection)
+        if found in known:
+            chosen = known[found]
+    return PlatformFacts(chosen, detection, claimed)
+
+
+def platforms() -> dict[str, dict]:
+    """Every platform of `conf/platform/`, by name, as plain values."""
+    import yaml
+
+    found = {}
+    for path in sorted((conf_dir() / "platform").glob("*.yaml")):
+        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(entry, dict) and entry.get("name"):
+            found[str(entry["name"])] = entry
+    return found
+
+
+def record(
+    settings: Settings,
+    platform: PlatformFacts,
+    engine: Engine,
+    journal: Journal,
+    resources: Resources,
+    status: str,
+    reason: str | None,
+    run_id: str,
+    segments: int,
+    weights: Weights | None,
+) -> Record:
+    """Put the record together; the total is read now, so call it last."""
+    facts = engine.facts()
+    hardware_part = hardware.read(facts)
+    software_part = environment.read()
+    platform_part = _platform(platform, facts)
+    # the clock is read last: everything above is part of the whole
+    timing = _timing(journal, segments)
+    return Record(
+        schema_version=SCHEMA_VERSION,
+        protocol_version=PROTOCOL_VERSION,
+        run_id=run_id,
+        created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        status=status,
+        status_reason=reason,
+        platform=platform_part,
+        engine=_engine(settings, facts),
+        hardware=hardware_part,
+        software=software_part,
+        workload=_workload(settings, engine.workload),
+        timing=timing,
+        epochs=journal.history,
+        result=_result(journal.history, engine.workload, timing, weights),
+        resources=resources,
+        price=_price(platform.chosen),
+    )
+
+
+def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
+    chosen, detection = platform.chosen, platform.detection
+    return Platform(
+        name=chosen["name"],
+        label=chosen["label"],
+        kind=chosen["kind"],
+        claimed=platform.claimed,
+        detected=detection.name,
+        verified=detect.matches(chosen.get("detect"), detection, facts.accelerator_name),
+        signals=detection.signals,
+    )
+
+
+def _engine(settings: Settings, facts: EngineFacts) -> EngineRecord:
+    return EngineRecord(
+        name=settings.engine["name"],
+        framework=facts.framework,
+        framework_version=facts.framework_version,
+        backend=facts.backend,
+        precision=facts.precision,
+        compile=facts.compile,
+        steps_per_execution=facts.steps_per_execution,
+        deterministic=facts.deterministic,
+        tuning=facts.tuning,
+    )
+
+
+def _workload(settings: Settings, workload: Workload) -> WorkloadRecord:
+    found = protocol.deviations(settings, workload.dataset.name)
+    return WorkloadRecord(
+        model=workload.network.name,
+        n_parameters=workload.network.n_parameters,
+        flops_per_sample=workload.network.flops_per_sample,
+        dataset=workload.dataset.name,
+        dataset_sha256=workload.dataset.sha256,
+        n_train=len(workload.dataset.train_labels),
+        n_test=len(workload.dataset.test_labels),
+        epochs=workload.epochs,
+        batch_size=workload.batch_size,
+        optimizer="adam",
+        learning_rate=workload.learning_rate,
+        seed=workload.seed,
+        standard=not found,
+        deviations=found,
+    )
+
+
+def _timing(journal: Journal, segments: int) -> Timing:
+    totals_ns = journal.stopwatch.totals_ns()
+    seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
+    history = journal.history
+    return Timing(
+        total_s=sum(totals_ns.values()) / NANOSECONDS_PER_SECOND,
+        first_epoch_s=history[0].train_s if history else None,
+        steady_epoch_s=median(row.train_s for row in history[1:]) if len(history) > 1 else None,
+        segments=segments,
+        **seconds,
+    )
+
+
+def _result(
+    history: Sequence[EpochRecord], workload: Workload, timing: Timing, weights: Weights | None
+) -> Result:
+    images = len(history) * len(workload.dataset.train_labels)
+    images_per_s = images / timing.train_s if history and timing.train_s else None
+    return Result(
+        test_accuracy=history[-1].test_accuracy if history else None,
+        test_loss=history[-1].test_loss if history else None,
+        weights_sha256=checkpoint.weights_sha256(weights) if weights is not None else None,
+        images_per_s=images_per_s,
+        flops_per_s=images_per_s * workload.network.flops_per_sample if images_per_s else None,
+    )
+
+
+def _price(chosen: dict) -> Price:
+    price = chosen.get("price") or {}
+    amount = price.get("amount_per_hour")
+    return Price(
+        amount_per_hour=None if amount is None else float(amount),
+        unit=price.get("unit"),
+        source=price.get("source"),
+        as_of=None if price.get("as_of") is None else str(price["as_of"]),
+        reason=price.get("reason"),
+    )

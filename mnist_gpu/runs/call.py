@@ -1,0 +1,38 @@
+"""A run started from Python, a notebook or a test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from mnist_gpu.config.checks import check
+from mnist_gpu.config.complaints import COMPLAINTS, one_line
+from mnist_gpu.config.compose import compose_config
+from mnist_gpu.errors import UserError
+from mnist_gpu.measure.stopwatch import Stopwatch
+from mnist_gpu.results.record import Record
+from mnist_gpu.runs.checkpoint import write_whole
+
+
+def run_once(overrides: Sequence[str]) -> Record:
+    """Compose, train, record; see `mnist_gpu.run`."""
+    stopwatch = Stopwatch()
+    try:
+        config = compose_config(overrides)
+        folder = Path(str(config.hydra.run.dir)).absolute()
+    except COMPLAINTS as fault:
+        raise UserError(one_line(fault)) from None
+    hydra = OmegaConf.masked_copy(config, "hydra").hydra
+    config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+    settings = check(config)
+    write_whole(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config).encode())
+    tasks = OmegaConf.to_yaml(hydra.overrides.task)
+    write_whole(folder / ".hydra" / "overrides.yaml", tasks.encode())
+    from mnist_gpu.runs.execute import execute
+
+    record, outcome = execute(settings, folder, stopwatch)
+    if outcome.status in ("failed", "diverged"):
+        raise UserError(f"{outcome.status}: {outcome.reason}")
+    if outcome.status == "interrupted":
+        raise KeyboardInterrupt
+    return record

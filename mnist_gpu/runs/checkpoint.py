@@ -1,0 +1,190 @@
+"""What a run needs to go on, on disk: whole or not at all, and read without running any code.
+
+A checkpoint is one `.npz` file: the engine's state (`engines.base.State`) and one JSON text with
+the stopwatch's totals, the history and the configuration it belongs to.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mnist_gpu.engines.base import State, Weights
+from mnist_gpu.errors import UserError
+from mnist_gpu.results.record import EpochRecord
+from mnist_gpu.runs.journal import Journal, Observer
+
+FORMAT = 1
+NOTES = "notes"
+DIGEST = "sha256"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run at the edge of an epoch.
+
+    Attributes:
+        state: what the engine needs.
+        totals_ns: the stopwatch's totals per phase when it was written.
+        history: the finished epochs.
+        segments: how many processes have worked on the run so far.
+        fingerprint: of the configuration (`execute.fingerprint`); another one cannot be resumed.
+        run_id: the run's, kept across segments.
+    """
+
+    state: State
+    totals_ns: dict[str, int]
+    history: list[EpochRecord]
+    segments: int
+    fingerprint: str
+    run_id: str
+
+
+class Saver(Observer):
+    """Saves a checkpoint every `every` epochs, on the clock of the phase `checkpoint`.
+
+    The two newest are kept: if the last one cannot be read, the one before it can.
+    """
+
+    vital = True
+
+    def __init__(
+        self, folder: Path, every: int, take_state: Any, segments: int, fingerprint: str, run_id: str
+    ) -> None:
+        self.folder = folder
+        self.every = every
+        self.take_state = take_state
+        self.segments = segments
+        self.fingerprint = fingerprint
+        self.run_id = run_id
+        self._journal: Journal | None = None
+
+    def began(self, journal: Journal) -> None:
+        """Keep the journal, to read time and history from."""
+        self._journal = journal
+
+    def epoch_ended(self, row: EpochRecord) -> None:
+        """Write the checkpoint of this epoch if it is its turn."""
+        if self.every and (row.epoch % self.every == 0):
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint of the last finished epoch."""
+        journal = self._journal
+        assert journal is not None
+        with journal.stopwatch.during("checkpoint"):
+            checkpoint = Checkpoint(
+                self.take_state(),
+                journal.stopwatch.totals_ns(),
+                journal.history,
+                self.segments,
+                self.fingerprint,
+                self.run_id,
+            )
+            write(checkpoint, self.folder / f"epoch-{journal.history[-1].epoch:05d}.npz")
+            for old in find(self.folder)[2:]:
+                old.unlink(missing_ok=True)
+
+
+def find(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, newest epoch first."""
+    return sorted(folder.glob("epoch-*.npz"), reverse=True)
+
+
+def write(checkpoint: Checkpoint, path: Path) -> None:
+    """Write `checkpoint` to `path`, atomically, with a digest of its contents.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    notes = {
+        "format": FORMAT,
+        "totals_ns": checkpoint.totals_ns,
+        "history": [row.model_dump() for row in checkpoint.history],
+        "segments": checkpoint.segments,
+        "fingerprint": checkpoint.fingerprint,
+        "run_id": checkpoint.run_id,
+    }
+    arrays = {**checkpoint.state, NOTES: np.array(json.dumps(notes))}
+    arrays[DIGEST] = np.array(_digest(arrays))
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_whole(path, buffer.getvalue())
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a checkpoint without running any code that might stand in it.
+
+    Raises:
+        UserError: the file is missing, truncated, changed, or not a checkpoint of this project.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if str(arrays.pop(DIGEST)) != _digest(arrays):
+            raise ValueError("its digest does not match its contents")
+        notes = json.loads(str(arrays.pop(NOTES)))
+        if notes["format"] != FORMAT:
+            raise ValueError(f"format {notes['format']}, this version reads {FORMAT}")
+        return Checkpoint(
+            state=arrays,
+            totals_ns={str(k): int(v) for k, v in notes["totals_ns"].items()},
+            history=[EpochRecord.model_validate(row) for row in notes["history"]],
+            segments=int(notes["segments"]),
+            fingerprint=str(notes["fingerprint"]),
+            run_id=str(notes["run_id"]),
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path.name}: no such checkpoint") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as fault:
+        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
+        raise UserError(f"{path.name}: not a whole checkpoint of this project: {reason}") from None
+
+
+def write_weights(weights: Weights, path: Path) -> None:
+    """Write the final weights as plain `.npz`: one array a parameter, PyTorch's names and layout."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **weights)  # type: ignore[arg-type]
+    write_whole(path, buffer.getvalue())
+
+
+def weights_sha256(weights: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 over names, types, shapes and little-endian bytes of all arrays, by name."""
+    return _digest(weights)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that at any instant it is either absent, old or complete.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to; no partial file is left.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,159 @@
+"""What a person sees while a run goes on: what was chosen, how far it is, what came out."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from mnist_gpu.config.schema import Settings
+from mnist_gpu.results.record import EpochRecord, Record
+from mnist_gpu.runs.journal import Journal, Observer
+
+REDRAW_S = 0.5
+BAR_CELLS = 20
+
+
+def announce(settings: Settings, standard: str, out: TextIO | None = None) -> None:
+    """Print the composed choices before anything starts."""
+    choices = "  ".join(
+        f"{group}={getattr(settings, group)['name']}"
+        for group in ("platform", "engine", "model", "logger")
+    )
+    steps = {0: "auto", -1: "epoch"}.get(settings.steps_per_execution, settings.steps_per_execution)
+    print(f"mnist-gpu  {choices}  data={settings.data['source']}", file=out or sys.stdout)
+    print(
+        f"           seed={settings.seed}  epochs={settings.epochs}"
+        f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
+        f"  precision={settings.precision}  devices={settings.devices}"
+        f"  steps_per_execution={steps}",
+        file=out or sys.stdout,
+    )
+    print(f"           {standard}", file=out or sys.stdout, flush=True)
+
+
+class Progress(Observer):
+    """One line that is redrawn on a terminal; one plain line an epoch anywhere else.
+
+    It never asks the device for anything: within an epoch it shows steps, after it what the epoch
+    brought.
+    """
+
+    def __init__(
+        self,
+        steps_per_epoch: int,
+        images_per_epoch: int,
+        out: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self.images_per_epoch = images_per_epoch
+        self.out = out or sys.stdout
+        self.clock = clock
+        self.live = self.out.isatty()
+        self._journal: Journal | None = None
+        self._epochs = 0
+        self._first = 1
+        self._began_at = 0.0
+        self._drawn_at = float("-inf")
+        self._last = ""
+
+    def began(self, journal: Journal) -> None:
+        """Start the clock of the time left."""
+        self._epochs = journal.epochs
+        self._first = journal.remaining().start
+        self._began_at = self.clock()
+
+    def progressed(self, epoch: int, step: int) -> None:
+        """Redraw the line, at most twice a second."""
+        now = self.clock()
+        if not self.live or now - self._drawn_at < REDRAW_S:
+            return
+        self._drawn_at = now
+        fraction = step / self.steps_per_epoch
+        done = epoch - self._first + fraction
+        filled = round(fraction * BAR_CELLS)
+        bar = "━" * filled + "╌" * (BAR_CELLS - filled)
+        elapsed = now - self._began_at
+        speed = done * self.images_per_epoch / elapsed if elapsed > 0 else 0.0
+        self._draw(
+            f"epoch {epoch}/{self._epochs} {bar} {speed:7,.0f} images/s"
+            f"  {self._left(done)}{self._last}"
+        )
+
+    def epoch_ended(self, row: EpochRecord) -> None:
+        """Say what the epoch brought."""
+        self._last = f"  loss {row.train_loss:.4f}  test {row.test_accuracy:.2%}"
+        if self.live:
+            self._drawn_at = float("-inf")
+            return
+        speed = self.images_per_epoch / row.train_s if row.train_s else 0.0
+        print(
+            f"epoch {row.epoch}/{self._epochs}  train {row.train_s:.2f} s"
+            f"  {speed:,.0f} images/s  loss {row.train_loss:.4f}"
+            f"  test loss {row.test_loss:.4f}  test accuracy {row.test_accuracy:.2%}"
+            f"  {self._left(row.epoch - self._first + 1)}",
+            file=self.out,
+            flush=True,
+        )
+
+    def ended(self, journal: Journal) -> None:
+        """Clear the line: the summary follows."""
+        if self.live:
+            self._draw("")
+
+    def _left(self, done: float) -> str:
+        to_do = self._epochs - self._first + 1 - done
+        if done <= 0 or to_do <= 0:
+            return ""
+        seconds = (self.clock() - self._began_at) / done * to_do
+        return f"{_duration(seconds)} left"
+
+    def _draw(self, line: str) -> None:
+        self.out.write(f"\r\x1b[K{line}")
+        self.out.flush()
+
+
+def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
+    """Print the closing table of one run: phases, accuracy, speed, where the record is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    timing, result = record.timing, record.result
+    table = Table(title=f"{record.platform.label} · {record.engine.name}", title_justify="left")
+    table.add_column("phase")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    for phase in ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other"):
+        seconds = getattr(timing, f"{phase}_s")
+        share = seconds / timing.total_s if timing.total_s else 0.0
+        style = "bold" if phase == "train" else None
+        table.add_row(phase, f"{seconds:,.2f}", f"{share:.1%}", style=style)
+    table.add_section()
+    table.add_row("total", f"{timing.total_s:,.2f}", "")
+    console = Console(file=out or sys.stdout, highlight=False)
+    console.print(table)
+    console.print(f"status         {record.status}" + _because(record.status_reason), markup=False)
+    if result.test_accuracy is not None:
+        console.print(
+            f"test accuracy  {result.test_accuracy:.2%}   test loss {result.test_loss:.4f}"
+            f"   (epoch {record.epochs[-1].epoch} of {record.workload.epochs})"
+        )
+    if result.images_per_s:
+        console.print(f"speed          {result.images_per_s:,.0f} images/s")
+    for warning in record.resources.warnings:
+        console.print(f"warning        {warning}", markup=False)
+    if not record.workload.standard:
+        console.print(f"not standard   {'; '.join(record.workload.deviations)}", markup=False)
+    console.print(f"record         {where}", markup=False, soft_wrap=True)
+
+
+def _because(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,95 @@
+"""A sweep: one record a job, one closing table, and the failures by name."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.results.record import Record
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Sweep:
+    """The sweep of this process: its folder and what its jobs came to."""
+
+    folder: Path | None = None
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+
+CURRENT = Sweep()
+
+
+class SweepCallback(Callback):
+    """Remembers the sweep's folder, for the closing table."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Called by Hydra once, before the first job."""
+        CURRENT.folder = Path(str(config.hydra.sweep.dir)).absolute()
+        CURRENT.failures.clear()
+
+
+def close(folder: Path, failures: list[tuple[str, str]]) -> None:
+    """Print every point with mean, standard deviation and median, then what failed."""
+    from rich.console import Console
+    from rich.table import Table
+
+    records = read_all(folder)
+    console = Console(highlight=False)
+    table = Table(title=f"sweep of {len(records) + len(failures)} runs", title_justify="left")
+    for heading in ("platform", "engine", "seed"):
+        table.add_column(heading)
+    for heading in ("train s", "total s", "test accuracy"):
+        table.add_column(heading, justify="right")
+    for record in records:
+        accuracy = record.result.test_accuracy
+        table.add_row(
+            record.platform.name,
+            record.engine.name,
+            str(record.workload.seed),
+            f"{record.timing.train_s:,.2f}",
+            f"{record.timing.total_s:,.2f}",
+            "" if accuracy is None else f"{accuracy:.2%}",
+        )
+    table.add_section()
+    for name, statistic in (("mean", mean), ("standard deviation", stdev), ("median", median)):
+        if len(records) > 1:
+            table.add_row(name, "", "", *_figures(records, statistic))
+    console.print(table)
+    for job, reason in failures:
+        console.print(f"failed  {job}: {reason}", markup=False, soft_wrap=True)
+    console.print(f"records {folder}", markup=False, soft_wrap=True)
+
+
+def read_all(folder: Path) -> list[Record]:
+    """The records of a sweep's jobs, in the order of the jobs."""
+    from mnist_gpu.results.store import read_record
+
+    records = []
+    paths = sorted(folder.glob("*/record.json"), key=lambda path: _number(path.parent.name))
+    for path in paths:
+        try:
+            records.append(read_record(path))
+        except UserError as fault:
+            log.warning("%s", fault)
+    return records
+
+
+def _number(name: str) -> tuple[int, str]:
+    number = name.partition("-")[0]
+    return (int(number) if number.isdigit() else 0, name)
+
+
+def _figures(records: list[Record], statistic: Any) -> list[str]:
+    accuracies = [r.result.test_accuracy for r in records if r.result.test_accuracy is not None]
+    return [
+        f"{statistic([record.timing.train_s for record in records]):,.2f}",
+        f"{statistic([record.timing.total_s for record in records]):,.2f}",
+        f"{statistic(accuracies):.2%}" if len(accuracies) > 1 else "",
+    ]

@@ -1,0 +1,96 @@
+# Sourced by scripts/train, scripts/test and scripts/bench: makes .venv once and keeps it current.
+# Not run by itself.
+#
+#   prepare SET ...   installs locks/SET.txt for each SET, unless that was done before
+#
+# PYTHON             the Python to use (default: the newest of 3.13 to 3.11 that is found)
+# MNIST_GPU_EXTRAS   further sets, such as "keras" or "mlx report"
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+venv="$root/.venv"
+python="$venv/bin/python"
+
+die() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+supported() {
+    "$1" -c 'import sys; raise SystemExit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+        >/dev/null 2>&1
+}
+
+find_python() {
+    if [ -n "${PYTHON:-}" ]; then
+        command -v "$PYTHON" >/dev/null || die "PYTHON=$PYTHON: not found"
+        supported "$PYTHON" || die "PYTHON=$PYTHON is not Python 3.11, 3.12 or 3.13"
+        echo "$PYTHON"
+        return
+    fi
+    local candidate
+    for candidate in python3 python3.13 python3.12 python3.11 python; do
+        if command -v "$candidate" >/dev/null && supported "$candidate"; then
+            echo "$candidate"
+            return
+        fi
+    done
+    die "needs Python 3.11, 3.12 or 3.13 and found none: install one, or name it in PYTHON"
+}
+
+make_venv() {
+    local base
+    base="$(find_python)" || exit 1
+    echo "making .venv with $("$base" --version)" >&2
+    if command -v uv >/dev/null; then
+        uv venv --quiet --clear --python "$(command -v "$base")" "$venv" ||
+            die "uv could not make $venv"
+    else
+        "$base" -c 'import venv, ensurepip' 2>/dev/null ||
+            die "$base has no venv module: install it (Debian and Ubuntu: apt install python3-venv)"
+        "$base" -m venv --clear "$venv" || die "could not make $venv"
+    fi
+}
+
+install_locked() {
+    local arguments=()
+    local set
+    for set in "$@"; do
+        [ -f "$root/locks/$set.txt" ] || die "no such set: $set (see locks/)"
+        arguments+=(-r "$root/locks/$set.txt")
+    done
+    echo "installing: $* (the first time this takes minutes and some GB)" >&2
+    if command -v uv >/dev/null; then
+        uv pip install --quiet --python "$python" --require-hashes "${arguments[@]}"
+    else
+        "$python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+            "${arguments[@]}"
+    fi || die "the installation failed: is a package registry within reach?"
+}
+
+# Makes the checkout importable without a build step.
+link_checkout() {
+    local site
+    site="$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+    echo "$root" >"$site/mnist_gpu_checkout.pth"
+}
+
+prepare() {
+    local sets="$* ${MNIST_GPU_EXTRAS:-}"
+    local set stamp missing=()
+    if [ -x "$python" ] && ! supported "$python"; then
+        die ".venv has a Python that is not 3.11 to 3.13 or no longer works: remove .venv"
+    fi
+    [ -x "$python" ] || make_venv
+    for set in $sets; do
+        stamp="$venv/.installed-$set"
+        if ! cmp -s "$root/locks/$set.txt" "$stamp"; then
+            missing+=("$set")
+        fi
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    install_locked "${missing[@]}"
+    link_checkout
+    for set in "${missing[@]}"; do
+        cp "$root/locks/$set.txt" "$venv/.installed-$set"
+    done
+}
