@@ -7,7 +7,7 @@ from pathlib import Path
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.complaints import COMPLAINTS, one_line
@@ -16,6 +16,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.measure.process import process_age_ns
 from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.runs import sweep
+from mnist_gpu.runs.folder import discard_if_empty
 
 register()
 _jobs_begun = 0
@@ -30,17 +31,23 @@ def job(config: DictConfig) -> None:
         # the first job pays for the process and its imports; later jobs of a sweep do not
         stopwatch.carry({"startup": process_age_ns()})
     _jobs_begun += 1
-    settings = check(config)
-    from mnist_gpu.runs.execute import execute
-
     hydra_config = HydraConfig.get()
-    _, outcome = execute(settings, Path(hydra_config.runtime.output_dir), stopwatch)
-    if outcome.exit_code:
-        raise UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
+    folder = Path(hydra_config.runtime.output_dir)
+    try:
+        settings = check(config)
+        from mnist_gpu.runs.execute import execute
 
-
-def _noting_failures(config: DictConfig) -> None:
-    """Let a failing job end alone: a sweep goes on, and names it at the end."""
+        _, outcome = execute(settings, folder, stopwatch)
+        if outcome.status == "interrupted":
+            # not an Exception: it ends a sweep, too
+            raise SystemExit(_complain(f"interrupted: {outcome.reason}", outcome.exit_code))
+        if outcome.exit_code:
+            raise UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
+    except UserError as fault:
+        discard_if_empty(folder)
+        if hydra_config.mode == RunMode.MULTIRUN:
+            sweep.CURRENT.failures.append((hydra_config.job.override_dirname, str(fault)))
+        raise
 
 
 def main() -> None:

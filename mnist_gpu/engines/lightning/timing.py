@@ -1,0 +1,79 @@
+"""The timing Callback: Lightning's hooks, put onto the protocol's clock.
+
+Three facts of Lightning 2.6 shape it. Validation runs inside the training epoch, before
+`on_train_epoch_end`, so training ends where validation starts. On a resume in mid-epoch
+`on_train_epoch_start` is skipped, so the clock also starts in `on_train_start`. And a second `fit`
+reuses the callback, so nothing is kept between fits.
+"""
+
+from typing import Any, Protocol
+
+import lightning.pytorch as L
+from typing_extensions import override
+
+from mnist_gpu.engines.base import Metrics
+from mnist_gpu.runs.journal import Journal
+
+
+class TakesMetrics(Protocol):
+    """What the callback needs of a module: the means of the pass that has just ended."""
+
+    def take_metrics(self) -> Metrics:
+        """Loss and accuracy since the last call; waits for the device."""
+
+
+class TimingCallback(L.Callback):
+    """Records per-epoch and total wall time: tells the journal where each phase ends.
+
+    Args:
+        journal: owns the stopwatch, the history and the observers (progress, curves, checkpoints).
+
+    Raises:
+        Interrupted: from any hook, after a signal.
+        Diverged: from the validation hooks, when a loss is not finite.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._training = 0
+
+    @override
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._training = 0
+
+    @override
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._start(trainer)
+
+    @override
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self._training == 0:
+            self._start(trainer)
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.journal.progressed(min((batch_idx + 1) * pl_module.steps, pl_module.steps_per_epoch))
+
+    @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._training:
+            self.journal.trained(pl_module.take_metrics())
+
+    @override
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._training:
+            self._training = 0
+            self.journal.evaluated(pl_module.take_metrics())
+
+    def _start(self, trainer: L.Trainer) -> None:
+        self._training = trainer.current_epoch + 1
+        self.journal.training(self._training)
