@@ -6,7 +6,6 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from mnist_gpu.config.checks import check
@@ -18,8 +17,12 @@ from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.runs import sweep
 from mnist_gpu.runs.folder import discard_if_empty
 
+# the shell's convention: a process ended by signal N exits with 128 + N
+INTERRUPTED = 128
+
 register()
 _jobs_begun = 0
+_full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
@@ -38,47 +41,42 @@ def job(config: DictConfig) -> None:
         from mnist_gpu.runs.execute import execute
 
         _, outcome = execute(settings, folder, stopwatch)
-        if outcome.status == "interrupted":
-            # not an Exception: it ends a sweep, too
-            raise SystemExit(_complain(f"interrupted: {outcome.reason}", outcome.exit_code))
-        if outcome.exit_code:
-            raise UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
-    except UserError as fault:
+        fault = UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
+    except UserError as refused:
+        if _full_error:
+            raise
         discard_if_empty(folder)
-        if hydra_config.mode == RunMode.MULTIRUN:
-            sweep.CURRENT.failures.append((hydra_config.job.override_dirname, str(fault)))
-        raise
+        fault = refused
+    if fault.exit_code:
+        # kept instead of raised: a sweep goes on, and the end names what failed
+        sweep.CURRENT.failures.append((" ".join(hydra_config.overrides.task), fault))
+    if fault.exit_code > INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Run the command line; one line and exit code 1 for what the user can mend."""
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    """Run the command line; one line and an exit code for what the user can mend."""
     # Hydra then hands exceptions on instead of printing them its own way
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    code = 0
+    failures = sweep.CURRENT.failures
     try:
         job()
-    except UserError as fault:
-        if full_error:
-            raise
-        code = _complain(str(fault), fault.exit_code)
-    except COMPLAINTS as fault:
-        if full_error:
-            raise
-        code = _complain(one_line(fault), 1)
     except KeyboardInterrupt:
-        code = _complain("interrupted", 130)
+        if not failures:
+            failures.append(("", UserError("interrupted", INTERRUPTED + 2)))
+    except COMPLAINTS as fault:
+        if _full_error:
+            raise
+        failures.append(("", UserError(one_line(fault))))
     finally:
-        if not full_error:
+        if not _full_error:
             del os.environ["HYDRA_FULL_ERROR"]
     if sweep.CURRENT.folder is not None:
-        sweep.close(sweep.CURRENT.folder, sweep.CURRENT.failures)
-    sys.exit(code)
-
-
-def _complain(line: str, code: int) -> int:
-    print(f"mnist-gpu: {line}", file=sys.stderr)
-    return code
+        sweep.close(sweep.CURRENT.folder)
+    for overrides, fault in failures:
+        job_name = f"{overrides}: " if sweep.CURRENT.folder is not None else ""
+        print(f"mnist-gpu: {job_name}{fault}", file=sys.stderr)
+    sys.exit(failures[-1][1].exit_code if failures else 0)
 
 
 if __name__ == "__main__":

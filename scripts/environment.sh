@@ -60,7 +60,7 @@ install_locked() {
     done
     echo "installing: $* (the first time this takes minutes and some GB)" >&2
     if command -v uv >/dev/null; then
-        uv pip install --quiet --python "$python" --require-hashes "${arguments[@]}"
+        uv pip install --quiet --compile-bytecode --python "$python" --require-hashes "${arguments[@]}"
     else
         "$python" -m pip install --quiet --disable-pip-version-check --require-hashes \
             "${arguments[@]}"

@@ -29,7 +29,8 @@ def check(config: DictConfig) -> Settings:
         UserError: a value is outside what is allowed; the message names key, value and choices.
     """
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        plain = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as fault:
         raise UserError(str(fault).splitlines()[0]) from None
     assert isinstance(plain, dict)

@@ -21,6 +21,8 @@ def one_line(fault: BaseException) -> str:
         return _choose(group[1], group[2])
     if unknown := re.search(r"Key '([^']+)' is not in struct", text):
         return _unknown_key(text, unknown[1])
+    if unknown := re.search(r"Could not override '([^']+)'", text):
+        return _unknown_key(text, unknown[1])
     if wrong := re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", text):
         kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         return f"{_full_key(text)}={wrong[1]}: {kind.get(wrong[2], wrong[2])}"

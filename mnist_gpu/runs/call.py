@@ -23,8 +23,8 @@ def run_once(overrides: Sequence[str]) -> Record:
     except COMPLAINTS as fault:
         raise UserError(one_line(fault)) from None
     hydra = OmegaConf.masked_copy(config, "hydra").hydra
-    config = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
     settings = check(config)
+    config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     write_whole(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config).encode())
     tasks = OmegaConf.to_yaml(hydra.overrides.task)
     write_whole(folder / ".hydra" / "overrides.yaml", tasks.encode())

@@ -4,13 +4,15 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import Record
+
+if TYPE_CHECKING:
+    from mnist_gpu.results.record import Record
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ class Sweep:
     """The sweep of this process: its folder and what its jobs came to."""
 
     folder: Path | None = None
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    failures: list[tuple[str, UserError]] = field(default_factory=list)
 
 
 CURRENT = Sweep()
@@ -35,14 +37,14 @@ class SweepCallback(Callback):
         CURRENT.failures.clear()
 
 
-def close(folder: Path, failures: list[tuple[str, str]]) -> None:
-    """Print every point with mean, standard deviation and median, then what failed."""
+def close(folder: Path) -> None:
+    """Print every point with mean, standard deviation and median."""
     from rich.console import Console
     from rich.table import Table
 
     records = read_all(folder)
     console = Console(highlight=False)
-    table = Table(title=f"sweep of {len(records) + len(failures)} runs", title_justify="left")
+    table = Table(title=f"{len(records)} runs", title_justify="left")
     for heading in ("platform", "engine", "seed"):
         table.add_column(heading)
     for heading in ("train s", "total s", "test accuracy"):
@@ -62,12 +64,10 @@ def close(folder: Path, failures: list[tuple[str, str]]) -> None:
         if len(records) > 1:
             table.add_row(name, "", "", *_figures(records, statistic))
     console.print(table)
-    for job, reason in failures:
-        console.print(f"failed  {job}: {reason}", markup=False, soft_wrap=True)
     console.print(f"records {folder}", markup=False, soft_wrap=True)
 
 
-def read_all(folder: Path) -> list[Record]:
+def read_all(folder: Path) -> "list[Record]":
     """The records of a sweep's jobs, in the order of the jobs."""
     from mnist_gpu.results.store import read_record
 
@@ -86,7 +86,7 @@ def _number(name: str) -> tuple[int, str]:
     return (int(number) if number.isdigit() else 0, name)
 
 
-def _figures(records: list[Record], statistic: Any) -> list[str]:
+def _figures(records: "list[Record]", statistic: Any) -> list[str]:
     accuracies = [r.result.test_accuracy for r in records if r.result.test_accuracy is not None]
     return [
         f"{statistic([record.timing.train_s for record in records]):,.2f}",
