@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import COMPLAINTS, one_line
+from mnist_gpu.config.complaints import COMPLAINTS, one_line, unexpected
 from mnist_gpu.config.compose import conf_dir, register
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.process import process_age_ns
@@ -68,6 +68,10 @@ def main() -> None:
         if _full_error:
             raise
         failures.append(("", UserError(one_line(fault))))
+    except Exception as fault:
+        if _full_error:
+            raise
+        failures.append(("", UserError(unexpected(fault))))
     finally:
         if not _full_error:
             del os.environ["HYDRA_FULL_ERROR"]

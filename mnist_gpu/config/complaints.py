@@ -29,6 +29,12 @@ def one_line(fault: BaseException) -> str:
     return " ".join(str(fault).split("\nSee ")[0].split())
 
 
+def unexpected(fault: BaseException) -> str:
+    """A fault of ours, in one line, with the way to see all of it."""
+    text = " ".join(str(fault).split())
+    return f"unexpected {type(fault).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
+
+
 def _chain(fault: BaseException | None) -> list[BaseException]:
     return [] if fault is None else [fault, *_chain(fault.__cause__)]
 

@@ -85,8 +85,8 @@ class Journal:
         """Start the training clock of `epoch`."""
         self.raise_if_interrupted()
         self._epoch = epoch
-        self.stopwatch.enter("train")
         self._marks_ns = self.stopwatch.totals_ns()
+        self.stopwatch.enter("train")
 
     def progressed(self, step: int) -> None:
         """Take note of progress within the epoch.

@@ -1,0 +1,202 @@
+"""The main job, through its public doors, on real MNIST."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mnist_gpu
+from mnist_gpu.errors import UserError
+from mnist_gpu.results.record import Record
+
+QUICK = ["platform=cpu", "model=mlp", "epochs=2"]
+PHASES = ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, mnist_dir):
+    monkeypatch.setenv("MNIST_GPU_DATA", str(mnist_dir))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(*overrides: str) -> list[str]:
+    return [sys.executable, "-m", "mnist_gpu.train", *overrides]
+
+
+def only(folder: Path, pattern: str) -> Path:
+    found = list(folder.glob(pattern))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def losses(record: Record) -> list[tuple[float, float]]:
+    return [(row.train_loss, row.test_loss) for row in record.epochs]
+
+
+@pytest.mark.slow
+def test_the_standard_network_learns_mnist_in_three_epochs(here):
+    record = mnist_gpu.run(["platform=cpu", "epochs=3"])
+    assert record.status == "completed"
+    assert record.result.test_accuracy >= 0.983
+    assert record.workload.n_parameters == 1_199_882
+    assert record.workload.deviations == ["epochs 3 (standard: 50)"]
+    weights = np.load(only(here, "outputs/cpu/*/checkpoints/weights.npz"))
+    assert accuracy_in_plain_pytorch(weights) == pytest.approx(record.result.test_accuracy, abs=2e-4)
+
+
+def accuracy_in_plain_pytorch(weights) -> float:
+    """None of this project: the files, the network and the weights."""
+    import torch
+    from torch import nn
+
+    folder = Path(os.environ["MNIST_GPU_DATA"])
+    images = gzip.open(folder / "t10k-images-idx3-ubyte.gz").read()[16:]
+    labels = gzip.open(folder / "t10k-labels-idx1-ubyte.gz").read()[8:]
+    x = torch.frombuffer(bytearray(images), dtype=torch.uint8).view(-1, 1, 28, 28) / 255
+    y = torch.frombuffer(bytearray(labels), dtype=torch.uint8)
+    conv = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    net = nn.Sequential(*conv, nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10))
+    names = {0: "conv1", 2: "conv2", 6: "fc1", 8: "fc2"}
+    loaded = {f"{n}.{k}": weights[f"{names[n]}.{k}"] for n in names for k in ("weight", "bias")}
+    net.load_state_dict({name: torch.from_numpy(array) for name, array in loaded.items()})
+    with torch.no_grad():
+        predicted = torch.cat([net((part - 0.1307) / 0.3081).argmax(1) for part in x.split(1000)])
+    return (predicted == y).double().mean().item()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(here):
+    first, second = mnist_gpu.run(QUICK), mnist_gpu.run(QUICK)
+    other = mnist_gpu.run([*QUICK, "seed=1"])
+    assert first.result.weights_sha256 == second.result.weights_sha256
+    assert losses(first) == losses(second)
+    assert other.result.weights_sha256 != first.result.weights_sha256
+    assert first.run_id != second.run_id
+
+
+def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(here):
+    record = mnist_gpu.run(QUICK)
+    timing = record.timing
+    parts = sum(getattr(timing, f"{phase}_s") for phase in PHASES)
+    assert parts == pytest.approx(timing.total_s, abs=1e-6)
+    assert sum(row.train_s for row in record.epochs) == pytest.approx(timing.train_s, abs=1e-6)
+    assert sum(row.eval_s for row in record.epochs) == pytest.approx(timing.eval_s, abs=1e-6)
+    assert timing.first_epoch_s == record.epochs[0].train_s
+    assert timing.steady_epoch_s == record.epochs[1].train_s
+
+
+def test_lightning_trains_exactly_what_the_plain_loop_trains(here):
+    plain = mnist_gpu.run([*QUICK, "engine=torch"])
+    trainer = mnist_gpu.run([*QUICK, "engine=lightning", "steps_per_execution=7"])
+    assert plain.result.weights_sha256 == trainer.result.weights_sha256
+    assert losses(plain) == losses(trainer)
+
+
+def test_a_run_leaves_its_record_curves_weights_and_configuration(here):
+    done = subprocess.run(command(*QUICK), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = only(here, "outputs/cpu/*")
+    record = Record.model_validate_json((folder / "record.json").read_text())
+    assert record.platform.name == "cpu"
+    assert "epoch 2/2" in done.stdout
+    assert str(folder / "record.json") in done.stdout
+    assert (folder / ".hydra" / "overrides.yaml").exists()
+    assert (folder / "train.log").exists()
+    assert only(folder, "tensorboard/events*").stat().st_size > 0
+    text = (folder / "record.json").read_text()
+    assert str(here) not in text
+    assert os.uname().nodename not in text
+
+
+def test_tensorboard_finds_curves_pictures_and_hyper_parameters(here):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    record = mnist_gpu.run(QUICK)
+    events = EventAccumulator(str(only(here, "outputs/cpu/*/tensorboard")))
+    events.Reload()
+    shown = [point.value for point in events.Scalars("accuracy/test")]
+    assert shown == pytest.approx([row.test_accuracy for row in record.epochs])
+    assert {"loss/train", "time/total_s", "speed/images_per_s"} <= set(events.Tags()["scalars"])
+    assert "test/confusion_matrix" in events.Tags()["images"]
+    assert "_hparams_/session_start_info" in events.Tags()["tensors"]
+
+
+def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here):
+    done = subprocess.run(
+        command("-m", "seed=0,1,2", *QUICK), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(path.read_text()) for path in here.glob("multirun/*/*/record.json")]
+    assert sorted(record["workload"]["seed"] for record in records) == [0, 1, 2]
+    assert len({record["result"]["weights_sha256"] for record in records}) == 3
+    assert "standard deviation" in done.stdout
+
+
+def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here):
+    jobs = command("-m", "platform=cpu,m1", "model=mlp", "epochs=1")
+    done = subprocess.run(jobs, capture_output=True, text=True, check=False)
+    if sys.platform != "darwin":
+        assert done.returncode == 1
+        assert "platform=m1" in done.stderr
+        assert "use platform=cpu instead" in done.stderr
+    assert len(list(here.glob("multirun/*/*/record.json"))) >= 1
+
+
+@pytest.mark.parametrize("engine", ["lightning", "torch"])
+def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, engine):
+    whole = mnist_gpu.run(["platform=cpu", "model=mlp", "epochs=3", f"engine={engine}"])
+    first = subprocess.Popen(
+        command("platform=cpu", "model=mlp", "epochs=3", f"engine={engine}", "checkpoint=1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=here,
+    )
+    for line in first.stdout:
+        if line.startswith("epoch 1/3"):
+            first.send_signal(signal.SIGTERM)
+            break
+    first.communicate()
+    assert first.returncode == 128 + signal.SIGTERM
+    interrupted = [
+        path
+        for path in here.glob("outputs/cpu/*/record.json")
+        if json.loads(path.read_text())["status"] == "interrupted"
+    ]
+    assert len(interrupted) == 1
+    resumed = mnist_gpu.run(
+        ["platform=cpu", "model=mlp", "epochs=3", f"engine={engine}", "resume=auto"]
+    )
+    assert resumed.result.weights_sha256 == whole.result.weights_sha256
+    assert losses(resumed) == losses(whole)
+    assert resumed.timing.segments == 2
+    parts = sum(getattr(resumed.timing, f"{phase}_s") for phase in PHASES)
+    assert parts == pytest.approx(resumed.timing.total_s, abs=1e-6)
+
+
+def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(here):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has an NVIDIA GPU")
+    with pytest.raises(UserError, match="use platform=") as refused:
+        mnist_gpu.run(["platform=cuda"])
+    assert "\n" not in str(refused.value)
+
+
+def test_the_total_covers_the_process_from_its_creation(here):
+    began = time.monotonic()
+    done = subprocess.run(command(*QUICK), capture_output=True, text=True, check=False)
+    wall_s = time.monotonic() - began
+    record = json.loads(only(here, "outputs/cpu/*/record.json").read_text())
+    assert done.returncode == 0
+    # no longer than the process lived, and more than its own parts without the start
+    assert record["timing"]["startup_s"] > 0
+    assert record["timing"]["total_s"] <= wall_s + 0.05
