@@ -33,7 +33,7 @@ GRACE_S = 60
 # What a platform chose for its hardware: pinned to the version that is there.
 PROTECTED = re.compile(
     r"(torch|torchvision|torchaudio|triton|tensorflow|tensorflow-cpu|keras|numpy|jax|jaxlib|mlx"
-    r"|libtpu|torch-xla|nvidia-.*-cu\d+|tensorflow-metal)"
+    r"|protobuf|ml-dtypes|grpcio|libtpu|torch-xla|nvidia-.*-cu\d+|tensorflow-metal)"
 )
 TORCH_STACK = ("torch", "torchvision", "lightning")
 TORCH_ENGINES = ("torch", "lightning")
@@ -46,7 +46,7 @@ MNIST = {  # sizes in bytes of the gzipped originals, from http://yann.lecun.com
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the one torchvision asks first
 
 
-class Failure(Exception):
+class BootstrapError(Exception):
     """One line for a person: what went wrong and what to do."""
 
 
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         into.mkdir(parents=True, exist_ok=True)
         work = chosen.work or (temporary := tempfile.mkdtemp(prefix="mnist-gpu-"))
         code, result = bench(chosen, Path(work).resolve(), into.resolve())
-    except (Failure, OSError) as fault:
+    except (BootstrapError, OSError) as fault:
         code, result = 1, {"status": "failed", "reason": hidden(fault)}
         print(f"error: {hidden(fault)}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
@@ -101,11 +101,11 @@ def _arguments() -> list[str]:
 
 
 def _check(chosen: argparse.Namespace) -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - runs on whatever Python a platform has
         version = ".".join(map(str, sys.version_info[:2]))
-        raise Failure(f"Python {version}: mnist-gpu needs 3.11 or newer; pick a newer image")
+        raise BootstrapError(f"Python {version}: mnist-gpu needs 3.11 or newer; pick a newer image")
     if not (chosen.source or chosen.bundle):
-        raise Failure("nothing to install: give --source URL or --bundle FILE")
+        raise BootstrapError("nothing to install: give --source URL or --bundle FILE")
 
 
 def bench(chosen: argparse.Namespace, work: Path, into: Path) -> tuple[int, dict]:
@@ -122,11 +122,12 @@ def bench(chosen: argparse.Namespace, work: Path, into: Path) -> tuple[int, dict
         environment["MNIST_GPU_DATA"] = str(data)
     if commit := re.search(r"[0-9a-f]{40}", chosen.source or ""):
         environment.setdefault("MNIST_GPU_COMMIT", commit[0])
-    folder = into / "outputs" / tempfile.mkdtemp(prefix="run-", dir=_made(into / "outputs"))
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=_made(into / "outputs")))
     command = [str(python), "-m", "mnist_gpu.train", *chosen.overrides]
     say("running: python -m mnist_gpu.train " + " ".join(chosen.overrides))
-    code = relay([*command, f"hydra.run.dir={folder}"], environment, into, chosen.timeout)
-    return code, collect(folder, into, code)
+    command.append(f"hydra.run.dir={folder}")
+    code, last = relay(command, environment, into, chosen.timeout)
+    return code, collect(folder, into, last or f"exit code {code}")
 
 
 def _made(folder: Path) -> Path:
@@ -148,7 +149,11 @@ def overlay(home: Path) -> Path:
         try:
             venv.create(home, symlinks=True, with_pip=not has_pip)
         except (subprocess.CalledProcessError, OSError):
-            raise Failure("this Python has no pip and no ensurepip: install python3-pip") from None
+            raise BootstrapError(
+                "this Python has no pip and no ensurepip: install python3-pip"
+            ) from None
+        if not has_pip:  # ensurepip's old setuptools would hide the platform's
+            _pip([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
         [packages] = (home / "lib").glob("python*/site-packages")
         (packages / "platform.pth").write_text("\n".join(visible) + "\n", encoding="utf-8")
     return python
@@ -158,12 +163,13 @@ def install(
     python: Path, work: Path, source: str | None, bundle: Path | None, overrides: list[str]
 ) -> None:
     """Install the project, then those of its requirements that the platform lacks."""
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    pip += ["--quiet", "--no-color", "--no-input"]
     if bundle:
         pip += ["--no-index", "--find-links", str(bundle)]
         wheels = sorted(bundle.glob("mnist_gpu-*.whl"))
         if not wheels:
-            raise Failure(f"{bundle}: no mnist_gpu-*.whl in the bundle; make it again")
+            raise BootstrapError(f"{bundle}: no mnist_gpu-*.whl in the bundle; make it again")
         source = str(wheels[-1])
     say(f"installing {hidden(source)}")
     _pip([*pip, "--no-deps", "--force-reinstall", str(source)])
@@ -178,7 +184,8 @@ def install(
 
 READ_INSTALLED = """
 import importlib.metadata as metadata, json, pathlib, re
-found = {re.sub('[-_.]+', '-', d.name).lower(): d.version for d in metadata.distributions() if d.name}
+found = {re.sub('[-_.]+', '-', d.name).lower(): d.version
+         for d in metadata.distributions() if d.name}
 import mnist_gpu
 conf = pathlib.Path(mnist_gpu.__file__).parent / 'conf' / 'platform'
 engines = {p.stem: m[1] for p in conf.glob('*.yaml')
@@ -192,7 +199,8 @@ def requirements(facts: dict, overrides: list[str]) -> list[str]:
     """The requirement lines pip is asked for: an engine that is not torch needs no torch.
 
     Args:
-        facts: `requires` (the project's metadata), `engines` (platform -> its engine).
+        facts: `requires` and `versions` (installed metadata), `engines` (platform -> its engine).
+        overrides: of the run; they name platform and engine.
     """
     given = dict(entry.split("=", 1) for entry in overrides if "=" in entry)
     engine = given.get("engine") or facts["engines"].get(given.get("platform", ""), "lightning")
@@ -204,8 +212,10 @@ def requirements(facts: dict, overrides: list[str]) -> list[str]:
             continue
         if not extra and engine not in TORCH_ENGINES and name in TORCH_STACK:
             continue
-        line = re.sub(r"\(?\s*(and\s+)?extra\s*==\s*['\"][\w-]+['\"]\s*\)?", "", line)
-        lines.append(re.sub(r";\s*$", "", line.strip()).strip())
+        if name == "tensorflow" and "tensorflow-cpu" in facts["versions"]:
+            continue  # the same framework under its other name
+        plain = re.sub(r"\(?\s*(and\s+)?extra\s*==\s*['\"][\w-]+['\"]\s*\)?", "", line)
+        lines.append(plain.strip().removesuffix(";").strip())
     return lines
 
 
@@ -219,7 +229,7 @@ def unpack(bundle: str, work: Path) -> Path:
     # a data set is mounted at a depth that the platform decides
     wheels = sorted(root.rglob("mnist_gpu-*.whl")) if root.is_dir() else []
     if not wheels:
-        raise Failure(f"{bundle}: no bundle there (no mnist_gpu-*.whl in it or below it)")
+        raise BootstrapError(f"{bundle}: no bundle there (no mnist_gpu-*.whl in it or below it)")
     return wheels[-1].parent
 
 
@@ -235,13 +245,19 @@ def _mnist(bundle: Path | None, work: Path, python: Path, environment: dict) -> 
         path = _made(work / "mnist") / name
         if not (path.exists() and path.stat().st_size == size):
             say(f"fetching {MIRROR}{name}")
-            with urllib.request.urlopen(MIRROR + name, timeout=60) as reply:  # noqa: S310
+            with urllib.request.urlopen(MIRROR + name, timeout=60) as reply:
                 path.write_bytes(reply.read())
     return work / "mnist"
 
 
-def relay(command: list[str], environment: dict, folder: Path, timeout: float | None) -> int:
-    """Run `command`, print its output line by line, and end it softly on Ctrl-C or too late."""
+def relay(
+    command: list[str], environment: dict, folder: Path, timeout: float | None
+) -> tuple[int, str]:
+    """Run `command`, print its output line by line, and end it softly on Ctrl-C or too late.
+
+    Returns its exit code and the last line it printed.
+    """
+    last = ""
     child = subprocess.Popen(
         command,
         env=environment,
@@ -267,7 +283,8 @@ def relay(command: list[str], environment: dict, folder: Path, timeout: float | 
             try:
                 for line in child.stdout:
                     print(line, end="", flush=True)
-                return child.wait()
+                    last = line.strip() or last
+                return child.wait(), last
             except KeyboardInterrupt:
                 child.send_signal(signal.SIGINT)
     finally:
@@ -275,11 +292,11 @@ def relay(command: list[str], environment: dict, folder: Path, timeout: float | 
             timer.cancel()
 
 
-def collect(folder: Path, into: Path, code: int) -> dict:
-    """Copy the record out of the run's folder; say how the run ended."""
+def collect(folder: Path, into: Path, last: str) -> dict:
+    """Copy the record out of the run's folder; say how the run ended, else `last`."""
     path = folder / "record.json"
     if not path.is_file():
-        return {"status": "failed", "reason": f"the run left no record (exit code {code})"}
+        return {"status": "failed", "reason": f"the run left no record: {last[:200]}"}
     record = json.loads(path.read_text(encoding="utf-8"))
     shutil.copyfile(path, into / "record.json")
     text = json.dumps(record, sort_keys=True, separators=(",", ":"))
@@ -308,7 +325,9 @@ def say(line: str) -> None:
 def _output(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure((done.stderr.strip().splitlines() or ["the environment is broken"])[-1])
+        raise BootstrapError(
+            (done.stderr.strip().splitlines() or ["the environment is broken"])[-1]
+        )
     return done.stdout
 
 
@@ -316,7 +335,7 @@ def _pip(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         faults = re.findall(r"^ERROR: (.*)$", done.stderr, re.M) or ["pip failed"]
-        raise Failure(
+        raise BootstrapError(
             f"could not install: {hidden(faults[0])}. A framework of this platform may be too old,"
             " or there is no internet here (then give --bundle)"
         )

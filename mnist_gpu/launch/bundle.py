@@ -1,0 +1,121 @@
+"""A bundle: the project's wheel, the wheels a platform lacks, and MNIST, for a place offline.
+
+Kept flat, because a platform's data sets mount without their folders. Frameworks are left to the
+platform: their wheels weigh gigabytes and would replace the build made for its hardware.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch.payload import CHECKOUT
+
+# never bundled: torch, TensorFlow and what only they need
+LEFT_TO_THE_PLATFORM = (
+    "torch", "torchvision", "triton", "tensorflow", "keras", "jax", "jaxlib", "numpy", "mlx",
+)  # fmt: skip
+# published as source only; pure Python, so its wheel can be built here
+SOURCE_ONLY = ("antlr4-python3-runtime",)
+PLATFORM_TAGS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of `scripts/make_bundle.py`."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("build/mnist-gpu-bundle.zip"), help="zip or folder")
+    add("--mnist", type=Path, help="folder of the four IDX files (or $MNIST_GPU_DATA)")
+    add("--python", default="3.12", help="the platform's Python (3.12)")
+    add("--no-dependencies", action="store_true", help="only the project's wheel and MNIST")
+    add("--dry-run", action="store_true", help="say what would be put together")
+    chosen = parser.parse_args(argv)
+    mnist = chosen.mnist or Path(os.environ.get("MNIST_GPU_DATA", ""))
+    files = sorted(mnist.glob("*-ubyte*")) if str(mnist) != "." else []
+    if len(files) != 4:
+        raise UserError(f"--mnist {mnist}: the four IDX files of MNIST are not there")
+    if chosen.dry_run:
+        print(f"wheel of {CHECKOUT.name}, wheels for Python {chosen.python} but no framework,")
+        print(f"{', '.join(path.name for path in files)}\n-> {chosen.out}")
+        return 0
+    make(chosen.out, files, None if chosen.no_dependencies else chosen.python)
+    print(f"bundle: {chosen.out}")
+    return 0
+
+
+def make(out: Path, mnist: list[Path], python: str | None) -> None:
+    """Put a bundle together.
+
+    Args:
+        out: a zip if it ends so, else a folder; replaced.
+        mnist: the four files.
+        python: version whose wheels to fetch, None for none at all.
+
+    Raises:
+        UserError: uv is missing, or a wheel cannot be had.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        _do(["uv", "build", "--wheel", "--quiet", "--out-dir", str(folder), str(CHECKOUT)])
+        (folder / ".gitignore").unlink(missing_ok=True)
+        if python:
+            _fetch(folder, python)
+        for path in mnist:
+            shutil.copyfile(path, folder / path.name)
+        files = sorted(folder.iterdir())
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+        (folder / "manifest.json").write_text(json.dumps(sums, indent=1), encoding="utf-8")
+        _deliver(folder, out)
+
+
+def _fetch(folder: Path, python: str) -> None:
+    lines = folder / "requirements.txt"
+    command = ["uv", "pip", "compile", "--quiet", "--python-version", python, "--no-header"]
+    command += ["--python-platform", "x86_64-manylinux_2_28", "--no-annotate"]
+    _do([*command, str(CHECKOUT / "pyproject.toml"), "-o", str(lines)])
+    pip = ["uv", "tool", "run", "--quiet", "pip"]
+    kept = []
+    for line in lines.read_text(encoding="utf-8").splitlines():
+        name = line.split("==")[0].split("[")[0].strip()
+        if name in SOURCE_ONLY:
+            _do([*pip, "wheel", "--quiet", "--no-deps", "-w", str(folder), line])
+        elif not _is_framework(name):
+            kept.append(line)
+    lines.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    command = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    command += ["--python-version", python, "-d", str(folder)]
+    for tag in PLATFORM_TAGS:
+        command += ["--platform", tag]
+    _do([*command, "-r", str(lines)])
+    lines.unlink()
+
+
+def _is_framework(name: str) -> bool:
+    return name in LEFT_TO_THE_PLATFORM or name.startswith(("nvidia-c", "nvidia-n", "cuda-"))
+
+
+def _deliver(folder: Path, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix != ".zip":
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(folder, out)
+        return
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+
+
+def _do(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError(f"{command[0]} is missing: https://docs.astral.sh/uv/") from None
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise UserError(f"{' '.join(command[:4])}: {(lines or ['failed'])[-1].strip()[:300]}")

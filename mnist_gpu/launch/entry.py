@@ -1,0 +1,114 @@
+"""What every launcher's command line has in common."""
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch import payload
+
+
+def options(description: str, platform: str, timeout_s: int) -> argparse.ArgumentParser:
+    """A parser with the options that every launcher takes.
+
+    Args:
+        description: the launcher's module docstring.
+        platform: `platform=` of the run unless the overrides name another.
+        timeout_s: default of `--timeout`, seconds.
+    """
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    add = parser.add_argument
+    add("overrides", nargs="*", help=f"as for mnist_gpu.train (platform={platform} is implied)")
+    add("--source", help="what to run: archive URL, git+URL@commit; or `installed`")
+    add("--bundle", type=Path, help="zip made by scripts/make_bundle.py: needs no internet there")
+    add("--out", type=Path, default=Path("outputs"), help="where the record goes (outputs/)")
+    add("--timeout", type=int, default=timeout_s, help=f"seconds for all of it ({timeout_s})")
+    add("--dry-run", action="store_true", help="show every step and change nothing")
+    parser.set_defaults(platform=platform)
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """Parse, and complete what was left out: `platform=` and the source.
+
+    Raises:
+        UserError: a file is missing or a value cannot be used.
+    """
+    chosen = parser.parse_args(argv)
+    for entry in chosen.overrides:
+        if not re.match(r"^[+~]{0,2}[A-Za-z_][\w./@-]*(=.*)?$", entry):
+            raise UserError(f"{entry!r}: overrides look like epochs=3", exit_code=2)
+    if not any(entry.startswith("platform=") for entry in chosen.overrides):
+        chosen.overrides = [f"platform={chosen.platform}", *chosen.overrides]
+    if chosen.timeout <= 0:
+        raise UserError(f"--timeout {chosen.timeout}: a number of seconds above 0", exit_code=2)
+    if chosen.bundle and not chosen.bundle.is_file():
+        raise UserError(f"--bundle {chosen.bundle}: no such file; scripts/make_bundle.py makes one")
+    if not (chosen.source or chosen.bundle):
+        chosen.source = payload.default_source()
+    return chosen
+
+
+def run(main: Callable[[], int]) -> None:
+    """Call `main` and exit; what the user can mend is one line on stderr, without a traceback."""
+    try:
+        sys.exit(main())
+    except UserError as fault:
+        print(f"error: {without_secrets(str(fault))}", file=sys.stderr)
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def secret(name: str, where: str) -> str:
+    """A credential from the environment, the only place one is taken from.
+
+    Raises:
+        UserError: it is not set; `where` says where to get it.
+    """
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise UserError(f"{name} is not set: {where}")
+    return value
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the value of every credential of this environment, and of URLs, blotted out."""
+    for name, value in os.environ.items():
+        if re.search(r"TOKEN|SECRET|PASSWORD|_KEY$", name) and len(value) >= 6:
+            text = text.replace(value, "***")
+    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+
+
+class Deadline:
+    """Time left of a launch, on a monotonic clock."""
+
+    def __init__(
+        self,
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._end = clock() + seconds
+        self.seconds = seconds
+
+    def left_s(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self._end - self._clock())
+
+    def pause(self, seconds: float, waiting_for: str) -> None:
+        """Sleep, at most until the deadline.
+
+        Raises:
+            UserError: the deadline has passed.
+        """
+        if self.left_s() <= 0:
+            raise UserError(f"timeout: {waiting_for} took more than {self.seconds:g} s (--timeout)")
+        self._sleep(min(seconds, self.left_s()))
