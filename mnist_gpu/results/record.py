@@ -168,9 +168,7 @@ class Resources(Part):
     suspended_s: NotNegative | None = Field(
         default=None, description="time asleep: wall clock over monotonic clock"
     )
-    warnings: list[Text] = Field(
-        default_factory=list, description="what casts doubt on the timing"
-    )
+    warnings: list[Text] = Field(default_factory=list, description="what casts doubt on the timing")
     reasons: dict[Name, Text] = Field(default_factory=dict)
 
 

@@ -1,0 +1,53 @@
+"""Records -> accepted or refused, with reasons: `python -m mnist_gpu.validate results/`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mnist_gpu.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print one line per fault; return 0 when all records are acceptable, else 1."""
+    options = _parse(arguments)
+    try:
+        if options.rules:
+            return _print_rules()
+        from mnist_gpu.results.checks import check_files
+
+        verdict = check_files(options.paths)
+    except UserError as fault:
+        print(f"mnist-gpu: {fault}", file=sys.stderr)
+        return fault.exit_code
+    for line in verdict.faults:
+        print(line)
+    refused = len({fault.path for fault in verdict.faults})
+    print(f"{len(verdict.accepted)} accepted, {refused} refused", file=sys.stderr)
+    return 1 if refused else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_gpu.validate",
+        description="Say whether records are acceptable; one line per fault: FILE: field: reason.",
+    )
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="a record, or a folder searched for records"
+    )
+    parser.add_argument("--rules", action="store_true", help="print the rules and stop")
+    options = parser.parse_args(arguments)
+    if not options.paths and not options.rules:
+        parser.error("name at least one PATH, for instance results/")
+    return options
+
+
+def _print_rules() -> int:
+    from mnist_gpu.results.facts import facts
+
+    for name, sentence in facts("rules").items():
+        print(f"{name:22} {sentence}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,213 @@
+"""Builds records for tests: consistent and acceptable unless a test makes them lie."""
+
+import copy
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from mnist_gpu.results.record import Record
+from mnist_gpu.results.store import write_record
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+MODELS = {"cnn": (1_199_882, 71_565_312), "mlp": (101_770, 409_088)}
+
+
+def make_document(
+    *,
+    seed: int = 0,
+    platform: str = "cpu",
+    kind: str = "local",
+    engine: str = "lightning",
+    accelerator: str = "cpu",
+    accelerator_name: str | None = None,
+    precision: str = "float32",
+    model: str = "cnn",
+    dataset: str = "mnist",
+    epochs: int = 50,
+    epoch_s: float = 9.0,
+    accuracy: float = 0.9912,
+    run_id: str | None = None,
+    price: dict | None = None,
+    verified: bool = True,
+    segments: int = 1,
+    **lies: object,
+) -> dict:
+    """One record as plain values.
+
+    `lies` replace single values at the end, named with `__` for dots: `timing__total_s=1.0`.
+    """
+    history = [_epoch(number, seed, epoch_s, accuracy, epochs) for number in range(1, epochs + 1)]
+    train_s = sum(row["train_s"] for row in history)
+    eval_s = sum(row["eval_s"] for row in history)
+    phases = {
+        "startup_s": 3.25,
+        "data_s": 0.5,
+        "build_s": 0.125,
+        "warmup_s": 1.5,
+        "train_s": train_s,
+        "eval_s": eval_s,
+        "checkpoint_s": 0.75,
+        "other_s": 0.0625,
+    }
+    n_parameters, flops_per_sample = MODELS[model]
+    deviations = []
+    if epochs != 50:
+        deviations.append(f"epochs {epochs} (standard: 50)")
+    if model != "cnn":
+        deviations.append(f"model {model} (standard: cnn)")
+    if dataset != "mnist":
+        deviations.append(f"dataset {dataset} (standard: mnist)")
+    name = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{seed}-{epoch_s}-{accuracy}"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    document = {
+        "schema_version": 1,
+        "protocol_version": 1,
+        "run_id": run_id or digest[:16],
+        "created_at": "2026-11-20T10:00:00Z",
+        "status": "completed",
+        "status_reason": None,
+        "platform": {
+            "name": platform,
+            "label": f"{platform} machine",
+            "kind": kind,
+            "claimed": platform,
+            "detected": platform,
+            "verified": verified,
+            "signals": {},
+        },
+        "engine": {
+            "name": engine,
+            "framework": "torch" if engine in ("lightning", "torch") else engine,
+            "framework_version": "2.15.0",
+            "backend": "torch",
+            "precision": precision,
+            "compile": "none",
+            "steps_per_execution": 1,
+            "deterministic": True,
+            "tuning": {},
+        },
+        "hardware": {
+            "cpu_model": "Intel(R) Xeon(R) CPU @ 2.20GHz",
+            "logical_cpus": 4,
+            "physical_cores": 2,
+            "cpu_quota": None,
+            "threads": 4,
+            "ram_gib": 16.0,
+            "accelerator": accelerator,
+            "accelerator_name": accelerator_name,
+            "accelerator_count": 0 if accelerator == "cpu" else 1,
+            "driver": None,
+            "power_limit_w": None,
+            "virtualisation": None,
+            "reasons": {},
+        },
+        "software": {
+            "python": "3.11.7",
+            "os": "Linux 6.1",
+            "packages": {"numpy": "2.4.0"},
+            "git_commit": "0" * 40,
+            "git_dirty": False,
+            "version": "0.1.0",
+        },
+        "workload": {
+            "model": model,
+            "n_parameters": n_parameters,
+            "flops_per_sample": flops_per_sample,
+            "dataset": dataset,
+            "dataset_sha256": dataset_sha256(dataset),
+            "n_train": 60000,
+            "n_test": 10000,
+            "epochs": epochs,
+            "batch_size": 64,
+            "optimizer": "adam",
+            "learning_rate": 0.001,
+            "seed": seed,
+            "standard": not deviations,
+            "deviations": deviations,
+        },
+        "timing": {
+            "total_s": sum(phases.values()),
+            **phases,
+            "first_epoch_s": history[0]["train_s"] if history else None,
+            "steady_epoch_s": (
+                median(row["train_s"] for row in history[1:]) if len(history) > 1 else None
+            ),
+            "segments": segments,
+        },
+        "epochs": history,
+        "result": {
+            "test_accuracy": history[-1]["test_accuracy"],
+            "test_loss": history[-1]["test_loss"],
+            "weights_sha256": digest,
+            "images_per_s": epochs * 60000 / train_s,
+            "flops_per_s": epochs * 60000 / train_s * flops_per_sample,
+        },
+        "resources": {
+            "cpu_percent": 380.0,
+            "rss_peak_mib": 900.0,
+            "gpu_percent": None,
+            "gpu_memory_peak_mib": None,
+            "gpu_power_w": None,
+            "energy_j": None,
+            "energy_source": None,
+            "throttled_s": 0.0,
+            "samples": 400,
+            "reasons": {"gpu_percent": "no GPU"},
+        },
+        "price": price
+        or {
+            "amount_per_hour": None,
+            "unit": None,
+            "source": None,
+            "as_of": None,
+            "reason": "own hardware",
+        },
+    }
+    for name, value in lies.items():
+        set_value(document, name.split("__"), value)
+    return document
+
+
+def make_record(**changes: object) -> Record:
+    """The record of `make_document`, checked against the schema."""
+    return Record.model_validate(make_document(**changes))
+
+
+def write_records(folder: Path, records: list[Record]) -> Path:
+    """Write each into a run's folder of its own under `folder`."""
+    for number, record in enumerate(records):
+        write_record(record, folder / f"run{number:05d}" / "record.json")
+    return folder
+
+
+def set_value(document: dict, keys: list[str], value: object) -> None:
+    """Replace the value at a path of keys and list positions."""
+    target = document
+    for key in keys[:-1]:
+        target = target[int(key)] if isinstance(target, list) else target[key]
+    last = keys[-1]
+    target[int(last) if isinstance(target, list) else last] = copy.deepcopy(value)
+
+
+def dataset_sha256(dataset: str) -> str:
+    """A digest that passes for the data set's."""
+    return hashlib.sha256(dataset.encode()).hexdigest()
+
+
+def _epoch(number: int, seed: int, epoch_s: float, accuracy: float, epochs: int) -> dict:
+    # rises to the accuracy; the seed and the epoch number make every time different
+    wobble = ((number * 37 + seed * 101) % 29 - 14) / 14
+    reached = min(accuracy, 0.965 + 0.03 * min(1.0, number / 10))
+    if number == epochs:
+        reached = accuracy
+    right = round(min(1.0, reached) * 10000)
+    return {
+        "epoch": number,
+        "train_s": epoch_s * (1 + 0.004 * wobble + 1e-6 * seed + (0.05 if number == 1 else 0)),
+        "eval_s": epoch_s / 20,
+        "train_loss": 0.2 / number,
+        "train_accuracy": min(1.0, 0.95 + number * 0.0005),
+        "test_loss": 0.03 + (1 - right / 10000),
+        "test_accuracy": right / 10000,
+    }
