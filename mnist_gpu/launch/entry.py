@@ -48,6 +48,8 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
         raise UserError(f"--timeout {chosen.timeout}: a number of seconds above 0", exit_code=2)
     if chosen.bundle and not chosen.bundle.is_file():
         raise UserError(f"--bundle {chosen.bundle}: no such file; scripts/make_bundle.py makes one")
+    if re.search(r"://[^/@\s]+@", chosen.source or ""):
+        raise UserError("--source: a password in a URL would be sent and logged")
     if not (chosen.source or chosen.bundle):
         chosen.source = payload.default_source()
     return chosen

@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     token = "" if chosen.dry_run else entry.secret(TOKEN, f"make one on {hub_url}/hub/token")
     hub = Hub(hub_url, token)
     if chosen.dry_run:
-        print(_plan(chosen, hub_url))
+        print(entry.without_secrets(_plan(chosen, hub_url)))
         return 0
     deadline = entry.Deadline(chosen.timeout)
     user = hub.user()

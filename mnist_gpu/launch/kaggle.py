@@ -1,0 +1,167 @@
+"""Run the benchmark as a Kaggle kernel with Kaggle's own client: build, push, follow, fetch.
+
+Credentials are the client's: `kaggle auth login`, or KAGGLE_API_TOKEN in the environment, or
+~/.kaggle. This launcher never reads them. Kaggle charges nothing, and counts GPU hours a week.
+"""
+
+import argparse
+import json
+import os
+import re
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch import entry, marked, payload
+from mnist_gpu.launch.kaggle_client import Client, default_client
+
+# `machine_shape` of Kaggle's kernel metadata; a retired one is silently replaced by the server
+SHAPES = {"cpu": None, "t4": "NvidiaTeslaT4"}
+PLATFORMS = {"cpu": "kaggle", "t4": "kaggle_t4"}
+DATASET = "mnist-gpu-bundle"
+SESSION_LIMIT_S = 12 * 3600
+# from the push to the session's start there may be a queue
+QUEUE_S = 1800
+POLL_S = 20
+RUNNING = ("QUEUED", "RUNNING", "NEW_SCRIPT", "CANCEL_REQUESTED")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line of `scripts/kaggle/launch.py`."""
+    parser = _parser()
+    first = parser.parse_args(argv)
+    accelerator = first.accelerator
+    parser.set_defaults(platform=PLATFORMS[accelerator])
+    if first.fetch:
+        parser.set_defaults(source="installed")  # nothing is sent
+    chosen = entry.parse(parser, argv)
+    if not re.fullmatch(r"[\w-]+", chosen.user or ""):
+        raise UserError("whose kernel? give --user NAME, or set KAGGLE_USERNAME", exit_code=2)
+    if chosen.timeout > SESSION_LIMIT_S:
+        raise UserError(f"--timeout {chosen.timeout}: Kaggle ends a session after 12 h")
+    slug = "mnist-gpu-bench" + ("" if accelerator == "cpu" else f"-{accelerator}")
+    kernel, tag = f"{chosen.user}/{slug}", payload.new_tag()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = chosen.folder or Path(temporary) / "kernel"
+        build(folder, kernel, chosen, tag)
+        if chosen.dry_run:
+            print(entry.without_secrets(_plan(folder, kernel, chosen)))
+            return 0
+        client = Client(chosen.client)
+        if not chosen.fetch:
+            if chosen.bundle:
+                client.upload_dataset(chosen.bundle, f"{chosen.user}/{DATASET}", chosen.poll)
+            client.push(folder, chosen.timeout)
+        result = _follow(client, kernel, None if chosen.fetch else tag, chosen, Path(temporary))
+    print(f"record: {marked.save(result, 'kaggle', chosen.out)}")
+    return 0 if result and result.status == "completed" else 1
+
+
+def build(folder: Path, kernel: str, chosen: argparse.Namespace, tag: str) -> None:
+    """Write the kernel's folder: its metadata, and the one file that Kaggle uploads.
+
+    Source of the fields: https://github.com/Kaggle/kaggle-cli, docs/kernels_metadata.md
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {"tag": tag, "overrides": _overrides(chosen.overrides)}
+    if chosen.bundle:
+        settings["bundle"] = "/kaggle/input"
+    else:
+        settings["source"] = chosen.source
+    # the session is ended from inside a little before Kaggle would, so that a record is left
+    settings["timeout"] = max(60, chosen.timeout - 300)
+    (folder / "bootstrap.py").write_text(payload.bootstrap(settings), encoding="utf-8")
+    shape = SHAPES[chosen.accelerator]
+    metadata: dict[str, Any] = {
+        "id": kernel,
+        "title": kernel.split("/")[1],
+        "code_file": "bootstrap.py",
+        "language": "python",
+        "kernel_type": "script",
+        "is_private": True,
+        "enable_gpu": shape is not None,
+        "enable_tpu": False,
+        "enable_internet": chosen.bundle is None,
+        "dataset_sources": [f"{chosen.user}/{DATASET}"] if chosen.bundle else [],
+        "competition_sources": [],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+    if shape:
+        metadata["machine_shape"] = shape
+    text = json.dumps(metadata, indent=2) + "\n"
+    (folder / "kernel-metadata.json").write_text(text, encoding="utf-8")
+
+
+def _overrides(given: list[str]) -> list[str]:
+    """A T4 session has two GPUs; a Trainer left alone would take both in a script."""
+    return given if any(item.startswith("devices=") for item in given) else [*given, "devices=1"]
+
+
+def _follow(
+    client: Client, kernel: str, tag: str | None, chosen: argparse.Namespace, scratch: Path
+) -> marked.Result | None:
+    """Wait for the session's end; its result, or None.
+
+    Raises:
+        UserError: the session failed, or did not end in time.
+    """
+    began = datetime.now(UTC)
+    deadline = entry.Deadline(chosen.timeout + chosen.queue)
+    last = ""
+    try:
+        while (status := client.status(kernel)) in RUNNING:
+            if status != last:
+                print(f"kaggle: {status.lower()}  https://www.kaggle.com/code/{kernel}", flush=True)
+            last = status
+            deadline.pause(chosen.poll, "the kernel")
+    except KeyboardInterrupt:
+        print(f"the kernel goes on: https://www.kaggle.com/code/{kernel}; fetch it with --fetch")
+        raise
+    out = scratch / "output"
+    log = client.output(kernel, out)
+    if chosen.verbose or status != "COMPLETE":
+        print(log)
+    found = marked.find_result(log, tag) if tag else None
+    return found or _from_file(out / "record.json", began if tag else None)
+
+
+def _from_file(path: Path, began: datetime | None) -> marked.Result | None:
+    """The record among the kernel's files, unless an older session left it."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        made = datetime.fromisoformat(record["created_at"])
+    except (OSError, ValueError, KeyError):
+        return None
+    if began and made < began - timedelta(minutes=5):
+        return None
+    return marked.Result(str(record.get("status", "failed")), None, record)
+
+
+def _plan(folder: Path, kernel: str, chosen: argparse.Namespace) -> str:
+    metadata = (folder / "kernel-metadata.json").read_text(encoding="utf-8")
+    command = " ".join(chosen.client)
+    steps = [f"{command} kernels push -p FOLDER -t {chosen.timeout}"]
+    if chosen.bundle:
+        steps.insert(0, f"{command} datasets create/version: {chosen.bundle} as {DATASET}")
+    steps += [f"{command} kernels status {kernel}   (every {chosen.poll} s)"]
+    steps += [f"{command} kernels output {kernel}", f"write the record below {chosen.out}/"]
+    numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
+    run = " ".join(_overrides(chosen.overrides))
+    return f"kernel-metadata.json:\n{metadata}run: python -m mnist_gpu.train {run}\n{numbered}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = entry.options(__doc__ or "", "kaggle", 6 * 3600)
+    add = parser.add_argument
+    add("--user", default=os.environ.get("KAGGLE_USERNAME", ""), help="your Kaggle user name")
+    add("--accelerator", choices=sorted(SHAPES), default="cpu", help="the session's (cpu)")
+    add("--client", type=str.split, default=default_client(), help="command of Kaggle's client")
+    add("--folder", type=Path, help="keep the kernel's folder here")
+    add("--fetch", action="store_true", help="push nothing; fetch the latest session's record")
+    add("--poll", type=float, default=POLL_S, help=f"seconds between questions ({POLL_S})")
+    add("--queue", type=int, default=QUEUE_S, help=f"seconds for the session to start ({QUEUE_S})")
+    add("--verbose", action="store_true", help="print the session's log")
+    return parser

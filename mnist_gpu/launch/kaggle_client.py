@@ -1,0 +1,137 @@
+"""Kaggle's official client as a subprocess, and what its exit code does not tell."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch.entry import Deadline, without_secrets
+
+# 2.2.4 imports six without requiring it
+REQUIREMENT = "kaggle>=2.2.4,<3"
+TRIES = 5
+READY_S = 900
+# it prints these and exits with 0, or goes on
+REFUSALS = re.compile(
+    r"^(Kernel push error|Dataset (version )?creation error|Upload unsuccessful"
+    r"|The following are not valid).*"
+)
+
+
+def default_client() -> list[str]:
+    """The client that is installed, else the one uv fetches."""
+    beside = shutil.which("kaggle", path=str(Path(sys.executable).parent))
+    found = beside or shutil.which("kaggle")
+    return (
+        [found] if found else ["uvx", "--quiet", "--with", "six", "--from", REQUIREMENT, "kaggle"]
+    )
+
+
+class Client:
+    """The client's commands.
+
+    Args:
+        command: how to start it.
+    """
+
+    def __init__(self, command: list[str]) -> None:
+        self._command = command
+
+    def push(self, folder: Path, timeout_s: int) -> None:
+        """Push a kernel's folder; it starts at once."""
+        print(self._run("kernels", "push", "-p", str(folder), "-t", str(timeout_s)), flush=True)
+
+    def status(self, kernel: str) -> str:
+        """QUEUED, RUNNING, COMPLETE, ERROR ...; a question that fails is asked again.
+
+        Raises:
+            UserError: it failed five times in a row.
+        """
+        for attempt in range(1, TRIES + 1):
+            try:
+                text = self._run("kernels", "status", kernel)
+                break
+            except UserError:
+                if attempt == TRIES:
+                    raise
+                time.sleep(attempt)
+        found = re.search(r'has status "(?:KernelWorkerStatus\.)?(\w+)"', text)
+        if not found:
+            raise UserError(f"kaggle kernels status: not understood: {text[:200]}")
+        return found[1].upper()
+
+    def output(self, kernel: str, folder: Path) -> str:
+        """Download the record and the log; returns the log as plain text."""
+        pattern = r"^record\.json$"
+        self._run("kernels", "output", kernel, "-p", str(folder), "-o", "--file-pattern", pattern)
+        path = folder / f"{kernel.split('/')[1]}.log"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        try:
+            events = json.loads(text)
+        except ValueError:
+            return text
+        return "".join(str(item.get("data", "")) for item in events if isinstance(item, dict))
+
+    def upload_dataset(self, bundle: Path, dataset: str, poll_s: float) -> None:
+        """Upload what a bundle holds as a private data set, or as its next version; wait for it."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            with zipfile.ZipFile(bundle) as archive:
+                archive.extractall(folder)
+            metadata = {
+                "title": dataset.split("/")[1],
+                "id": dataset,
+                "licenses": [{"name": "other"}],
+            }
+            (folder / "dataset-metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+            try:
+                self._run("datasets", "status", dataset)
+            except UserError:
+                print(self._run("datasets", "create", "-p", str(folder)), flush=True)
+            else:
+                command = ("datasets", "version", "-p", str(folder), "-m", "next version")
+                print(self._run(*command), flush=True)
+        deadline = Deadline(READY_S)
+        while self._run("datasets", "status", dataset).splitlines()[-1] != "ready":
+            deadline.pause(poll_s, "Kaggle taking in the data set")
+
+    def _run(self, *arguments: str) -> str:
+        """One command's output.
+
+        Raises:
+            UserError: it is not installed, failed, or said that it was refused.
+        """
+        try:
+            done = subprocess.run(
+                [*self._command, *arguments], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            raise UserError(
+                f"{self._command[0]} is missing: pip install '{REQUIREMENT}', or install uv"
+            ) from None
+        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        refused = [line for line in lines if REFUSALS.match(line)]
+        if done.returncode == 0 and not refused:
+            return done.stdout.strip()
+        raise UserError(without_secrets(_explain(arguments, lines, refused)))
+
+
+def _explain(arguments: tuple[str, ...], lines: list[str], refused: list[str]) -> str:
+    name = " ".join(("kaggle", *arguments[:2]))
+    text = "\n".join(lines)
+    if refused:
+        return f"{name}: {refused[0]}"
+    if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|Timeout", text):
+        return f"{name}: cannot reach Kaggle: is there a network?"
+    if re.search(r"auth login|authenticat|401", text, re.I):
+        return (
+            f"{name}: no valid credentials: `kaggle auth login`, or set KAGGLE_API_TOKEN"
+            " (https://www.kaggle.com/settings)"
+        )
+    return f"{name}: {(lines or ['failed'])[-1][:300]}"

@@ -1,0 +1,91 @@
+"""What the platforms' tests share: a bundle, clients in environments of their own, a hub."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mnist_gpu.launch import bundle as bundles
+from tests.platforms import hub as hubs
+from tests.platforms.kaggle_api import Kaggle
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Path:
+    """A bundle for a platform that has every dependency: the project's wheel and MNIST."""
+    path = tmp_path_factory.mktemp("bundle") / "bundle.zip"
+    bundles.make(path, sorted(mnist_dir.glob("*-ubyte*")), None)
+    return path
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Call a script of the project as a user would, without this machine's credentials."""
+
+    def call(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("OS_", "KAGGLE_", "JUPYTERHUB_")) and name != "HOME"
+        }
+        return subprocess.run(
+            [sys.executable, str(CHECKOUT / "scripts" / script), *arguments],
+            cwd=tmp_path,
+            env={**clean, "HOME": str(tmp_path), **environment},
+            capture_output=True,
+            text=True,
+            timeout=900,
+            check=False,
+        )
+
+    return call
+
+
+def tool(name: str, *requirements: str) -> Path:
+    """A command-line tool in an environment of its own, kept in the cache; else the test skips."""
+    home = hubs.CACHE / name
+    if not (home / "bin" / name).exists():
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(home)],
+            [str(home / "bin" / "python"), "-m", "pip", "install", "-q", *requirements],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"{name} cannot be had here: {done.stderr.strip()[-200:]}")
+    return home / "bin" / name
+
+
+@pytest.fixture(scope="session")
+def kaggle_client() -> Path:
+    """Kaggle's own client."""
+    return tool("kaggle", "kaggle>=2.2.4,<3", "six")
+
+
+@pytest.fixture
+def kaggle(tmp_path: Path) -> Iterator[Kaggle]:
+    """A stand-in for Kaggle's API."""
+    standin = Kaggle(tmp_path / "standin")
+    (tmp_path / "standin" / "client").mkdir(parents=True)
+    server = standin.start()
+    yield standin
+    if standin.thread:
+        standin.thread.join()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hubs.RunningHub]:
+    """A real JupyterHub whose users compute with this Python and may use two CPUs."""
+    environment = {"OMP_NUM_THREADS": "2", "PIP_NO_INDEX": "1"}
+    try:
+        running = hubs.start(tmp_path_factory.mktemp("hub"), environment, sys.executable)
+    except hubs.Unavailable as reason:
+        pytest.skip(str(reason))
+    yield running
+    hubs.stop(running)
