@@ -122,7 +122,7 @@ def _fetch(mirrors: list[str], filename: str, md5: str, folder: Path, until: flo
         except (OSError, RuntimeError) as fault:
             faults.append(str(fault).splitlines()[0])
     raise UserError(
-        f"{filename}: cannot be downloaded ({'; '.join(faults)}): put the four MNIST files in a"
+        f"{filename}: cannot be downloaded ({'; '.join(dict.fromkeys(faults))}): put the four MNIST files in a"
         " folder and name it in data.dir or MNIST_GPU_DATA, or use data=synthetic"
     )
 

@@ -56,7 +56,13 @@ class Saver(Observer):
     vital = True
 
     def __init__(
-        self, folder: Path, every: int, take_state: Any, segments: int, fingerprint: str, run_id: str
+        self,
+        folder: Path,
+        every: int,
+        take_state: Any,
+        segments: int,
+        fingerprint: str,
+        run_id: str,
     ) -> None:
         self.folder = folder
         self.every = every

@@ -96,7 +96,9 @@ class Curves(Observer):
             sheet = pictures.mistakes(images[shown], labels[shown], predicted[shown])
             self._image(epoch, "test/most_confident_mistakes", sheet)
         self._image(epoch, "test/confusion_matrix", pictures.confusion(labels, predicted))
-        end = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
+        end = plugin_data_pb2.SessionEndInfo(
+            status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time()
+        )
         self._hparams(metadata.SESSION_END_INFO_TAG, session_end_info=end)
         self._file.flush()
 

@@ -89,7 +89,7 @@ def _train(
         fingerprint,
         run_id,
     )
-    sampler = Sampler(synchronised_device=engine.facts().accelerator)
+    sampler = Sampler(accelerator=engine.facts().accelerator)
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
     progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
@@ -234,5 +234,3 @@ def _say(line: str) -> None:
 
 def _nothing() -> None:
     return None
-
-

@@ -13,9 +13,7 @@ COLUMNS = 8
 PAPER, INK, RIGHT, WRONG = (255, 255, 255), (20, 20, 20), (33, 102, 172), (178, 24, 43)
 
 
-def confusion(
-    labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.integer]
-) -> Image.Image:
+def confusion(labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.integer]) -> Image.Image:
     """Draw how often each digit (row) was taken for each digit (column).
 
     Args:

@@ -1,0 +1,180 @@
+"""On which platform is this process? Every signal is kept, and none of them is secret.
+
+A platform's file (`conf/platform/<name>.yaml`) says in `detect` what must hold for a run to be
+verified there, each key optional:
+
+    detect: {front: jupyterhub}      what started the process: kaggle, colab, jupyterhub, slurm, none
+    detect: {host: jetstream}        what it runs on: kaggle, colab, openstack, jetstream, apple, none
+    detect: {chip: Apple M1}         the processor's brand, exactly
+    detect: {gpu_contains: T4}       part of the accelerator's own name
+    detect: {}                       any machine
+    detect: null                     never verified, never chosen
+
+`platform=auto` takes the platform whose rule holds and asks for most.
+"""
+
+import json
+import os
+import platform
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mnist_gpu.measure.hardware import sysctl as ask_sysctl
+from mnist_gpu.measure.hardware import virtualisation
+
+ROOT = Path("/")
+METADATA = "http://169.254.169.254/openstack/latest/meta_data.json"
+METADATA_WAIT_S = 1.0
+OPENSTACK_NAMES = ("OpenStack Nova", "OpenStack Compute", "OpenStack Foundation")
+# signals whose values are worth keeping and cannot be secret
+SHOWN = {"KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG", "RUNNER_OS", "RUNNER_ARCH", "BUILD_DATE"}
+RULE_KEYS = {"front", "host", "chip", "gpu_contains", "accelerator"}
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found.
+
+    Attributes:
+        name: in one word: the host if it is a known one, else the front, else the kind of machine.
+        front: what started the process.
+        host: what it runs on.
+        chip: the processor's brand on Apple hardware, else empty.
+        signals: everything that was seen, by name.
+    """
+
+    name: str
+    front: str
+    host: str
+    chip: str = ""
+    signals: dict[str, str] = field(default_factory=dict)
+
+
+def detect(
+    environ: Mapping[str, str] | None = None,
+    root: Path = ROOT,
+    sysctl: Callable[[str], str | None] = ask_sysctl,
+    http_get: Callable[[str], str] | None = None,
+) -> Detection:
+    """Look at the environment, the hardware's own names and, only where these say OpenStack, at
+    the cloud's metadata (waiting at most a second)."""
+    environ = os.environ if environ is None else environ
+    signals: dict[str, str] = {}
+    front = _front(environ, root, signals)
+    host, chip = _host(front, environ, root, sysctl, http_get or _http_get, signals)
+    kind = virtualisation(root)
+    if kind:
+        signals["virtualisation"] = kind
+    if environ.get("GITHUB_ACTIONS") == "true":
+        signals["ci"] = "github"
+    name = next((word for word in (host, front) if word != "none"), platform.system().lower())
+    return Detection(name or "unknown", front, host, chip, signals)
+
+
+def matches(
+    rule: Mapping[str, Any] | None, detection: Detection, accelerator_name: str | None
+) -> bool:
+    """Whether what was found is what a platform's `detect` asks for."""
+    if rule is None or set(rule) - RULE_KEYS:
+        return False
+    checks = {
+        "front": detection.front,
+        "host": detection.host,
+        "chip": detection.chip,
+    }
+    for key, wanted in rule.items():
+        if key == "gpu_contains":
+            if str(wanted).lower() not in (accelerator_name or "").lower():
+                return False
+        elif checks.get(key) != wanted:
+            return False
+    return True
+
+
+def choose(rules: Mapping[str, Mapping[str, Any] | None], detection: Detection) -> str | None:
+    """The platform whose rule holds and asks for most, without looking at the accelerator; by name
+    where two ask for as much. None if none holds."""
+    fitting = [
+        (-len(rule), name)
+        for name, rule in rules.items()
+        if rule is not None and "gpu_contains" not in rule and matches(rule, detection, None)
+    ]
+    return min(fitting)[1] if fitting else None
+
+
+def _front(environ: Mapping[str, str], root: Path, signals: dict[str, str]) -> str:
+    # Kaggle before Colab: Kaggle's images are built from Colab's and carry its release tag
+    fronts = {
+        "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE"),
+        "colab": ("COLAB_RELEASE_TAG", "COLAB_BACKEND_URL"),
+        "jupyterhub": ("JUPYTERHUB_USER", "JUPYTERHUB_API_URL"),
+        "slurm": ("SLURM_JOB_ID",),
+    }
+    found = "none"
+    for front, variables in fronts.items():
+        present = [name for name in variables if environ.get(name)]
+        for name in present:
+            signals[name] = environ[name][:100] if name in SHOWN else "set"
+        if present and found == "none":
+            found = front
+    if found == "kaggle" and (root / "kaggle/working").is_dir():
+        signals["kaggle_working"] = "present"
+    return found
+
+
+def _host(
+    front: str,
+    environ: Mapping[str, str],
+    root: Path,
+    sysctl: Callable[[str], str | None],
+    http_get: Callable[[str], str],
+    signals: dict[str, str],
+) -> tuple[str, str]:
+    brand = sysctl("machdep.cpu.brand_string") or ""
+    if brand:
+        signals["chip"] = brand[:100]
+        if sysctl("sysctl.proc_translated") == "1":
+            signals["rosetta"] = "this Python is translated: not native arm64"
+        return "apple", brand
+    if front in ("kaggle", "colab"):
+        return front, ""
+    dmi = root / "sys/class/dmi/id"
+    seen = [_text(dmi / name) for name in ("product_name", "chassis_asset_tag", "sys_vendor")]
+    named = [text for text in seen if text in OPENSTACK_NAMES]
+    if not named:
+        return "none", ""
+    signals["dmi"] = named[0]
+    return ("jetstream" if _is_jetstream(http_get, signals) else "openstack"), ""
+
+
+def _is_jetstream(http_get: Callable[[str], str], signals: dict[str, str]) -> bool:
+    """Metadata names no cloud; Jetstream2's availability zone and our launcher's property do."""
+    try:
+        found = json.loads(http_get(METADATA))
+        meta = found.get("meta") or {}
+        flavor = str(meta.get("mnist_gpu_flavor", ""))[:40]
+    except (OSError, ValueError, AttributeError):
+        signals["openstack_metadata"] = "no answer"
+        return False
+    if flavor:
+        signals["flavor"] = flavor
+    cloud = str(meta.get("mnist_gpu_cloud", ""))[:40]
+    if cloud:
+        signals["cloud"] = cloud
+    return cloud == "jetstream2" or flavor.startswith(("g3.", "g4.", "g5.", "m3."))
+
+
+def _http_get(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=METADATA_WAIT_S) as answer:  # noqa: S310
+        text: str = answer.read(100_000).decode()
+        return text
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

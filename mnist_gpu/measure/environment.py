@@ -1,0 +1,82 @@
+"""What the run ran with: versions and the state of the checkout. Never the environment itself."""
+
+import platform
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from mnist_gpu import __version__
+from mnist_gpu.results.record import Software
+
+# distribution by the module whose presence says that it was used
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "lightning": "lightning",
+    "hydra": "hydra-core",
+    "omegaconf": "omegaconf",
+    "numpy": "numpy",
+    "tensorflow": "tensorflow",
+    "keras": "keras",
+    "jax": "jax",
+    "jaxlib": "jaxlib",
+    "mlx": "mlx",
+    "pydantic": "pydantic",
+    "tensorboard": "tensorboard",
+}
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def read(checkout: Path = CHECKOUT) -> Software:
+    """The software part of the record."""
+    commit = _git(checkout, "rev-parse", "HEAD")
+    changes = _git(checkout, "status", "--porcelain", "--untracked-files=no") if commit else None
+    return Software(
+        python=platform.python_version(),
+        os=operating_system(),
+        packages=packages(),
+        git_commit=commit,
+        git_dirty=None if changes is None else bool(changes),
+        version=__version__,
+    )
+
+
+def packages() -> dict[str, str]:
+    """Versions of the packages that matter and that this run has imported."""
+    found = {}
+    for module, distribution in PACKAGES.items():
+        if module in sys.modules:
+            try:
+                found[distribution] = metadata.version(distribution)
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def operating_system() -> str:
+    """Such as `Linux 6.1 (Debian GNU/Linux 12)` or `macOS 15.2`; no host name."""
+    if platform.system() == "Darwin":
+        return f"macOS {platform.mac_ver()[0]}"
+    try:
+        distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "")
+    except OSError:
+        distribution = ""
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{platform.system()} {kernel}" + (f" ({distribution})" if distribution else "")
+
+
+def _git(checkout: Path, *arguments: str) -> str | None:
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
