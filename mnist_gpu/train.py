@@ -29,7 +29,7 @@ _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
 def job(config: DictConfig) -> None:
     """Train once, as Hydra composed it."""
-    global _jobs_begun
+    global _jobs_begun  # noqa: PLW0603
     stopwatch = Stopwatch()
     if _jobs_begun == 0:
         # the first job pays for the process and its imports; later jobs of a sweep do not
@@ -42,16 +42,16 @@ def job(config: DictConfig) -> None:
         from mnist_gpu.runs.execute import execute
 
         _, outcome = execute(settings, folder, stopwatch)
-        fault = UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
+        ended = UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
     except UserError as refused:
         if _full_error:
             raise
         discard_if_empty(folder)
-        fault = refused
-    if fault.exit_code:
+        ended = refused
+    if ended.exit_code:
         # kept instead of raised: a sweep goes on, and the end names what failed
-        sweep.CURRENT.failures.append((" ".join(hydra_config.overrides.task), fault))
-    if fault.exit_code > INTERRUPTED:
+        sweep.CURRENT.failures.append((" ".join(hydra_config.overrides.task), ended))
+    if ended.exit_code > INTERRUPTED:
         raise KeyboardInterrupt
 
 
@@ -78,9 +78,9 @@ def main() -> None:
             del os.environ["HYDRA_FULL_ERROR"]
     if sweep.CURRENT.folder is not None:
         sweep.close(sweep.CURRENT.folder)
-    for overrides, fault in failures:
+    for overrides, failure in failures:
         job_name = f"{overrides}: " if sweep.CURRENT.folder is not None else ""
-        print(f"mnist-gpu: {job_name}{fault}", file=sys.stderr)
+        print(f"mnist-gpu: {job_name}{failure}", file=sys.stderr)
     sys.exit(failures[-1][1].exit_code if failures else 0)
 
 

@@ -49,7 +49,9 @@ def test_the_standard_network_learns_mnist_in_three_epochs(here):
     assert record.workload.n_parameters == 1_199_882
     assert record.workload.deviations == ["epochs 3 (standard: 50)"]
     weights = np.load(only(here, "outputs/cpu/*/checkpoints/weights.npz"))
-    assert accuracy_in_plain_pytorch(weights) == pytest.approx(record.result.test_accuracy, abs=2e-4)
+    assert accuracy_in_plain_pytorch(weights) == pytest.approx(
+        record.result.test_accuracy, abs=2e-4
+    )
 
 
 def accuracy_in_plain_pytorch(weights) -> float:

@@ -27,7 +27,7 @@ def choices(group: str) -> list[str]:
 
 
 def register() -> None:
-    """Make the schema and the resolvers of `conf/train.yaml` known to Hydra; any number of times."""
+    """Make the schema and the resolvers of `conf/train.yaml` known to Hydra, once or more."""
     ConfigStore.instance().store(name="train_schema", node=TrainConfig)
     for name, resolver in (("utc", utc_stamp), ("short_id", short_id)):
         if not OmegaConf.has_resolver(f"mnist_gpu.{name}"):
@@ -36,7 +36,7 @@ def register() -> None:
 
 
 def utc_stamp() -> str:
-    """This instant as `20260131T235959Z`."""
+    """The present instant as `20260131T235959Z`."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 

@@ -4,6 +4,7 @@ The images stay where the program keeps them, resident on the device; what trave
 come next. There is no per-sample work.
 """
 
+import math
 from collections.abc import Iterator
 
 import lightning.pytorch as L
@@ -33,7 +34,7 @@ class EpochOrder(Sampler[torch.Tensor]):
         yield from torch.from_numpy(self.workload.order(self.epoch)).split(self.block)
 
     def __len__(self) -> int:
-        return -(-len(self.workload.dataset.train_labels) // self.block)
+        return math.ceil(len(self.workload.dataset.train_labels) / self.block)
 
 
 class Indices(Dataset[torch.Tensor]):

@@ -121,8 +121,9 @@ def _fetch(mirrors: list[str], filename: str, md5: str, folder: Path, until: flo
             return
         except (OSError, RuntimeError) as fault:
             faults.append(str(fault).splitlines()[0])
+    reasons = "; ".join(dict.fromkeys(faults))
     raise UserError(
-        f"{filename}: cannot be downloaded ({'; '.join(dict.fromkeys(faults))}): put the four MNIST files in a"
+        f"{filename}: cannot be downloaded ({reasons}): put the four MNIST files in a"
         " folder and name it in data.dir or MNIST_GPU_DATA, or use data=synthetic"
     )
 

@@ -39,4 +39,4 @@ def dropout_seed(seed: int, epoch: int) -> int:
 
 def uniform(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.float64]:
     """Numbers uniform in [0, 1), multiples of 2**-53: (count,) float64."""
-    return (raw_bits(stream, seed, index, count) >> np.uint64(11)) * 2.0**-53
+    return (raw_bits(stream, seed, index, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -2,14 +2,15 @@
 network.
 
 Each digit is a few strokes (polylines in a unit square). Every sample moves their corners, tilts,
-stretches and shifts the whole, and gets its own pen width, a stray stroke and noise. Only additions,
-multiplications, divisions and comparisons in float32 are used, which IEEE 754 fixes to the bit, so
+stretches and shifts the whole, and gets its own pen width, a stray stroke and noise. Only the four
+operations, square roots and comparisons in float32 are used, which IEEE 754 fixes to the bit, so
 that the set is the same on every machine.
 """
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ def load(cache_dir: Path, announce: Callable[[str], None] = print) -> Dataset:
     """The drawn set, from the cache or drawn now (some seconds) and cached.
 
     Two runs may start at once: each writes its own file and renames it into place. A cache that
-    cannot be read, or whose digest is wrong, is drawn again; one that cannot be written is no error.
+    cannot be read, or whose digest is wrong, is drawn again; one that cannot be written is no
+    error.
     """
     path = cache_dir / f"synthetic-{VERSION}.npz"
     cached = _cached(path)
@@ -61,7 +63,8 @@ def load(cache_dir: Path, announce: Callable[[str], None] = print) -> Dataset:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial.npz")
-        np.savez(partial, **{f"part{n}": array for n, array in enumerate(_arrays(dataset))})
+        parts = {f"part{n}": array for n, array in enumerate(_arrays(dataset))}
+        np.savez(partial, **parts)  # type: ignore[arg-type]
         partial.replace(path)
     except OSError as fault:
         announce(f"the drawn digits cannot be kept in {path.parent}: {fault.strerror}")
@@ -135,7 +138,7 @@ def _segments(
     corners = np.zeros((10, SEGMENTS, 4), np.float32)
     counts = np.zeros(10, np.int64)
     for digit, strokes in STROKES.items():
-        lines = [a + b for stroke in strokes for a, b in zip(stroke, stroke[1:], strict=False)]
+        lines = [a + b for stroke in strokes for a, b in pairwise(stroke)]
         corners[digit, : len(lines)] = lines
         counts[digit] = len(lines)
     segments = corners[labels] - np.float32(0.5)

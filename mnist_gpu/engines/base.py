@@ -29,7 +29,8 @@ class Workload:
     """One training problem, the same object for every engine.
 
     `steps_per_execution` is how many optimizer steps one call to the framework makes; 0 lets the
-    engine choose its best, -1 is a whole epoch. `precision` is float32, tf32, bf16-mixed, 16-mixed or float64.
+    engine choose its best, -1 is a whole epoch. `precision` is float32, tf32,
+    bf16-mixed, 16-mixed or float64.
     """
 
     network: Network
@@ -160,5 +161,5 @@ class Engine(ABC):
         prefix = "weights/"
         return {k.removeprefix(prefix): v for k, v in self.state().items() if k.startswith(prefix)}
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what the engine holds (graphs, threads, processes)."""

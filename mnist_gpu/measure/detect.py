@@ -3,8 +3,8 @@
 A platform's file (`conf/platform/<name>.yaml`) says in `detect` what must hold for a run to be
 verified there, each key optional:
 
-    detect: {front: jupyterhub}      what started the process: kaggle, colab, jupyterhub, slurm, none
-    detect: {host: jetstream}        what it runs on: kaggle, colab, openstack, jetstream, apple, none
+    detect: {front: jupyterhub}      what started it: kaggle, colab, jupyterhub, slurm, none
+    detect: {host: jetstream}        where: kaggle, colab, openstack, jetstream, apple, none
     detect: {chip: Apple M1}         the processor's brand, exactly
     detect: {gpu_contains: T4}       part of the accelerator's own name
     detect: {}                       any machine

@@ -1,6 +1,7 @@
 """Energy from a counter in the hardware, or none: an estimate is never passed off as a reading."""
 
 from pathlib import Path
+from typing import Any
 
 from mnist_gpu.measure.gpus import Gpu
 
@@ -20,7 +21,7 @@ class EnergyMeter:
         self.powercap = powercap
         self._gpu_start_j: float | None = None
         self._rapl_start_uj: dict[Path, int] = {}
-        self._apple = None
+        self._apple: Any = None
 
     def start(self) -> None:
         """Read the counters."""

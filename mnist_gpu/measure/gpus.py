@@ -3,6 +3,7 @@
 Virtual GPUs refuse many of its calls; every reading is optional.
 """
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -66,8 +67,7 @@ def find(environ: dict[str, str], nvml: Any = None) -> Gpu | None:
     `CUDA_VISIBLE_DEVICES` may hold a number or a UUID.
     """
     try:
-        if nvml is None:
-            import pynvml as nvml
+        nvml = nvml or importlib.import_module("pynvml")
         nvml.nvmlInit()
         visible = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
         if visible.startswith(("GPU-", "MIG-")):

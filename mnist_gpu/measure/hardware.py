@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from mnist_gpu.engines.base import EngineFacts
 from mnist_gpu.measure import cpus, gpus
@@ -23,7 +24,7 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     """
     if gpu is None and facts.accelerator in ("cuda", "gpu"):
         gpu = gpus.find(dict(os.environ))
-    readings = {
+    readings: dict[str, Any] = {
         "cpu_model": cpu_model(root),
         "ram_gib": ram_gib(root),
         "driver": gpu.driver() if gpu else None,

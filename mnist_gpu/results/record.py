@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 SCHEMA_VERSION = 1
 PROTOCOL_VERSION = 1
 
+Precision = Literal["float32", "tf32", "bf16-mixed", "16-mixed", "float64"]
+DatasetName = Literal["mnist", "synthetic", "custom"]
+Status = Literal["completed", "interrupted", "failed", "diverged"]
 Text = Annotated[str, StringConstraints(max_length=300)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -52,7 +55,7 @@ class EngineRecord(Part):
     framework: Text
     framework_version: Text
     backend: Text
-    precision: Literal["float32", "tf32", "bf16-mixed", "16-mixed", "float64"]
+    precision: Precision
     compile: Text = Field(description="none, or what compiled the step")
     steps_per_execution: Count
     deterministic: bool = Field(
@@ -98,7 +101,7 @@ class WorkloadRecord(Part):
     model: Name
     n_parameters: Count
     flops_per_sample: Count = Field(description="to train on one sample, forward and backward")
-    dataset: Literal["mnist", "synthetic", "custom"]
+    dataset: DatasetName
     dataset_sha256: Sha256
     n_train: Count
     n_test: Count
@@ -189,7 +192,7 @@ class Record(Part):
     protocol_version: Literal[1]
     run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-z-]{8,64}$")]
     created_at: UtcInstant
-    status: Literal["completed", "interrupted", "failed", "diverged"]
+    status: Status
     status_reason: Text | None = None
     platform: Platform
     engine: EngineRecord

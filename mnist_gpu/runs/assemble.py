@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+from typing import Any, cast
 
 from mnist_gpu.config.compose import conf_dir
 from mnist_gpu.config.schema import Settings
@@ -11,15 +12,16 @@ from mnist_gpu.engines.base import Engine, EngineFacts, Weights, Workload
 from mnist_gpu.measure import detect, environment, hardware
 from mnist_gpu.measure.stopwatch import NANOSECONDS_PER_SECOND, PHASES
 from mnist_gpu.results.record import (
-    PROTOCOL_VERSION,
-    SCHEMA_VERSION,
+    DatasetName,
     EngineRecord,
     EpochRecord,
     Platform,
+    Precision,
     Price,
     Record,
     Resources,
     Result,
+    Status,
     Timing,
     WorkloadRecord,
 )
@@ -37,7 +39,7 @@ class PlatformFacts:
         detection: every signal.
     """
 
-    chosen: dict
+    chosen: dict[str, Any]
     detection: detect.Detection
     claimed: str
 
@@ -56,7 +58,7 @@ def detect_platform(settings: Settings) -> PlatformFacts:
     return PlatformFacts(chosen, detection, claimed)
 
 
-def platforms() -> dict[str, dict]:
+def platforms() -> dict[str, dict[str, Any]]:
     """Every platform of `conf/platform/`, by name, as plain values."""
     import yaml
 
@@ -74,7 +76,7 @@ def record(
     engine: Engine,
     journal: Journal,
     resources: Resources,
-    status: str,
+    status: Status,
     reason: str | None,
     run_id: str,
     segments: int,
@@ -88,8 +90,8 @@ def record(
     # the clock is read last: everything above is part of the whole
     timing = _timing(journal, segments)
     return Record(
-        schema_version=SCHEMA_VERSION,
-        protocol_version=PROTOCOL_VERSION,
+        schema_version=1,
+        protocol_version=1,
         run_id=run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=status,
@@ -126,7 +128,7 @@ def _engine(settings: Settings, facts: EngineFacts) -> EngineRecord:
         framework=facts.framework,
         framework_version=facts.framework_version,
         backend=facts.backend,
-        precision=facts.precision,
+        precision=cast(Precision, facts.precision),
         compile=facts.compile,
         steps_per_execution=facts.steps_per_execution,
         deterministic=facts.deterministic,
@@ -140,7 +142,7 @@ def _workload(settings: Settings, workload: Workload) -> WorkloadRecord:
         model=workload.network.name,
         n_parameters=workload.network.n_parameters,
         flops_per_sample=workload.network.flops_per_sample,
-        dataset=workload.dataset.name,
+        dataset=cast(DatasetName, workload.dataset.name),
         dataset_sha256=workload.dataset.sha256,
         n_train=len(workload.dataset.train_labels),
         n_test=len(workload.dataset.test_labels),
@@ -181,7 +183,7 @@ def _result(
     )
 
 
-def _price(chosen: dict) -> Price:
+def _price(chosen: dict[str, Any]) -> Price:
     price = chosen.get("price") or {}
     amount = price.get("amount_per_hour")
     return Price(

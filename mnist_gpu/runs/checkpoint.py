@@ -155,7 +155,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def write_weights(weights: Weights, path: Path) -> None:
-    """Write the final weights as plain `.npz`: one array a parameter, PyTorch's names and layout."""
+    """Write the final weights as plain `.npz`: an array a parameter, PyTorch's layout."""
     buffer = io.BytesIO()
     np.savez(buffer, **weights)  # type: ignore[arg-type]
     write_whole(path, buffer.getvalue())

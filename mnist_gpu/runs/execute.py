@@ -16,7 +16,7 @@ from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.models.initial import initial_weights
 from mnist_gpu.models.network import Network
-from mnist_gpu.results.record import Record
+from mnist_gpu.results.record import Record, Status
 from mnist_gpu.results.store import write_record
 from mnist_gpu.runs import assemble, checkpoint, console, protocol, signals
 from mnist_gpu.runs.journal import Diverged, Interrupted, Journal, Observer
@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: the record's `status` and `status_reason`, and the process's exit code."""
+    """How training ended: the record's `status` and `status_reason`, and the exit code."""
 
-    status: str = "completed"
+    status: Status = "completed"
     reason: str | None = None
     exit_code: int = 0
 

@@ -3,7 +3,7 @@
 import logging
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as L
 
@@ -50,9 +50,11 @@ class LightningEngine(TorchEngine):
         """Train every remaining epoch under the Trainer."""
         module = MNISTModule(self.program, self.program.steps, self.workload.steps_per_epoch)
         data = MNISTDataModule(self.workload, self.program.steps)
-        self.trainer.callbacks.append(TimingCallback(journal))
+        self.trainer.callbacks.append(  # type: ignore[attr-defined]
+            TimingCallback(journal, module)
+        )
         # a resumed run goes on counting where it stopped
-        progress = self.trainer.fit_loop.epoch_progress.current
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
         progress.processed = progress.completed = len(journal.history)
         self.trainer.fit(module, datamodule=data)
 

@@ -15,8 +15,11 @@ from mnist_gpu.engines.base import Metrics
 from mnist_gpu.runs.journal import Journal
 
 
-class TakesMetrics(Protocol):
-    """What the callback needs of a module: the means of the pass that has just ended."""
+class Trains(Protocol):
+    """What the callback needs of a module."""
+
+    steps: int
+    steps_per_epoch: int
 
     def take_metrics(self) -> Metrics:
         """Loss and accuracy since the last call; waits for the device."""
@@ -27,14 +30,16 @@ class TimingCallback(L.Callback):
 
     Args:
         journal: owns the stopwatch, the history and the observers (progress, curves, checkpoints).
+        module: the one that is trained.
 
     Raises:
         Interrupted: from any hook, after a signal.
         Diverged: from the validation hooks, when a loss is not finite.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, module: Trains) -> None:
         self.journal = journal
+        self.module = module
         self._training = 0
 
     @override
@@ -61,18 +66,19 @@ class TimingCallback(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.journal.progressed(min((batch_idx + 1) * pl_module.steps, pl_module.steps_per_epoch))
+        done = (batch_idx + 1) * self.module.steps
+        self.journal.progressed(min(done, self.module.steps_per_epoch))
 
     @override
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._training:
-            self.journal.trained(pl_module.take_metrics())
+            self.journal.trained(self.module.take_metrics())
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._training:
             self._training = 0
-            self.journal.evaluated(pl_module.take_metrics())
+            self.journal.evaluated(self.module.take_metrics())
 
     def _start(self, trainer: L.Trainer) -> None:
         self._training = trainer.current_epoch + 1

@@ -35,7 +35,9 @@ class TorchNetwork(nn.Module):
             elif layer.kind == "flatten":
                 shape = layer.input_shape
             elif layer.kind == "linear":
-                self.add_module(layer.name, nn.Linear(layer.input_shape[0], layer.units, dtype=dtype))
+                self.add_module(
+                    layer.name, nn.Linear(layer.input_shape[0], layer.units, dtype=dtype)
+                )
                 if shape is not None and shape[0] > 1:
                     self.flattened[f"{layer.name}.weight"] = shape
                 shape = None

@@ -1,4 +1,4 @@
-"""What `engine=torch` and `engine=lightning` share: network, optimizer, resident data, the steps."""
+"""What `engine=torch` and `engine=lightning` share: network, optimizer, resident data, steps."""
 
 from collections.abc import Mapping
 from typing import Any
