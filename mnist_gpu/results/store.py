@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.results.record import Record
@@ -17,6 +19,7 @@ RECORD_NAME = "record.json"
 MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 16
 SNIFFED_KEYS = (b'"run_id"', b'"schema_version"')
+SPACED_KEY = re.compile(rb'"\s+:')
 
 
 class RecordError(UserError):
@@ -77,7 +80,6 @@ def read_record(path: Path | str) -> Record:
     """
     path = Path(path)
     content = _read_bytes(path)
-    # pydantic alone would let the last of two equal keys win
     _parse(path, content)
     try:
         return Record.model_validate_json(content)
@@ -100,8 +102,13 @@ def find_records(paths: Sequence[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{printable(str(path))}: no such file or folder")
-        for file in _search(path, MAX_DEPTH) if path.is_dir() else iter((path,)):
-            found.setdefault(os.path.realpath(file), file)
+        real = os.path.realpath(path)
+        if path.is_dir():
+            # within a folder no link is followed, so the rest of a name is real as it is
+            for file in _search(str(path), MAX_DEPTH):
+                found.setdefault(real + file[len(str(path)) :], Path(file))
+        else:
+            found.setdefault(real, path)
     return list(found.values())
 
 
@@ -110,12 +117,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _search(folder: Path, depth: int) -> Iterator[Path]:
+def _search(folder: str, depth: int) -> Iterator[str]:
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as fault:
-        raise UserError(f"{printable(str(folder))}: cannot be read ({fault.strerror})") from None
+        raise UserError(f"{printable(folder)}: cannot be read ({fault.strerror})") from None
     for entry in entries:
         if entry.name.startswith(".") or entry.is_symlink():
             continue
@@ -123,18 +130,21 @@ def _search(folder: Path, depth: int) -> Iterator[Path]:
             if depth == 0:
                 where = printable(entry.path)
                 raise UserError(f"{where}: nested too deeply: name the folder itself")
-            yield from _search(Path(entry.path), depth - 1)
-        elif entry.is_file() and entry.name.endswith(".json"):
-            path = Path(entry.path)
-            if entry.name == RECORD_NAME or _looks_like_a_record(path):
-                yield path
+            yield from _search(entry.path, depth - 1)
+        elif entry.is_file() and _is_called_a_record(entry.name, entry.path):
+            yield entry.path
 
 
-def _looks_like_a_record(path: Path) -> bool:
+def _is_called_a_record(name: str, path: str) -> bool:
+    return name == RECORD_NAME or (name.endswith(".json") and _looks_like_a_record(path))
+
+
+def _looks_like_a_record(path: str) -> bool:
     try:
-        if path.stat().st_size > MAX_BYTES:
+        if os.stat(path).st_size > MAX_BYTES:
             return False
-        content = path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES)
     except OSError:
         return False
     return all(key in content for key in SNIFFED_KEYS)
@@ -157,7 +167,13 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _parse(path: Path, content: bytes) -> None:
+    """Refuse what is no JSON object with each key once; pydantic alone would let the last win."""
     try:
+        parsed = from_json(content, allow_inf_nan=False, cache_strings="keys")
+        plain = isinstance(parsed, dict) and SPACED_KEY.search(content) is None
+        if plain and _keys(parsed) == content.count(b'":'):
+            return
+        # rare: a key twice, or a text that looks like one. The exact way is much slower
         parsed = json.loads(
             content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
         )
@@ -170,6 +186,14 @@ def _parse(path: Path, content: bytes) -> None:
         raise RecordError(path, [("file", f"not a whole JSON file: {reason}")]) from None
     if not isinstance(parsed, dict):
         raise RecordError(path, [("file", "holds no JSON object")])
+
+
+def _keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(
+            [_keys(entry) for entry in value.values() if isinstance(entry, (dict, list))]
+        )
+    return sum([_keys(entry) for entry in value if isinstance(entry, (dict, list))])
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

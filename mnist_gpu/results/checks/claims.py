@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
-from mnist_gpu.results.checks.registry import Finding, rule
+from mnist_gpu.results.checks.registry import Finding, Subject, rule
 from mnist_gpu.results.facts import facts
 from mnist_gpu.results.record import Record
 
@@ -14,8 +13,9 @@ UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
 
 @rule
-def deviations_declared(record: Record, now: datetime) -> Iterator[Finding]:
+def deviations_declared(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     workload, found = record.workload, undeclared_words(record)
     if workload.standard and workload.deviations:
         yield "workload.standard", f"is true, but {workload.deviations[0]!r} is declared"
@@ -50,8 +50,9 @@ def undeclared_words(record: Record) -> list[str]:
 
 
 @rule
-def known_workload(record: Record, now: datetime) -> Iterator[Finding]:
+def known_workload(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     workload, protocol = record.workload, facts("protocol")[record.protocol_version]
     if workload.dataset in ("mnist", "synthetic"):
         for field, size in protocol["sizes"].items():
@@ -68,16 +69,18 @@ def known_workload(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def platform_claim(record: Record, now: datetime) -> Iterator[Finding]:
+def platform_claim(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     platform = record.platform
     if platform.claimed not in (platform.name, "auto"):
         yield "platform.claimed", f"is {platform.claimed}, but the record is of {platform.name}"
 
 
 @rule
-def price_consistent(record: Record, now: datetime) -> Iterator[Finding]:
+def price_consistent(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     price = record.price
     if price.amount_per_hour is None:
         if not price.reason:

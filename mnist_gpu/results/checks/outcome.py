@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Iterator
-from datetime import datetime
 
-from mnist_gpu.results.checks.registry import Finding, rule
-from mnist_gpu.results.record import Record
+from mnist_gpu.results.checks.registry import Finding, Subject, rule
 
 # float32 arithmetic on its way to an accuracy leaves about 1e-7 of it
 WHOLE_IMAGE_SLACK = 2e-3
@@ -13,8 +11,9 @@ LOSS_SLACK = 1.02
 
 
 @rule
-def last_epoch_counts(record: Record, now: datetime) -> Iterator[Finding]:
+def last_epoch_counts(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     last = record.epochs[-1] if record.epochs else None
     for field in ("test_accuracy", "test_loss"):
         stated = getattr(record.result, field)
@@ -24,8 +23,9 @@ def last_epoch_counts(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def whole_images(record: Record, now: datetime) -> Iterator[Finding]:
+def whole_images(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     n_test = record.workload.n_test
     for position, row in enumerate(record.epochs):
         right = row.test_accuracy * n_test
@@ -36,8 +36,9 @@ def whole_images(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def loss_bounds_errors(record: Record, now: datetime) -> Iterator[Finding]:
+def loss_bounds_errors(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml. A wrong answer gave the true class a probability of at most 1/2."""
+    record = subject.record
     for position, row in enumerate(record.epochs):
         if row.train_loss < 0:
             yield f"epochs.{position}.train_loss", f"{row.train_loss} is negative"
@@ -53,8 +54,9 @@ def loss_bounds_errors(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def status_fits(record: Record, now: datetime) -> Iterator[Finding]:
+def status_fits(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     if record.status == "completed":
         for field in ("test_accuracy", "test_loss", "weights_sha256", "images_per_s"):
             if getattr(record.result, field) is None:

@@ -3,11 +3,10 @@
 import math
 import re
 from collections.abc import Iterator
-from datetime import datetime
 
-from mnist_gpu.results.checks.registry import Finding, rule
+from mnist_gpu.results.checks.registry import Finding, Subject, rule
 from mnist_gpu.results.facts import facts
-from mnist_gpu.results.record import Hardware, Record
+from mnist_gpu.results.record import Hardware
 
 MOST = {
     "logical_cpus": 8192,
@@ -25,8 +24,9 @@ MOST_WATTS_PER_CPU = 150
 
 
 @rule
-def plausible_speed(record: Record, now: datetime) -> Iterator[Finding]:
+def plausible_speed(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     work = record.workload
     flops = work.n_train * work.flops_per_sample
     peak = peak_flops_per_s(record.hardware, record.engine.precision)
@@ -58,8 +58,9 @@ def peak_flops_per_s(hardware: Hardware, precision: str) -> float:
 
 
 @rule
-def plausible_hardware(record: Record, now: datetime) -> Iterator[Finding]:
+def plausible_hardware(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     hardware = record.hardware
     for field, most in MOST.items():
         value = getattr(hardware, field)
@@ -72,8 +73,9 @@ def plausible_hardware(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def plausible_resources(record: Record, now: datetime) -> Iterator[Finding]:
+def plausible_resources(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     used, hardware, total_s = record.resources, record.hardware, record.timing.total_s
     cpus, cards = hardware.logical_cpus, max(1, hardware.accelerator_count)
     power_w = MOST_WATTS_PER_ACCELERATOR * cards + MOST_WATTS_PER_CPU * cpus

@@ -2,14 +2,65 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 from mnist_gpu.results.record import Record
 
 Finding = tuple[str, str]
-Rule = Callable[[Record, datetime], Iterator[Finding]]
-
-RULES: dict[str, Rule] = {}
 TOLERANCE_S = 1e-6
+
+
+class Subject:
+    """The record under judgement.
+
+    Attributes:
+        record: of the right schema.
+        now: the present, with a time zone.
+    """
+
+    def __init__(self, record: Record, now: datetime) -> None:
+        self.record = record
+        self.now = now
+
+    @property
+    def texts(self) -> list[tuple[str, str]]:
+        """(dotted field, text) of every text, the keys of mappings among them."""
+        return self._leaves[0]
+
+    @property
+    def numbers(self) -> list[tuple[str, float]]:
+        """(dotted field, number) of every number outside the epochs."""
+        return self._leaves[1]
+
+    @cached_property
+    def _leaves(self) -> tuple[list[tuple[str, str]], list[tuple[str, float]]]:
+        texts: list[tuple[str, str]] = []
+        numbers: list[tuple[str, float]] = []
+        # the epochs hold numbers alone, which the schema has seen
+        stack: list[tuple[str, Any]] = [
+            item for item in self.record.__dict__.items() if item[0] != "epochs"
+        ]
+        while stack:
+            field, value = stack.pop()
+            if isinstance(value, str):
+                texts.append((field, value))
+            elif value is None or isinstance(value, bool):
+                continue
+            elif isinstance(value, (int, float)):
+                numbers.append((field, value))
+            elif isinstance(value, (list, tuple)):
+                stack.extend([(f"{field}.{number}", entry) for number, entry in enumerate(value)])
+            elif isinstance(value, dict):
+                texts.extend([(f"{field} (a key)", str(key)) for key in value])
+                stack.extend([(f"{field}.{key}", entry) for key, entry in value.items()])
+            else:
+                stack.extend([(f"{field}.{name}", entry) for name, entry in value.__dict__.items()])
+        return texts, numbers
+
+
+Rule = Callable[[Subject], Iterator[Finding]]
+RULES: dict[str, Rule] = {}
 
 
 def rule(function: Rule) -> Rule:
@@ -24,15 +75,15 @@ def check_record(record: Record, now: datetime) -> list[tuple[str, str, str]]:
     Args:
         record: of the right schema.
         now: the present, with a time zone.
-
     """
     # imported for their rules
     from mnist_gpu.results.checks import claims, outcome, plausible, text, time  # noqa: F401
 
+    subject = Subject(record, now)
     return [
         (name, field, reason)
         for name, function in RULES.items()
-        for field, reason in function(record, now)
+        for field, reason in function(subject)
     ]
 
 

@@ -3,11 +3,8 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime
-from typing import Any
 
-from mnist_gpu.results.checks.registry import Finding, rule
-from mnist_gpu.results.record import Record
+from mnist_gpu.results.checks.registry import Finding, Subject, rule
 
 # Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
 # Zl and Zp line and paragraph separators
@@ -25,9 +22,9 @@ RATES = {"result.flops_per_s", "result.images_per_s"}
 
 
 @rule
-def plain_text(record: Record, now: datetime) -> Iterator[Finding]:
+def plain_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, text in _leaves(record, str):
+    for field, text in subject.texts:
         odd = None
         if not text.isascii():
             odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
@@ -40,29 +37,31 @@ def plain_text(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def no_private_text(record: Record, now: datetime) -> Iterator[Finding]:
+def no_private_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, text in _leaves(record, str):
+    for field, text in subject.texts:
         if ("/" in text or "\\" in text or "@" in text or ":" in text) and PRIVATE.search(text):
             yield field, "holds a path or an address; leave out what points at a person or a disk"
 
 
 @rule
-def safe_numbers(record: Record, now: datetime) -> Iterator[Finding]:
+def safe_numbers(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, number in _leaves(record, (int, float)):
+    for field, number in subject.numbers:
         # free-form parts may hold what no field allows
         if not -LARGEST <= number <= (LARGEST_RATE if field in RATES else LARGEST):
             yield field, "is not a finite number of at most 2**53"
-    for position, row in enumerate(record.epochs):
-        numbers = (row.epoch, row.train_s, row.eval_s, row.train_loss, row.test_loss)
-        if not (max(numbers) <= LARGEST and min(numbers) >= -LARGEST):
-            yield f"epochs.{position}", "holds a number that is not of at most 2**53"
+    rows = subject.record.epochs
+    for field in ("epoch", "train_s", "eval_s", "train_loss", "test_loss"):
+        column = [getattr(row, field) for row in rows]
+        if column and not -LARGEST <= min(column) <= max(column) <= LARGEST:
+            yield f"epochs.*.{field}", "holds a number that is not of at most 2**53"
 
 
 @rule
-def short_lists(record: Record, now: datetime) -> Iterator[Finding]:
+def short_lists(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     sizes = {
         "epochs": len(record.epochs),
         "workload.deviations": len(record.workload.deviations),
@@ -76,27 +75,3 @@ def short_lists(record: Record, now: datetime) -> Iterator[Finding]:
     for field, size in sizes.items():
         if size > MOST_ENTRIES:
             yield field, f"has {size} entries, more than {MOST_ENTRIES}"
-
-
-def _leaves(record: Record, kind: Any) -> Iterator[tuple[str, Any]]:
-    """(dotted field, value) of every value of a kind outside the epochs, which hold numbers alone.
-
-    The keys of mappings are among the texts.
-    """
-    stack: list[tuple[str, Any]] = [
-        (name, getattr(record, name)) for name in type(record).model_fields if name != "epochs"
-    ]
-    while stack:
-        field, value = stack.pop()
-        if isinstance(value, (str, int, float)):
-            if isinstance(value, kind) and not isinstance(value, bool):
-                yield field, value
-        elif isinstance(value, (list, tuple)):
-            stack.extend([(f"{field}.{number}", entry) for number, entry in enumerate(value)])
-        elif isinstance(value, dict):
-            for key, entry in value.items():
-                if kind is str:
-                    yield f"{field} (a key)", str(key)
-                stack.append((f"{field}.{key}", entry))
-        elif value is not None:
-            stack.extend([(f"{field}.{name}", entry) for name, entry in value.__dict__.items()])

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from statistics import median
 
-from mnist_gpu.results.checks.registry import Finding, differs, differs_relatively, rule
-from mnist_gpu.results.record import Record
+from mnist_gpu.results.checks.registry import Finding, Subject, differs, differs_relatively, rule
 
 PHASE_FIELDS = (
     "startup_s",
@@ -22,16 +21,18 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 @rule
-def phases_add_up(record: Record, now: datetime) -> Iterator[Finding]:
+def phases_add_up(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     parts_s = sum(getattr(record.timing, name) for name in PHASE_FIELDS)
     if differs(record.timing.total_s, parts_s):
         yield "timing.total_s", f"is {record.timing.total_s}, but the phases add up to {parts_s}"
 
 
 @rule
-def epochs_in_order(record: Record, now: datetime) -> Iterator[Finding]:
+def epochs_in_order(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     for position, row in enumerate(record.epochs, start=1):
         if row.epoch != position:
             yield f"epochs.{position - 1}.epoch", f"is {row.epoch}, expected {position}"
@@ -42,8 +43,9 @@ def epochs_in_order(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def epochs_add_up(record: Record, now: datetime) -> Iterator[Finding]:
+def epochs_add_up(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     train_s = sum(row.train_s for row in record.epochs)
     stated_s = record.timing.train_s
     if differs(stated_s, train_s) and (record.status == "completed" or train_s > stated_s):
@@ -54,8 +56,9 @@ def epochs_add_up(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def epoch_figures(record: Record, now: datetime) -> Iterator[Finding]:
+def epoch_figures(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     epochs, timing = record.epochs, record.timing
     first_s = epochs[0].train_s if epochs else None
     steady_s = median(row.train_s for row in epochs[1:]) if len(epochs) > 1 else None
@@ -68,8 +71,9 @@ def epoch_figures(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def rates(record: Record, now: datetime) -> Iterator[Finding]:
+def rates(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     images = len(record.epochs) * record.workload.n_train
     train_s = record.timing.train_s
     images_per_s = images / train_s if record.epochs and train_s else None
@@ -82,14 +86,15 @@ def rates(record: Record, now: datetime) -> Iterator[Finding]:
 
 
 @rule
-def not_in_the_future(record: Record, now: datetime) -> Iterator[Finding]:
+def not_in_the_future(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
+    record = subject.record
     try:
         created = datetime.fromisoformat(record.created_at)
     except ValueError:
         yield "created_at", f"{record.created_at} is no date of the calendar"
     else:
-        if created > now + CLOCK_SKEW:
+        if created > subject.now + CLOCK_SKEW:
             yield "created_at", f"{record.created_at} lies in the future"
         if created < EARLIEST:
             yield "created_at", f"{record.created_at} is older than this project"
@@ -99,5 +104,5 @@ def not_in_the_future(record: Record, now: datetime) -> Iterator[Finding]:
         except ValueError:
             yield "price.as_of", f"{record.price.as_of} is no date of the calendar"
         else:
-            if as_of > (now + timedelta(days=1)).date():
+            if as_of > (subject.now + timedelta(days=1)).date():
                 yield "price.as_of", f"{record.price.as_of} lies in the future"

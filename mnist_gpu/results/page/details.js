@@ -1,0 +1,78 @@
+// The dialog about one row: what it rests on, and each run's record.
+
+const RUNS_IN_DIALOG = 100;
+
+function openRow(row) {
+  byId("dialog-title").textContent = `${row.ref}: ${row.name}`;
+  byId("dialog-body").replaceChildren(
+    pairs(rowFacts(row)),
+    element("h3", {}, `Runs (n = ${row.n})`),
+    ...runList(row),
+  );
+  byId("dialog").showModal();
+  byId("dialog").scrollTop = 0;
+}
+
+function rowFacts(row) {
+  const reached = Object.entries(row.reached).map(
+    ([target, found]) => `${target}: ${found.s === null ? "never" : seconds(found.s)} (${found.n} of ${found.of} runs)`,
+  );
+  return [
+    ["Runs", data.categories[row.category]],
+    ["Training time", [row.train.text, row.interval].filter(Boolean).join("; ")],
+    ["Whole run", row.total.text],
+    ["Test accuracy", row.accuracy.text],
+    ["Accuracy gate", `${{ true: "passed", false: "failed", null: "not judged" }[row.gate.passed]}: ${row.gate.basis}`],
+    ["Training time to", reached.join("; ")],
+    ["Cost of a run", [row.cost.text, row.cost.usdText].filter(Boolean).join("; ")],
+    ["Cost to 99 %", row.costTo99 ? [row.costTo99.text, row.costTo99.usdText].filter(Boolean).join("; ") : "never reached"],
+    ["Cost worked out from", row.cost.basis],
+    ["Deviations", row.deviations.join("; ") || "none"],
+    ["Doubts", row.doubts.join("; ") || "none"],
+  ];
+}
+
+function runList(row) {
+  const runs = data.runs[row.ref];
+  const made = runs.slice(0, RUNS_IN_DIALOG).map((run) => runDetails(run));
+  const hidden = row.n - made.length;
+  if (hidden > 0) made.push(element("p", { class: "note" }, `${hidden} more runs: see runs.csv beside this page.`));
+  return made;
+}
+
+function runDetails(run) {
+  const title = `seed ${run.seed}: ${seconds(run.train)} of training, ${(run.accuracy * 100).toFixed(2)} %, ${run.at}`;
+  const made = element("details", {}, element("summary", {}, title));
+  // filled when opened: a thousand records need not be in the document at once
+  made.addEventListener("toggle", () => {
+    if (made.open && made.childElementCount === 1) made.append(...recordParts(run.id));
+  });
+  return made;
+}
+
+function recordParts(id) {
+  const record = data.details[id];
+  if (!record) return [element("p", { class: "note" }, `Run ${id}: its record is not on this page, which carries ${data.counts.details} of ${data.counts.runs}.`)];
+  const loose = Object.entries(record).filter(([, value]) => value === null || typeof value !== "object");
+  const parts = Object.entries(record).filter(([, value]) => value !== null && typeof value === "object");
+  return [pairs(loose), ...parts.flatMap(([name, value]) => [element("h3", {}, name), pairs(flattened(value))])];
+}
+
+/** Nested values as [dotted name, text] pairs. */
+function flattened(value, prefix = "") {
+  return Object.entries(value).flatMap(([name, inner]) => {
+    const dotted = prefix ? `${prefix}.${name}` : name;
+    if (Array.isArray(inner)) return [[dotted, inner.join("; ") || "none"]];
+    if (inner !== null && typeof inner === "object") return flattened(inner, dotted);
+    return [[dotted, inner]];
+  });
+}
+
+function pairs(entries) {
+  const list = element("dl");
+  for (const [name, value] of entries) {
+    const text = value === null ? "not known" : String(value);
+    list.append(element("dt", {}, name), element("dd", {}, link(text)));
+  }
+  return list;
+}

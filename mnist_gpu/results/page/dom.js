@@ -1,0 +1,50 @@
+"use strict";
+// Small helpers for the document. Text from records only ever becomes text nodes.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+
+function byId(id) {
+  return document.getElementById(id);
+}
+
+/** An element with attributes and children; strings become text, never markup. */
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "onclick") made.addEventListener("click", value);
+    else if (value !== null && value !== undefined) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** An https link, or plain text for anything else that claims to be one. */
+function link(text) {
+  if (!/^https:\/\/[^\s]+$/.test(text)) return document.createTextNode(text);
+  return element("a", { href: text, rel: "noopener noreferrer nofollow", target: "_blank" }, text);
+}
+
+/** Text for plotly, which would read tags and entities in it. */
+function plain(text) {
+  return String(text)
+    .replace(/&/g, "&amp;")
+    .replace(/</g, "&lt;")
+    .replace(/>/g, "&gt;")
+    .replace(/[%$]\{/g, (found) => `${found[0]}\u200b{`)
+    .replace(/\$/g, "\uff04");
+}
+
+function shortened(text, length) {
+  return text.length > length ? `${text.slice(0, length - 1)}\u2026` : text;
+}
+
+function isNarrow() {
+  return window.matchMedia("(max-width: 45rem)").matches;
+}
+
+/** Seconds for people. */
+function seconds(value) {
+  if (value === null || value === undefined) return "";
+  const digits = Math.max(0, Math.min(3, 2 - Math.floor(Math.log10(Math.max(value, 1e-9)))));
+  return `${value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })} s`;
+}
