@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from mnist_gpu.engines.base import Weights
+from mnist_gpu.engines.torch import layers
 from mnist_gpu.models.network import Layer, Network
 
 
@@ -17,12 +18,19 @@ class TorchNetwork(nn.Module):
     permuted to match. ReLU comes after the max-pool (the same values and gradients, a quarter of
     the work).
 
-    Parameter names are the network's own (`conv1.weight`).
+    `forward` is the network without dropout, for evaluation and for anybody's autograd;
+    `training_pass` gives the steps of the fast training pass over the same parameters. Parameter
+    names are the network's own (`conv1.weight`).
+
+    Args:
+        network: the layers.
+        dtype: of the parameters.
+        relu_last: whether ReLU trades places with a max-pool after it.
     """
 
-    def __init__(self, network: Network, dtype: torch.dtype) -> None:
+    def __init__(self, network: Network, dtype: torch.dtype, relu_last: bool = True) -> None:
         super().__init__()
-        self.layers = relu_after_pool(network.layers)
+        self.layers = relu_after_pool(network.layers) if relu_last else list(network.layers)
         self.flattened: dict[str, tuple[int, ...]] = {}
         shape: tuple[int, ...] | None = None
         for layer in self.layers:
@@ -35,15 +43,14 @@ class TorchNetwork(nn.Module):
             elif layer.kind == "flatten":
                 shape = layer.input_shape
             elif layer.kind == "linear":
-                self.add_module(
-                    layer.name, nn.Linear(layer.input_shape[0], layer.units, dtype=dtype)
-                )
+                linear = nn.Linear(layer.input_shape[0], layer.units, dtype=dtype)
+                self.add_module(layer.name, linear)
                 if shape is not None and shape[0] > 1:
                     self.flattened[f"{layer.name}.weight"] = shape
                 shape = None
 
-    def forward(self, images: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-        """Logits (n, 10) of images (n, 1, 28, 28); dropout draws from `generator`, None: off."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, 10) of normalised images (n, 1, 28, 28), dropout off."""
         x = images
         for layer in self.layers:
             match layer.kind:
@@ -55,11 +62,35 @@ class TorchNetwork(nn.Module):
                     x = F.max_pool2d(x, layer.size)
                 case "flatten":
                     x = x.permute(0, 2, 3, 1).reshape(len(x), -1)
-                case "dropout":
-                    if generator is not None and layer.rate:
-                        keep = torch.rand(x.shape, generator=generator, device=x.device)
-                        x = x * (keep >= layer.rate) * (1.0 / (1.0 - layer.rate))
         return x
+
+    def training_pass(self, context: layers.Context) -> list[layers.Step]:
+        """The layers of the fast training pass, dropout on, over this network's parameters."""
+        steps: list[layers.Step] = []
+        first = True
+        following = [*self.layers[1:], Layer("end")]
+        pool: layers.MaxPool | None = None
+        for layer, after in zip(self.layers, following, strict=True):
+            match layer.kind:
+                case "conv":
+                    pool = layers.MaxPool(context, after.size) if after.kind == "max_pool" else None
+                    module: Any = self.get_submodule(layer.name)
+                    steps.append(layers.Conv(context, module, first, pool))
+                    first = False
+                case "linear":
+                    module = self.get_submodule(layer.name)
+                    steps.append(layers.Linear(context, module, first))
+                    first = False
+                case "max_pool":
+                    steps.append(pool or layers.MaxPool(context, layer.size))
+                    pool = None
+                case "relu":
+                    steps.append(layers.ReLU(context))
+                case "dropout" if layer.rate:
+                    steps.append(layers.Dropout(context, layer.rate))
+                case "flatten":
+                    steps.append(layers.Flatten(context))
+        return steps
 
     def load(self, weights: Weights) -> None:
         """Take over weights in the neutral layout."""
@@ -67,7 +98,7 @@ class TorchNetwork(nn.Module):
             for name, parameter in self.named_parameters():
                 parameter.copy_(self.from_neutral(name, weights[name]))
 
-    def to_neutral(self, name: str, tensor: torch.Tensor) -> npt.NDArray[Any]:
+    def to_neutral(self, name: str, tensor: Tensor) -> npt.NDArray[Any]:
         """A parameter, or its moments, as a NumPy array in PyTorch's channel-first layout."""
         array = tensor.detach().cpu().numpy()
         if name in self.flattened:
@@ -75,7 +106,7 @@ class TorchNetwork(nn.Module):
             array = array.reshape(-1, height, width, channels).transpose(0, 3, 1, 2)
         return np.array(array.reshape(tensor.shape), order="C", copy=True)
 
-    def from_neutral(self, name: str, array: npt.NDArray[Any]) -> torch.Tensor:
+    def from_neutral(self, name: str, array: npt.NDArray[Any]) -> Tensor:
         """The other way round."""
         if name in self.flattened:
             permuted = array.reshape(-1, *self.flattened[name]).transpose(0, 2, 3, 1)
@@ -83,9 +114,9 @@ class TorchNetwork(nn.Module):
         return torch.from_numpy(np.array(array, order="C", copy=True))
 
 
-def relu_after_pool(layers: tuple[Layer, ...]) -> list[Layer]:
+def relu_after_pool(layers_before: tuple[Layer, ...]) -> list[Layer]:
     """Swap every ReLU that is followed by a max-pool with it: both are monotonic."""
-    swapped = list(layers)
+    swapped = list(layers_before)
     for position in range(len(swapped) - 1):
         if swapped[position].kind == "relu" and swapped[position + 1].kind == "max_pool":
             swapped[position : position + 2] = swapped[position + 1], swapped[position]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mnist_gpu.data.dataset import normalise
 from mnist_gpu.data.order import dropout_seed
 from mnist_gpu.engines.base import EngineFacts, Metrics, State, Workload
+from mnist_gpu.engines.torch import layers, precision, tuning
 from mnist_gpu.engines.torch.network import TorchNetwork
 from mnist_gpu.measure import cpus
 
@@ -25,33 +26,38 @@ class Program:
         workload: what to train.
         settings: `conf/engine/torch.yaml` or `lightning.yaml`.
         device: where.
+
+    Raises:
+        UserError: the device cannot do the precision.
     """
 
     def __init__(
         self, workload: Workload, settings: Mapping[str, Any], device: torch.device
     ) -> None:
-        torch.set_num_threads(cpus.threads())
         self.workload = workload
-        self.settings = settings
         self.device = device
-        self.dtype = torch.float64 if workload.precision == "float64" else torch.float32
-        self.network = TorchNetwork(workload.network, self.dtype).to(device)
+        self.precision = precision.prepare(workload.precision, device)
+        self.tuning = tuning.prepare(settings.get("tuning") or {}, device, self.precision.products)
+        torch.set_num_threads(cpus.threads())
+        self.network = TorchNetwork(
+            workload.network, self.precision.parameters, bool(self.tuning["relu_after_pool"])
+        ).to(device)
         self.network.load(workload.initial_weights)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(),
             lr=workload.learning_rate,
             betas=(0.9, 0.999),
             eps=1e-8,
-            fused=device.type in ("cpu", "cuda"),
+            fused=bool(self.tuning["fused_adam"]),
         )
         self.generator = torch.Generator(device)
-        numpy_dtype = np.float64 if workload.precision == "float64" else np.float32
-        dataset = workload.dataset
-        self.train_images = self._place(normalise(dataset.train_images, numpy_dtype))
-        self.train_labels = torch.from_numpy(dataset.train_labels.astype(np.int64)).to(device)
-        self.test_images = self._place(normalise(dataset.test_images, numpy_dtype))
-        self.test_labels = torch.from_numpy(dataset.test_labels.astype(np.int64)).to(device)
-        self._loss_sum = torch.zeros((), dtype=self.dtype, device=device)
+        context = layers.Context(
+            self.generator, self.precision.products, bool(self.tuning["onednn_linear"])
+        )
+        self.training_pass = self.network.training_pass(context)
+        self.cross_entropy = layers.CrossEntropy()
+        self._place_data()
+        self._loss_sum = torch.zeros((), dtype=self.precision.parameters, device=device)
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
         self._seen = 0
 
@@ -84,7 +90,7 @@ class Program:
     def logits(self) -> torch.Tensor:
         """Logits over the test set, dropout off: (10000, 10) on the device."""
         batches = self.test_images.split(EVALUATION_BATCH)
-        return torch.cat([self.network(batch, None) for batch in batches])
+        return torch.cat([self.network(batch) for batch in batches])
 
     @torch.inference_mode()
     def evaluate(self) -> Metrics:
@@ -160,22 +166,45 @@ class Program:
             steps_per_execution=self.steps,
             accelerator=self.device.type,
             accelerator_name=accelerator_name(self.device),
+            tuning=self.tuning,
         )
 
+    @torch.no_grad()
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
-        logits = self.network(images, self.generator)
-        loss = F.cross_entropy(logits, labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        x = images
+        for layer in self.training_pass:
+            x = layer.forward(x)
+        loss = self.cross_entropy.forward(x, labels)
+        gradient: torch.Tensor | None = self.cross_entropy.backward(self._one)
+        for layer in reversed(self.training_pass):
+            if gradient is None:
+                break
+            gradient = layer.backward(gradient)
         self.optimizer.step()
-        with torch.no_grad():
-            self._loss_sum += loss * len(labels)
-            self._correct += (logits.argmax(1) == labels).sum()
+        self._loss_sum.add_(loss, alpha=len(labels))
+        self._correct += (x.argmax(1) == labels).sum()
         self._seen += len(labels)
 
-    def _place(self, images: npt.NDArray[Any]) -> torch.Tensor:
-        tensor = torch.from_numpy(images).unsqueeze(1).to(self.device)
-        return tensor.contiguous(memory_format=torch.channels_last)
+    def _place_data(self) -> None:
+        dataset = self.workload.dataset
+        dtype = np.float64 if self.precision.parameters == torch.float64 else np.float32
+
+        def images(array: npt.NDArray[np.uint8]) -> torch.Tensor:
+            tensor = torch.from_numpy(normalise(array, dtype)).unsqueeze(1).to(self.device)
+            return tensor.contiguous(memory_format=torch.channels_last)
+
+        def labels(array: npt.NDArray[np.uint8]) -> torch.Tensor:
+            return torch.from_numpy(array.astype(np.int64)).to(self.device)
+
+        self.train_images, self.test_images = (
+            images(dataset.train_images),
+            images(dataset.test_images),
+        )
+        self.train_labels, self.test_labels = (
+            labels(dataset.train_labels),
+            labels(dataset.test_labels),
+        )
+        self._one = torch.ones((), dtype=self.precision.parameters, device=self.device)
 
     def _step_device(self) -> torch.device:
         # Adam keeps its step counter on the host unless it is fused or capturable

@@ -1,0 +1,42 @@
+"""Dropout masks from random bits, with exactly the declared probability.
+
+A Bernoulli draw by floating-point numbers is serial on a CPU and costs more than the layer. Here a
+rate that is a multiple of 1/256 (0.25, 0.5) compares one random byte with `rate * 256`: exact. Any
+other rate (0.2) compares a random 63-bit word with `rate * 2**63`, which is a whole number for every
+float64 rate from 2**-10 up: the probability is the declared float64 number, to the bit.
+"""
+
+import torch
+from torch import Tensor
+
+BYTES = 256
+WORDS = 2**63
+
+
+def keep_mask(like: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """0 with probability `rate`, else 1 / (1 - rate): shape, type and strides of `like`."""
+    random = random_bits(like, rate, generator)
+    return (random >= threshold(rate)).to(like.dtype).mul_(1.0 / (1.0 - rate))
+
+
+def random_bits(like: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """As many random bytes or words as `like` has numbers, in its memory order."""
+    count = like.numel()
+    if threshold(rate) < BYTES and _in_bytes(rate):
+        words = torch.empty(-(-count // 8), dtype=torch.int64, device=like.device)
+        # from -2**63 on means all 64 bits
+        words.random_(-WORDS, None, generator=generator)
+        random = words.view(torch.uint8)[:count]
+    else:
+        random = torch.empty(count, dtype=torch.int64, device=like.device)
+        random.random_(generator=generator)
+    return random.as_strided(like.shape, like.stride())
+
+
+def threshold(rate: float) -> int:
+    """A random number below it means a zero."""
+    return int(rate * BYTES) if _in_bytes(rate) else int(rate * WORDS)
+
+
+def _in_bytes(rate: float) -> bool:
+    return (rate * BYTES).is_integer()

@@ -1,0 +1,189 @@
+"""The layers, forward and backward by hand, on the library's own kernels.
+
+Writing the backward pass out, rather than recording it, leaves the recorder's work out of every step
+and lets a layer use what it knows: a pooled gradient sums to the bias gradient, the first layer needs
+no input gradient. The mathematics is autograd's; tests hold the two together in float64.
+
+All images are channels-last; `flatten` takes them in that order (see `network.TorchNetwork`).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mnist_gpu.engines.torch.dropout import keep_mask
+
+aten = torch.ops.aten
+
+
+@dataclass
+class Context:
+    """What a training pass shares: the dropout stream, and the type products are computed in."""
+
+    generator: torch.Generator
+    compute_dtype: torch.dtype
+    onednn_linear: bool
+
+
+class Step:
+    """One layer of a training pass. `forward` keeps what `backward` needs."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The layer's output, dropout on."""
+        raise NotImplementedError
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        """The gradient of the input, None for the first layer with weights."""
+        raise NotImplementedError
+
+
+class MaxPool(Step):
+    """Square windows that do not overlap."""
+
+    def __init__(self, context: Context, size: int) -> None:
+        super().__init__(context)
+        self.size = [size, size]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        pooled, self.indices = aten.max_pool2d_with_indices(x, self.size)
+        return pooled
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        self.gradient = gradient
+        return aten.max_pool2d_with_indices_backward(
+            gradient, self.x, self.size, self.size, [0, 0], [1, 1], False, self.indices
+        )
+
+
+class Conv(Step):
+    """Stride 1. `pool` is the max-pool right after it, if there is one."""
+
+    def __init__(
+        self, context: Context, module: nn.Conv2d, first: bool, pool: MaxPool | None
+    ) -> None:
+        super().__init__(context)
+        self.weight, self.bias = module.weight, module.bias
+        self.padding = list(module.padding)
+        self.first = first
+        self.pool = pool
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = self.context.compute_dtype
+        self.x, self.cast = x.to(dtype), self.weight.to(dtype)
+        assert self.bias is not None
+        return torch.conv2d(self.x, self.cast, self.bias.to(dtype), padding=self.padding)
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        assert self.bias is not None
+        mask = [not self.first, True, self.pool is None]
+        to_input, to_weight, to_bias = aten.convolution_backward(
+            gradient,
+            self.x,
+            self.cast,
+            [len(self.bias)],
+            [1, 1],
+            self.padding,
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            mask,
+        )
+        if self.pool is not None:
+            # pooling only moves gradients about: the quarter before it sums to the same
+            to_bias = self.pool.gradient.sum((0, 2, 3), dtype=self.bias.dtype)
+        self.weight.grad = to_weight.to(self.weight.dtype)
+        self.bias.grad = to_bias.to(self.bias.dtype)
+        return None if self.first else to_input
+
+
+class Linear(Step):
+    """A fully connected layer, its products in oneDNN or in the BLAS."""
+
+    def __init__(self, context: Context, module: nn.Linear, first: bool) -> None:
+        super().__init__(context)
+        self.weight, self.bias = module.weight, module.bias
+        self.first = first
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = self.context.compute_dtype
+        self.x, self.cast = x.to(dtype), self.weight.to(dtype)
+        return self._product(self.x, self.cast, self.bias.to(dtype))
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        self.weight.grad = self._product(gradient.t(), self.x.t()).to(self.weight.dtype)
+        self.bias.grad = gradient.sum(0, dtype=self.bias.dtype)
+        return None if self.first else self._product(gradient, self.cast.t())
+
+    def _product(self, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+        """`a @ b.t() + bias`."""
+        if self.context.onednn_linear:
+            return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
+        return torch.nn.functional.linear(a, b, bias)
+
+
+class ReLU(Step):
+    """In place: what comes in is this pass's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.output = torch.relu_(x)
+        return self.output
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return aten.threshold_backward(gradient, self.output, 0)
+
+
+class Dropout(Step):
+    """Zero with probability `rate`, else scaled by 1 / (1 - rate)."""
+
+    def __init__(self, context: Context, rate: float) -> None:
+        super().__init__(context)
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.mask = keep_mask(x, self.rate, self.context.generator)
+        return x * self.mask
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        return gradient * self.mask
+
+
+class Flatten(Step):
+    """Channels last: a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shape = x.shape
+        return x.permute(0, 2, 3, 1).reshape(len(x), -1)
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        n, channels, height, width = self.shape
+        return gradient.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+class CrossEntropy:
+    """Mean cross-entropy on logits, and its gradient."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss over the batch, in float32 or wider."""
+        self.labels, self.dtype = labels, logits.dtype
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        self.log_probabilities = torch.log_softmax(wide, 1)
+        loss, self.total_weight = aten.nll_loss_forward(
+            self.log_probabilities, labels, None, 1, -100
+        )
+        return loss
+
+    def backward(self, loss_gradient: Tensor) -> Tensor:
+        """The gradient of the logits."""
+        to_log = aten.nll_loss_backward(
+            loss_gradient, self.log_probabilities, self.labels, None, 1, -100, self.total_weight
+        )
+        to_logits = aten._log_softmax_backward_data(
+            to_log, self.log_probabilities, 1, self.log_probabilities.dtype
+        )
+        return to_logits.to(self.dtype)
