@@ -10,6 +10,7 @@ one place and prints one line: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., 
 
 import argparse
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -189,7 +190,7 @@ found = {re.sub('[-_.]+', '-', d.name).lower(): d.version
 import mnist_gpu
 conf = pathlib.Path(mnist_gpu.__file__).parent / 'conf' / 'platform'
 engines = {p.stem: m[1] for p in conf.glob('*.yaml')
-           if (m := re.search(r'override /engine: *(\\w+)', p.read_text(encoding='utf-8')))}
+           if (m := re.search(r'override /engine(?:@\\S+)?: *(\\w+)', p.read_text(encoding='utf-8')))}
 print(json.dumps({'versions': found, 'requires': metadata.requires('mnist-gpu') or [],
                   'engines': engines}))
 """
@@ -267,6 +268,8 @@ def relay(
         text=True,
         errors="replace",
         start_new_session=True,
+        # it does one system call, so threads do not endanger it
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
     )
     timers = []
     if timeout:
@@ -290,6 +293,12 @@ def relay(
     finally:
         for timer in timers:
             timer.cancel()
+
+
+def _die_with_parent() -> None:
+    """Have Linux interrupt the run when its starter is killed: nobody would fetch its record."""
+    pr_set_pdeathsig = 1  # prctl(2)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
 
 
 def collect(folder: Path, into: Path, last: str) -> dict:

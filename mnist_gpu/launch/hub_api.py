@@ -150,7 +150,8 @@ class Hub:
     def _watch(self, path: str, deadline: Deadline) -> None:
         """Print the hub's progress messages until the server is ready."""
         reply = self._api.raw("GET", path, wait_s=deadline.left_s() or 1, stream=True)
-        for line in reply.iter_lines(decode_unicode=True):
+        for raw in reply.iter_lines():
+            line = raw.decode(errors="replace")
             if line.startswith("data:"):
                 event = json.loads(line.removeprefix("data:"))
                 print(f"hub: {event.get('message', '')}", flush=True)

@@ -89,3 +89,31 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[hubs.RunningHub]:
         pytest.skip(str(reason))
     yield running
     hubs.stop(running)
+
+
+@pytest.fixture(scope="session")
+def cloud_init_schema() -> Callable[[str], str]:
+    """Debian's cloud-init, unpacked without installing it: user data -> complaints, or nothing."""
+    home = hubs.CACHE / "cloud-init"
+    python = tool("jsonschema", "jsonschema", "configobj", "jinja2", "jsonpatch", "oauthlib",
+        "requests", "pyyaml", "pyserial").parent / "python"  # fmt: skip
+    if not (home / "usr").exists():
+        home.mkdir(parents=True, exist_ok=True)
+        steps = "apt-get download cloud-init && dpkg-deb -x cloud-init_*.deb ."
+        done = subprocess.run(["sh", "-c", steps], cwd=home, capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("cloud-init's schema cannot be had: this needs Debian's apt and dpkg")
+
+    def complaints(user_data: str) -> str:
+        path = home / "user-data.yaml"
+        path.write_text(user_data)
+        done = subprocess.run(
+            [str(python), "-m", "cloudinit.cmd.main", "schema", "--config-file", str(path)],
+            env={**os.environ, "PYTHONPATH": str(home / "usr/lib/python3/dist-packages")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return "" if done.returncode == 0 else done.stdout + done.stderr
+
+    return complaints

@@ -78,7 +78,9 @@ class Kaggle:
 
     def _GetKernelSessionStatus(self, _: dict) -> tuple[int, dict]:
         self.asked += 1
-        return (200, {"status": self.status}) if self.status else (403, {"code": 403, "message": ""})
+        return (
+            (200, {"status": self.status}) if self.status else (403, {"code": 403, "message": ""})
+        )
 
     def _ListKernelSessionOutput(self, _: dict) -> tuple[int, dict]:
         working = self.home / "kaggle" / "working"

@@ -1,0 +1,161 @@
+"""The few calls to OpenStack that one benchmark needs, through OpenStack's own SDK.
+
+Source: https://docs.openstack.org/openstacksdk/latest/user/proxies/compute.html
+"""
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch.entry import Deadline, without_secrets
+
+NAME = "mnist-gpu-bench"
+MARK = "mnist_gpu"
+
+
+class Cloud:
+    """A project in an OpenStack cloud; credentials from `OS_*` or clouds.yaml.
+
+    Raises:
+        UserError: credentials are missing or refused, or the cloud cannot be reached.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import openstack
+        except ImportError:
+            raise UserError("openstacksdk is missing: pip install 'mnist-gpu[launch]'") from None
+        with _explained("authentication"):
+            self._sdk = openstack.connect(app_name="mnist-gpu")
+            self._sdk.authorize()
+
+    def resolve(self, flavor: str, image: str, network: str) -> dict[str, str]:
+        """The ids of what a server is made of, by name.
+
+        Raises:
+            UserError: this project has none of that name.
+        """
+        names = {"flavor": flavor, "image": image, "network": network}
+        with _explained("flavor, image and network"):
+            found: dict[str, Any] = {
+                "flavor": self._sdk.compute.find_flavor(flavor),
+                "image": self._sdk.image.find_image(image),
+                "network": self._sdk.network.find_network(network),
+            }
+        for kind, entry in found.items():
+            if entry is None:
+                raise UserError(f"--{kind} {names[kind]}: this project has none of that name")
+        return {kind: str(entry.id) for kind, entry in found.items()}
+
+    def create(self, tag: str, ids: dict[str, str], flavor: str, user_data: str) -> str:
+        """Ask for a server; returns its id.
+
+        Args:
+            tag: makes its name unique, so that it can be found if the reply is lost.
+            ids: as `resolve` gives them.
+            flavor: by name, for the server's metadata.
+            user_data: for cloud-init.
+        """
+        metadata = {MARK: "benchmark", "mnist_gpu_flavor": flavor}
+        if "jetstream-cloud.org" in str(self._sdk.config.auth.get("auth_url", "")):
+            metadata["mnist_gpu_cloud"] = "jetstream2"
+        with _explained("creating the server"):
+            server = self._sdk.compute.create_server(
+                name=f"{NAME}-{tag}",
+                flavor_id=ids["flavor"],
+                image_id=ids["image"],
+                networks=[{"uuid": ids["network"]}],
+                user_data=base64.b64encode(user_data.encode()).decode(),
+                config_drive=True,
+                metadata=metadata,
+            )
+        return str(server.id)
+
+    def state(self, server: str) -> tuple[str, str]:
+        """Its status (BUILD, ACTIVE, SHUTOFF, ERROR, DELETED) and the reason of an error."""
+        with _explained("asking for the server"):
+            found = self._sdk.compute.find_server(server)
+            if found is None:
+                return "DELETED", ""
+            return str(found.status), str((found.fault or {}).get("message", ""))
+
+    def console(self, server: str) -> str:
+        """What it wrote to its console; empty while it has none."""
+        with contextlib.suppress(UserError), _explained("reading the console"):
+            reply = self._sdk.compute.get_server_console_output(server)
+            return str(reply.get("output", "") if isinstance(reply, dict) else reply or "")
+        return ""
+
+    def named(self, tag: str) -> str | None:
+        """The id of this launch's server, if the cloud has it."""
+        with _explained("looking for the server"):
+            for server in self._sdk.compute.servers(details=False, name=f"{NAME}-{tag}"):
+                return str(server.id)
+        return None
+
+    def left_behind(self) -> list[tuple[str, str]]:
+        """Id and name of every benchmark server of this project."""
+        with _explained("listing servers"):
+            return [
+                (str(server.id), str(server.name))
+                for server in self._sdk.compute.servers(name=NAME)
+                if (server.metadata or {}).get(MARK) == "benchmark"
+            ]
+
+    def delete(self, server: str, deadline: Deadline) -> None:
+        """Delete a server and see it gone; asks again until the deadline.
+
+        Raises:
+            UserError: it is still there; the message says how to delete it by hand.
+        """
+        fault = ""
+        while deadline.left_s() > 0:
+            try:
+                with _explained("deleting the server"):
+                    self._sdk.compute.delete_server(server, ignore_missing=True)
+                if self.state(server)[0] == "DELETED":
+                    return
+            except UserError as problem:
+                fault = f" ({problem})"
+            deadline.pause(3, "deleting the server")
+        raise UserError(
+            f"SERVER {server} IS STILL THERE AND BURNS CREDITS{fault}:"
+            f" run `openstack server delete {server}`"
+        )
+
+
+@contextlib.contextmanager
+def _explained(doing: str) -> Iterator[None]:
+    """Turn what the SDK raises into one line for a person."""
+    from keystoneauth1 import exceptions as keystone
+    from openstack import exceptions as sdk
+
+    try:
+        yield
+    except (keystone.MissingRequiredOptions, sdk.ConfigException):
+        raise UserError(
+            "no OpenStack credentials: `source app-cred-openrc.sh` (Horizon, Identity,"
+            " Application Credentials), or set OS_CLOUD"
+        ) from None
+    except (keystone.ClientException, sdk.SDKException) as why:
+        # the SDK hands on what Keystone's client raised as text only
+        raise UserError(f"{doing}: {_reason(_line(why))}") from None
+
+
+def _reason(line: str) -> str:
+    if "HTTP 401" in line:
+        return "the credentials were refused; have they expired?"
+    if line.startswith(("Unable to establish connection", "Failed to discover")):
+        return f"cannot reach the cloud: {line}"
+    return line
+
+
+def _line(fault: Exception) -> str:
+    return without_secrets(" ".join(str(fault).split()))[:300]
+
+
+def print_call(call: str, **values: Any) -> str:
+    """One API call of a dry run as text."""
+    return f"{call}({', '.join(f'{key}={value}' for key, value in values.items())})"

@@ -1,0 +1,270 @@
+"""OpenStack's real SDK against a stand-in cloud: whatever happens, no server is left behind."""
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch import cloud_init, jetstream
+from mnist_gpu.results.store import read_record
+from tests.platforms.conftest import CHECKOUT
+from tests.platforms.openstack_api import SECRET, OpenStack, bootstrap_of
+from tests.records import make_document
+
+LAUNCH = "jetstream/launch.py"
+OPTIONS = ("--source", "installed", "--poll", "0.1")
+pytest.importorskip("openstack")
+
+
+@pytest.fixture
+def cloud() -> Iterator[OpenStack]:
+    standin = OpenStack()
+    server = standin.start()
+    yield standin
+    server.shutdown()
+    server.server_close()
+
+
+def result_line(tag: str, **changes: object) -> str:
+    record = make_document(platform="jetstream", kind="hpc", **changes)
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    result = {"tag": tag, "status": "completed", "sha256": digest, "record": record}
+    return f"MNIST_GPU_RESULT {json.dumps(result)}"
+
+
+def test_a_record_comes_home_over_the_console_and_the_server_is_deleted(
+    launch: Callable, cloud: OpenStack, tmp_path: Path
+) -> None:
+    cloud.says = lambda tag: f"[   12.3] boot\n{result_line(tag)}\n[  99.9] reboot: Power down\n"
+    done = launch(LAUNCH, *OPTIONS, "seed=3", **cloud.environment())
+    assert done.returncode == 0, done.stderr
+    [path] = (tmp_path / "outputs" / "jetstream").glob("*/record.json")
+    assert read_record(path).platform.name == "jetstream"
+    [created] = cloud.created
+    assert created["flavorRef"] == "flavors-id"
+    assert created["metadata"]["mnist_gpu_flavor"] == "g3.xl"
+    assert created["config_drive"] is True
+    assert "seed=3" in bootstrap_of(created)
+    assert "platform.price.amount_per_hour=64" in bootstrap_of(created)
+    assert SECRET not in done.stdout + done.stderr + bootstrap_of(created)
+    assert not cloud.servers
+
+
+def test_a_result_that_the_kernel_wrote_into_is_read_from_its_repetition(
+    launch: Callable, cloud: OpenStack
+) -> None:
+    def console(tag: str) -> str:
+        whole = result_line(tag)
+        return f"{whole}\n{whole[:900]}[   77.7] usb 1-1: reset\n{whole[900:]}\n"
+
+    cloud.says = console
+    done = launch(LAUNCH, *OPTIONS, **cloud.environment())
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_record_changed_on_the_way_is_not_believed(launch: Callable, cloud: OpenStack) -> None:
+    cloud.says = lambda tag: result_line(tag).replace("0.9912", "0.9999")
+    done = launch(LAUNCH, *OPTIONS, **cloud.environment())
+    assert done.returncode == 1
+    assert "ended without a result line" in done.stderr
+    assert not cloud.servers
+
+
+@pytest.mark.parametrize(
+    ("trouble", "message"),
+    [
+        ({"quota": True}, "Quota exceeded for cores"),
+        ({"boot_error": True}, "the server failed to boot: No valid host was found"),
+        ({"lose_reply": True}, "gateway timeout"),
+    ],
+)
+def test_no_failure_leaves_a_server_behind(
+    launch: Callable, cloud: OpenStack, trouble: dict, message: str
+) -> None:
+    for name, value in trouble.items():
+        setattr(cloud, name, value)
+    done = launch(LAUNCH, *OPTIONS, **cloud.environment())
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not cloud.servers
+
+
+def test_a_server_that_never_answers_is_deleted_at_the_deadline(
+    launch: Callable, cloud: OpenStack
+) -> None:
+    done = launch(LAUNCH, *OPTIONS, "--timeout", "1", **cloud.environment())
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: timeout: the run took more than 1 s")
+    assert cloud.deleted == ["server-1"]
+
+
+def test_a_deletion_that_fails_is_asked_for_again(launch: Callable, cloud: OpenStack) -> None:
+    cloud.says, cloud.refuse_deletions = result_line, 2
+    done = launch(LAUNCH, *OPTIONS, **cloud.environment())
+    assert done.returncode == 0, done.stderr
+    assert not cloud.servers
+
+
+def test_a_server_that_cannot_be_deleted_is_shouted_about(
+    launch: Callable, cloud: OpenStack
+) -> None:
+    cloud.says, cloud.refuse_deletions = result_line, 10_000
+    done = launch(LAUNCH, *OPTIONS, "--delete-timeout", "1", **cloud.environment())
+    assert done.returncode == 1
+    assert "BURNS CREDITS" in done.stderr
+    assert "openstack server delete server-1" in done.stderr
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_stopped_deletes_the_server(cloud: OpenStack, signum: int, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(CHECKOUT / "scripts" / LAUNCH), *OPTIONS],
+        env={**os.environ, **cloud.environment()},
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not any(server["status"] == "ACTIVE" for server in list(cloud.servers.values())):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert not cloud.servers
+
+
+def test_a_crash_of_the_launcher_deletes_the_server() -> None:
+    class Crashing:
+        deleted = False
+
+        def resolve(self, *_: str) -> dict:
+            return {}
+
+        def create(self, *_: object) -> str:
+            return "one"
+
+        def state(self, _: str) -> tuple[str, str]:
+            raise ZeroDivisionError
+
+        def delete(self, *_: object) -> None:
+            self.deleted = True
+
+    crashing = Crashing()
+    chosen = argparse.Namespace(
+        flavor="f", image="i", network="n", timeout=9, poll=1, delete_timeout=9
+    )
+    with pytest.raises(ZeroDivisionError):
+        jetstream.bench(crashing, chosen, "tag", "")
+    assert crashing.deleted
+
+
+def test_servers_left_behind_by_a_killed_launcher_are_found_and_deleted(
+    launch: Callable, cloud: OpenStack
+) -> None:
+    ours = {"id": "a", "name": "mnist-gpu-bench-1", "status": "SHUTOFF", "console": "", "tag": ""}
+    cloud.servers["a"] = {**ours, "metadata": {"mnist_gpu": "benchmark"}}
+    cloud.servers["b"] = {**ours, "id": "b", "name": "my-mnist-gpu-bench", "metadata": {}}
+    done = launch(LAUNCH, "--delete-left-behind", **cloud.environment())
+    assert done.returncode == 0, done.stderr
+    assert list(cloud.servers) == ["b"]
+
+
+def test_wrong_credentials_are_named_and_not_shown(launch: Callable, cloud: OpenStack) -> None:
+    environment = {**cloud.environment(), "OS_APPLICATION_CREDENTIAL_SECRET": "wrong-secret-1"}
+    done = launch(LAUNCH, *OPTIONS, **environment)
+    assert done.returncode == 1
+    assert "credentials were refused" in done.stderr
+    assert "wrong-secret-1" not in done.stdout + done.stderr
+
+
+def test_missing_credentials_say_what_to_source(launch: Callable) -> None:
+    done = launch(LAUNCH, *OPTIONS)
+    assert done.returncode == 1
+    assert "source app-cred-openrc.sh" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_dead_network_is_one_line(launch: Callable, cloud: OpenStack) -> None:
+    environment = {**cloud.environment(), "OS_AUTH_URL": "http://127.0.0.1:9/v3"}
+    done = launch(LAUNCH, *OPTIONS, **environment)
+    assert done.returncode == 1
+    assert "cannot reach the cloud" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_unknown_flavor_is_refused_before_anything_is_created(
+    launch: Callable, cloud: OpenStack
+) -> None:
+    done = launch(LAUNCH, *OPTIONS, "--flavor", "g9.huge", **cloud.environment())
+    assert done.returncode == 1
+    assert "--flavor g9.huge" in done.stderr
+    assert not cloud.created
+
+
+def test_a_dry_run_shows_every_call_and_the_cost_ceiling(
+    launch: Callable, cloud: OpenStack
+) -> None:
+    arguments = [*OPTIONS, "--dry-run", "--timeout", "3000"]
+    done = launch(LAUNCH, *arguments)
+    assert done.returncode == 0
+    for call in ("create_server", "get_server_console_output", "delete_server"):
+        assert call in done.stdout
+    assert "cost ceiling: 64.0 SU" in done.stdout
+    assert not cloud.calls
+
+
+def test_cloud_init_accepts_the_user_data_and_refuses_a_wrong_one(
+    cloud_init_schema: Callable[[str], str],
+) -> None:
+    text = cloud_init.user_data("https://example.org/a.zip", ["platform=jetstream"], "t", 600)
+    assert cloud_init_schema(text) == ""
+    wrong = text.replace('"gz+b64"', '"zstd"')
+    assert "write_files" in cloud_init_schema(wrong)
+
+
+def test_user_data_fits_what_nova_takes() -> None:
+    text = cloud_init.user_data("https://example.org/a.zip", ["a=b"] * 50, "t", 600)
+    assert len(text) * 4 / 3 < 65535  # base64, bytes: Nova's limit
+
+
+def test_the_bootstrap_in_the_user_data_runs(
+    launch: Callable, cloud: OpenStack, tmp_path: Path, mnist_dir: Path
+) -> None:
+    """What cloud-init would write is run here as it would run there; the server is a stand-in."""
+
+    def boot(_: str) -> str:
+        script, console = tmp_path / "bootstrap.py", tmp_path / "console"
+        text = bootstrap_of(cloud.created[0]).replace("/dev/console", str(console))
+        script.write_text(text.replace(cloud_init.FOLDER, str(tmp_path / "opt")))
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "MNIST_GPU_DATA": str(mnist_dir)}
+        subprocess.run(
+            [sys.executable, str(script)], env=environment, capture_output=True, check=False
+        )
+        return console.read_text()
+
+    cloud.says = boot
+    quick = ["platform.accelerator=cpu", "model=mlp", "epochs=1", "logger=none"]
+    done = launch(LAUNCH, *OPTIONS, *quick, **cloud.environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    [path] = (tmp_path / "outputs" / "jetstream").glob("*/record.json")
+    record = read_record(path)
+    assert record.platform.claimed == "jetstream"
+    assert record.price.unit == "SU"
+
+
+def test_an_impossible_option_is_refused() -> None:
+    with pytest.raises(UserError, match="--timeout 0"):
+        jetstream.main([*OPTIONS, "--timeout", "0"])

@@ -1,0 +1,147 @@
+"""The launcher against a real JupyterHub on this machine, and against hubs that fail."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from mnist_gpu.results.store import read_record
+from tests.platforms.hub import RunningHub
+
+LAUNCH = "jupyterhub/launch.py"
+KERAS = ("engine=keras", "model=mlp", "epochs=1", "logger=none")
+pytestmark = pytest.mark.network
+
+
+def test_keras_trains_on_a_real_hub_and_its_record_comes_home(
+    launch: Callable, hub: RunningHub, bundle: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("keras")
+    token = hub.token_of("ada")
+    arguments = ["--hub", hub.url, "--kernel", "bench", "--bundle", str(bundle), *KERAS]
+    done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN=token)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [path] = (tmp_path / "outputs" / "jupyterhub").glob("*/record.json")
+    record = read_record(path)
+    assert record.status == "completed"
+    assert record.engine.framework.lower() == "keras"
+    assert record.workload.dataset == "mnist"
+    assert record.platform.claimed == "jupyterhub"
+    assert record.platform.verified
+    assert record.hardware.threads <= 2
+    assert token not in done.stdout + done.stderr + path.read_text()
+    assert hub.servers_of("ada") == {}
+
+
+def test_a_server_that_ran_before_is_used_and_left_running(
+    launch: Callable, hub: RunningHub, bundle: Path
+) -> None:
+    token = hub.token_of("grace")
+    arguments = ["--hub", hub.url, "--kernel", "bench", "--bundle", str(bundle), "platform=nowhere"]
+    launch(LAUNCH, *arguments, "--keep-server", JUPYTERHUB_API_TOKEN=token)
+    assert list(hub.servers_of("grace")) == [""]
+    done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN=token)
+    assert "server was running" in done.stdout
+    assert done.returncode == 1
+    assert "platform=nowhere" in done.stderr
+    assert list(hub.servers_of("grace")) == [""]
+
+
+def test_a_run_that_is_too_late_is_stopped_and_so_is_the_server(
+    launch: Callable, hub: RunningHub, bundle: Path
+) -> None:
+    token = hub.token_of("tony")
+    arguments = ["--hub", hub.url, "--kernel", "bench", "--bundle", str(bundle), "--timeout", "12"]
+    done = launch(LAUNCH, *arguments, "platform=cpu", JUPYTERHUB_API_TOKEN=token)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert hub.servers_of("tony") == {}
+
+
+def test_a_wrong_token_is_refused_without_showing_it(launch: Callable, hub: RunningHub) -> None:
+    arguments = ["--hub", hub.url, "--source", "installed"]
+    done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN="wrong-token-123")
+    assert done.returncode == 1
+    assert "refused (403)" in done.stderr
+    assert "/hub/token" in done.stderr
+    assert "wrong-token-123" not in done.stdout + done.stderr
+
+
+def test_an_unknown_kernel_is_refused_by_name(launch: Callable, hub: RunningHub) -> None:
+    token = hub.token_of("ken")
+    arguments = ["--hub", hub.url, "--kernel", "julia", "--source", "installed"]
+    done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN=token)
+    assert done.returncode == 1
+    assert "/api/kernels" in done.stderr
+    assert hub.servers_of("ken") == {}
+
+
+def test_without_a_token_the_launcher_says_where_to_make_one(launch: Callable) -> None:
+    done = launch(LAUNCH, "--hub", "https://hub.example.org", "--source", "installed")
+    assert done.returncode == 1
+    assert "https://hub.example.org/hub/token" in done.stderr
+
+
+def test_a_token_is_not_sent_unencrypted_over_a_network(launch: Callable) -> None:
+    arguments = ["--hub", "http://hub.example.org", "--source", "installed"]
+    done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN="secret-token")
+    assert done.returncode == 1
+    assert "use https" in done.stderr
+
+
+def test_a_hub_that_is_not_there_is_one_line(launch: Callable) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        arguments = ["--hub", url, "--source", "installed"]
+        done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN="secret-token")
+    assert done.returncode == 1
+    assert done.stderr == f"error: cannot reach {url}/hub/api: wrong URL, or no network?\n"
+
+
+@pytest.fixture
+def failing_hub() -> Iterator[str]:
+    """A stand-in for a hub whose spawner cannot start a server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.endswith("/progress"):
+                event = {"failed": True, "message": "Spawn failed: quota of 2 CPUs is used up"}
+                return self._send(200, f"data: {json.dumps(event)}\n\n".encode())
+            return self._send(200, json.dumps({"name": "ada", "servers": {}}).encode())
+
+        def do_POST(self) -> None:
+            self._send(202, b"")
+
+        def _send(self, status: int, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_failed_spawn_gives_the_hubs_own_reason(launch: Callable, failing_hub: str) -> None:
+    arguments = ["--hub", failing_hub, "--source", "installed"]
+    done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN="secret-token")
+    assert done.returncode == 1
+    assert "quota of 2 CPUs is used up" in done.stderr
+
+
+def test_a_dry_run_needs_no_token_and_contacts_nobody(launch: Callable) -> None:
+    arguments = ["--hub", "https://hub.invalid", "--source", "installed", "--dry-run", "seed=1"]
+    done = launch(LAUNCH, *arguments)
+    assert done.returncode == 0
+    assert "platform=jupyterhub seed=1" in done.stdout
