@@ -2,8 +2,8 @@
 
 A Bernoulli draw by floating-point numbers is serial on a CPU and costs more than the layer. Here a
 rate that is a multiple of 1/256 (0.25, 0.5) compares one random byte with `rate * 256`: exact. Any
-other rate (0.2) compares a random 63-bit word with `rate * 2**63`, which is a whole number for every
-float64 rate from 2**-10 up: the probability is the declared float64 number, to the bit.
+other rate (0.2) compares a random 63-bit word with `rate * 2**63`, which is a whole number for
+every float64 rate from 2**-10 up: the probability is the declared float64 number, to the bit.
 """
 
 import torch

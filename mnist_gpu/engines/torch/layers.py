@@ -1,8 +1,9 @@
 """The layers, forward and backward by hand, on the library's own kernels.
 
-Writing the backward pass out, rather than recording it, leaves the recorder's work out of every step
-and lets a layer use what it knows: a pooled gradient sums to the bias gradient, the first layer needs
-no input gradient. The mathematics is autograd's; tests hold the two together in float64.
+Writing the backward pass out, rather than recording it, leaves the recorder's work out of every
+step and lets a layer use what it knows: a pooled gradient sums to the bias gradient, the first
+layer needs no input gradient. The mathematics is autograd's; tests hold the two together in
+float64.
 
 All images are channels-last; `flatten` takes them in that order (see `network.TorchNetwork`).
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from mnist_gpu.engines.torch.dropout import keep_mask
 
@@ -48,11 +50,13 @@ class MaxPool(Step):
         super().__init__(context)
         self.size = [size, size]
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
         pooled, self.indices = aten.max_pool2d_with_indices(x, self.size)
         return pooled
 
+    @override
     def backward(self, gradient: Tensor) -> Tensor:
         self.gradient = gradient
         return aten.max_pool2d_with_indices_backward(
@@ -64,20 +68,22 @@ class Conv(Step):
     """Stride 1. `pool` is the max-pool right after it, if there is one."""
 
     def __init__(
-        self, context: Context, module: nn.Conv2d, first: bool, pool: MaxPool | None
+        self, context: Context, module: nn.Conv2d, padding: int, first: bool, pool: MaxPool | None
     ) -> None:
         super().__init__(context)
         self.weight, self.bias = module.weight, module.bias
-        self.padding = list(module.padding)
+        self.padding = [padding, padding]
         self.first = first
         self.pool = pool
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         dtype = self.context.compute_dtype
         self.x, self.cast = x.to(dtype), self.weight.to(dtype)
         assert self.bias is not None
         return torch.conv2d(self.x, self.cast, self.bias.to(dtype), padding=self.padding)
 
+    @override
     def backward(self, gradient: Tensor) -> Tensor | None:
         assert self.bias is not None
         mask = [not self.first, True, self.pool is None]
@@ -110,11 +116,13 @@ class Linear(Step):
         self.weight, self.bias = module.weight, module.bias
         self.first = first
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         dtype = self.context.compute_dtype
         self.x, self.cast = x.to(dtype), self.weight.to(dtype)
         return self._product(self.x, self.cast, self.bias.to(dtype))
 
+    @override
     def backward(self, gradient: Tensor) -> Tensor | None:
         self.weight.grad = self._product(gradient.t(), self.x.t()).to(self.weight.dtype)
         self.bias.grad = gradient.sum(0, dtype=self.bias.dtype)
@@ -130,10 +138,12 @@ class Linear(Step):
 class ReLU(Step):
     """In place: what comes in is this pass's own."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         self.output = torch.relu_(x)
         return self.output
 
+    @override
     def backward(self, gradient: Tensor) -> Tensor:
         return aten.threshold_backward(gradient, self.output, 0)
 
@@ -145,10 +155,12 @@ class Dropout(Step):
         super().__init__(context)
         self.rate = rate
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         self.mask = keep_mask(x, self.rate, self.context.generator)
         return x * self.mask
 
+    @override
     def backward(self, gradient: Tensor) -> Tensor:
         return gradient * self.mask
 
@@ -156,10 +168,12 @@ class Dropout(Step):
 class Flatten(Step):
     """Channels last: a view."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         self.shape = x.shape
         return x.permute(0, 2, 3, 1).reshape(len(x), -1)
 
+    @override
     def backward(self, gradient: Tensor) -> Tensor:
         n, channels, height, width = self.shape
         return gradient.reshape(n, height, width, channels).permute(0, 3, 1, 2)

@@ -75,7 +75,7 @@ class TorchNetwork(nn.Module):
                 case "conv":
                     pool = layers.MaxPool(context, after.size) if after.kind == "max_pool" else None
                     module: Any = self.get_submodule(layer.name)
-                    steps.append(layers.Conv(context, module, first, pool))
+                    steps.append(layers.Conv(context, module, layer.padding, first, pool))
                     first = False
                 case "linear":
                     module = self.get_submodule(layer.name)
