@@ -121,14 +121,23 @@ def bench(chosen: argparse.Namespace, work: Path, into: Path) -> tuple[int, dict
         install(python, work, chosen.source, bundle, chosen.overrides)
     if data := _mnist(bundle, work, python, environment):
         environment["MNIST_GPU_DATA"] = str(data)
-    if commit := re.search(r"[0-9a-f]{40}", chosen.source or ""):
-        environment.setdefault("MNIST_GPU_COMMIT", commit[0])
+    if commit := _commit(chosen.source, bundle):
+        environment.setdefault("MNIST_GPU_COMMIT", commit)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=_made(into / "outputs")))
     command = [str(python), "-m", "mnist_gpu.train", *chosen.overrides]
     say("running: python -m mnist_gpu.train " + " ".join(chosen.overrides))
     command.append(f"hydra.run.dir={folder}")
     code, last = relay(command, environment, into, chosen.timeout)
     return code, collect(folder, into, last or f"exit code {code}")
+
+
+def _commit(source: str | None, bundle: Path | None) -> str | None:
+    """The commit that was installed, for the record: an installed wheel does not know its own."""
+    if bundle and (bundle / "manifest.json").is_file():
+        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
+        return manifest.get("commit")
+    found = re.search(r"[0-9a-f]{40}", source or "")
+    return found[0] if found else None
 
 
 def _made(folder: Path) -> Path:
@@ -189,8 +198,8 @@ found = {re.sub('[-_.]+', '-', d.name).lower(): d.version
          for d in metadata.distributions() if d.name}
 import mnist_gpu
 conf = pathlib.Path(mnist_gpu.__file__).parent / 'conf' / 'platform'
-engines = {p.stem: m[1] for p in conf.glob('*.yaml')
-           if (m := re.search(r'override /engine(?:@\\S+)?: *(\\w+)', p.read_text(encoding='utf-8')))}
+rule = re.compile(r'override /engine(?:@\\S+)?: *(\\w+)')
+engines = {p.stem: m[1] for p in conf.glob('*.yaml') if (m := rule.search(p.read_text()))}
 print(json.dumps({'versions': found, 'requires': metadata.requires('mnist-gpu') or [],
                   'engines': engines}))
 """

@@ -1,4 +1,4 @@
-"""A bundle: the project's wheel, the wheels a platform lacks, and MNIST, for a place offline.
+"""A bundle for a place without internet: the wheels it lacks, MNIST, and the bootstrap file.
 
 Kept flat, because a platform's data sets mount without their folders. Frameworks are left to the
 platform: their wheels weigh gigabytes and would replace the build made for its hardware.
@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.launch import payload
 from mnist_gpu.launch.payload import CHECKOUT
 
 # never bundled: torch, TensorFlow and what only they need
@@ -68,9 +69,11 @@ def make(out: Path, mnist: list[Path], python: str | None) -> None:
             _fetch(folder, python)
         for path in mnist:
             shutil.copyfile(path, folder / path.name)
+        (folder / "bootstrap.py").write_text(payload.bootstrap(), encoding="utf-8")
         files = sorted(folder.iterdir())
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-        (folder / "manifest.json").write_text(json.dumps(sums, indent=1), encoding="utf-8")
+        manifest = {"commit": payload.commit(), "sha256": sums}
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         _deliver(folder, out)
 
 

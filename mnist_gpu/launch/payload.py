@@ -45,14 +45,20 @@ def default_source() -> str:
     Raises:
         UserError: there is no such archive; the message says what to give instead.
     """
-    remote, commit = _git("remote", "get-url", "origin"), _git("rev-parse", "HEAD")
+    remote, head = _git("remote", "get-url", "origin"), _git("rev-parse", "HEAD")
     match = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?$", remote)
-    if not (match and commit):
+    if not (match and head):
         raise UserError(
             "which version to run? this checkout has no GitHub remote: give --source URL (such as"
             " https://github.com/OWNER/mnist-gpu/archive/COMMIT.zip) or --bundle FILE"
         )
-    return f"https://github.com/{match[1]}/archive/{commit}.zip"
+    return f"https://github.com/{match[1]}/archive/{head}.zip"
+
+
+def commit() -> str | None:
+    """The checkout's commit, unless files differ from it."""
+    changed = _git("status", "--porcelain", "--untracked-files=no")
+    return None if changed else _git("rev-parse", "HEAD") or None
 
 
 def _git(*arguments: str) -> str:

@@ -1,6 +1,8 @@
 """What the run ran with: versions and the state of the checkout. Never the environment itself."""
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -30,7 +32,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def read(checkout: Path = CHECKOUT) -> Software:
     """The software part of the record."""
-    commit = _git(checkout, "rev-parse", "HEAD")
+    commit = _git(checkout, "rev-parse", "HEAD") or _commit_of_archive()
     changes = _git(checkout, "status", "--porcelain", "--untracked-files=no") if commit else None
     return Software(
         python=platform.python_version(),
@@ -64,6 +66,12 @@ def operating_system() -> str:
         distribution = ""
     kernel = ".".join(platform.release().split(".")[:2])
     return f"{platform.system()} {kernel}" + (f" ({distribution})" if distribution else "")
+
+
+def _commit_of_archive() -> str | None:
+    """The commit that `scripts/bootstrap.py` installed from; an installed wheel knows none."""
+    given = os.environ.get("MNIST_GPU_COMMIT", "")
+    return given if re.fullmatch(r"[0-9a-f]{40}", given) else None
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:

@@ -22,6 +22,7 @@ CACHE = Path(
 PYTHON_PACKAGES = ["jupyterhub>=5,<7", "jupyterlab>=4", "jupyter-server>=2.14", "nbgitpuller>=1.2"]
 PROXY = "configurable-http-proxy@5"
 START_S = 120
+QUOTA = 1.5
 
 CONFIG = """
 import json
@@ -63,6 +64,7 @@ class RunningHub:
     process: subprocess.Popen
     log: Path
     users: Path
+    quota: float | None
 
     def token_of(self, user: str) -> str:
         """Make `user` and mint a token, as the user would on the page /hub/token."""
@@ -141,7 +143,8 @@ def start(home: Path, environment: dict[str, str], kernel_python: str) -> Runnin
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    hub = RunningHub(given["url"], given["admin_token"], process, log, home / "users")
+    quota = limit_cpus(process.pid)
+    hub = RunningHub(given["url"], given["admin_token"], process, log, home / "users", quota)
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):
@@ -159,6 +162,22 @@ def stop(hub: RunningHub) -> None:
         hub.process.wait(timeout=30)
     except subprocess.TimeoutExpired:
         os.killpg(hub.process.pid, signal.SIGKILL)
+
+
+def limit_cpus(pid: int) -> float | None:
+    """Put a process, and all it will start, under a CPU quota; None where that is not allowed."""
+    period_us = 100_000
+    for folder, file, text in (
+        ("cpu", "cpu.cfs_quota_us", f"{int(QUOTA * period_us)}"),
+        ("", "cpu.max", f"{int(QUOTA * period_us)} {period_us}"),
+    ):
+        group = Path("/sys/fs/cgroup") / folder / "mnist-gpu-test-hub"
+        with contextlib.suppress(OSError):
+            group.mkdir(exist_ok=True)
+            (group / file).write_text(text)
+            (group / "cgroup.procs").write_text(str(pid))
+            return QUOTA
+    return None
 
 
 def _free_ports(number: int) -> list[int]:
