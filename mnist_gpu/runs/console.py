@@ -119,7 +119,7 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
     from rich.table import Table
 
     timing, result = record.timing, record.result
-    table = Table(title=f"{record.platform.label} · {record.engine.name}", title_justify="left")
+    table = Table()
     table.add_column("phase")
     table.add_column("seconds", justify="right")
     table.add_column("share", justify="right")
@@ -131,6 +131,9 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
     table.add_section()
     table.add_row("total", f"{timing.total_s:,.2f}", "")
     console = Console(file=out or sys.stdout, highlight=False)
+    on = record.hardware.accelerator_name or record.hardware.accelerator
+    heading = f"{record.platform.label}, {record.engine.name} on {on}"
+    console.print(f"\n{heading}", markup=False, soft_wrap=True)
     console.print(table)
     console.print(f"status         {record.status}" + _because(record.status_reason), markup=False)
     if result.test_accuracy is not None:
