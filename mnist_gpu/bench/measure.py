@@ -1,0 +1,93 @@
+"""Runs the ways interleaved, each in its own process, one at a time."""
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from statistics import median
+
+from mnist_gpu.bench.ways import NEEDS
+from mnist_gpu.errors import UserError
+
+
+@dataclass
+class Row:
+    """One way's repeats.
+
+    Attributes:
+        way: a key of `ways.WAYS`, or `peak`.
+        values: seconds per optimizer step of each repeat (`peak`: operations per second).
+    """
+
+    model: str
+    precision: str
+    way: str
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The figure to quote."""
+        return median(self.values)
+
+
+class Worker:
+    """A process that repeats one way on request."""
+
+    def __init__(self, row: Row, steps: int) -> None:
+        self.row = row
+        self.steps = steps
+        command = [sys.executable, "-m", "mnist_gpu.bench.worker", row.way, row.model]
+        self.process = subprocess.Popen(
+            [*command, row.precision, str(steps)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._answer("ready")
+
+    def repeat(self) -> None:
+        """Measure once more."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        value = float(self._answer("result").split()[1])
+        self.row.values.append(value if self.row.way == "peak" else value / self.steps)
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+    def _answer(self, start: str) -> str:
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        for line in self.process.stdout:
+            if line.startswith(start):
+                return line
+        fault = self.process.stderr.read().strip().splitlines()[-1:]
+        raise UserError(f"bench: {self.row.way} stopped: {''.join(fault)}")
+
+
+def installed(way: str) -> bool:
+    """Whether the framework that a way needs is there."""
+    return way not in NEEDS or importlib.util.find_spec(NEEDS[way]) is not None
+
+
+def interleave(model: str, precision: str, ways: list[str], steps: int, repeats: int) -> list[Row]:
+    """Measure every way `repeats` times, in turn: A B C A B C …
+
+    A machine's speed drifts; what is compared is measured side by side. Only one process works at a
+    time; the others wait for their turn without using the processor.
+    """
+    workers: list[Worker] = []
+    try:
+        for way in ways:
+            workers.append(Worker(Row(model, precision, way), steps))
+        for _ in range(repeats):
+            for worker in workers:
+                worker.repeat()
+    finally:
+        for worker in workers:
+            worker.close()
+    return [worker.row for worker in workers]
