@@ -1,6 +1,6 @@
 """The rules for one record, by the name under which `results/data/rules.yaml` describes them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -61,6 +61,7 @@ class Subject:
 
 Rule = Callable[[Subject], Iterator[Finding]]
 RULES: dict[str, Rule] = {}
+SAFETY_RULES: set[str] = set()
 
 
 def rule(function: Rule) -> Rule:
@@ -69,8 +70,16 @@ def rule(function: Rule) -> Rule:
     return function
 
 
+def safety_rule(function: Rule) -> Rule:
+    """Register a rule without which the others could not calculate."""
+    SAFETY_RULES.add(function.__name__)
+    return rule(function)
+
+
 def check_record(record: Record, now: datetime) -> list[tuple[str, str, str]]:
     """Every (rule, field, reason) that speaks against `record`; empty for an acceptable one.
+
+    What breaks a safety rule is not judged by the others.
 
     Args:
         record: of the right schema.
@@ -80,9 +89,15 @@ def check_record(record: Record, now: datetime) -> list[tuple[str, str, str]]:
     from mnist_gpu.results.checks import claims, outcome, plausible, text, time  # noqa: F401
 
     subject = Subject(record, now)
+    found = _broken(subject, SAFETY_RULES)
+    return found or _broken(subject, RULES.keys() - SAFETY_RULES)
+
+
+def _broken(subject: Subject, names: Set[str]) -> list[tuple[str, str, str]]:
     return [
         (name, field, reason)
         for name, function in RULES.items()
+        if name in names
         for field, reason in function(subject)
     ]
 

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from mnist_gpu.results.checks.registry import Finding, Subject, rule
+from mnist_gpu.results.checks.registry import Finding, Subject, safety_rule
 
 # Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
 # Zl and Zp line and paragraph separators
@@ -21,7 +21,7 @@ LARGEST_RATE = 1e18
 RATES = {"result.flops_per_s", "result.images_per_s"}
 
 
-@rule
+@safety_rule
 def plain_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     for field, text in subject.texts:
@@ -36,7 +36,7 @@ def plain_text(subject: Subject) -> Iterator[Finding]:
             yield field, f"holds markup or script syntax ({found.group()!r})"
 
 
-@rule
+@safety_rule
 def no_private_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     for field, text in subject.texts:
@@ -44,7 +44,7 @@ def no_private_text(subject: Subject) -> Iterator[Finding]:
             yield field, "holds a path or an address; leave out what points at a person or a disk"
 
 
-@rule
+@safety_rule
 def safe_numbers(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     for field, number in subject.numbers:
@@ -58,7 +58,7 @@ def safe_numbers(subject: Subject) -> Iterator[Finding]:
             yield f"epochs.*.{field}", "holds a number that is not of at most 2**53"
 
 
-@rule
+@safety_rule
 def short_lists(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record

@@ -1,0 +1,318 @@
+"""`python -m mnist_gpu.report`: what the table and the findings say of given records."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from mnist_gpu.report import main
+from mnist_gpu.results.readme import BEGIN, END
+from mnist_gpu.results.run import Run
+from mnist_gpu.results.store import write_record
+from mnist_gpu.results.summary import summarise
+from mnist_gpu.results.table import escape, markdown, sections
+from tests.records import make_record, write_records
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+A100 = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB"}
+SU = {
+    "amount_per_hour": 64.0,
+    "unit": "SU",
+    "source": "https://example.org/su",
+    "as_of": "2026-10-01",
+    "reason": None,
+}
+CU = {**SU, "amount_per_hour": 0.08, "unit": "CU"}
+FREE = {
+    "amount_per_hour": None,
+    "unit": None,
+    "source": None,
+    "as_of": None,
+    "reason": "free of charge",
+}
+
+
+def summary_of(*records):
+    return summarise([Run.of(Path("record.json"), record) for record in records])
+
+
+def seeds(count=5, **changes):
+    epoch_s = changes.pop("epoch_s", 9.0)
+    accuracy = changes.pop("accuracy", 0.9912)
+    return [
+        make_record(
+            seed=seed,
+            epoch_s=epoch_s * (1 + 0.002 * seed),
+            accuracy=accuracy + 0.0002 * (seed % 3),
+            **changes,
+        )
+        for seed in range(count)
+    ]
+
+
+@pytest.fixture
+def field():
+    """Records of a small field: two engines here, a GPU, two clouds, one that trains badly."""
+    return [
+        *seeds(),
+        *seeds(engine="torch", epoch_s=8.8),
+        *seeds(engine="keras", epoch_s=12.0),
+        *seeds(platform="jetstream", kind="hpc", epoch_s=1.9, price=SU, **A100),
+        *seeds(platform="colab", kind="cloud", engine="tensorflow", epoch_s=20.0, price=CU),
+        *seeds(count=1, platform="kaggle", kind="cloud", epoch_s=7.0, price=FREE),
+        *seeds(count=3, platform="lab", epoch_s=1.0, accuracy=0.981, **A100),
+    ]
+
+
+def row_named(summary, platform, engine="lightning"):
+    (row,) = [
+        row
+        for row in summary.rows
+        if (row.group.configuration.platform, row.group.configuration.engine) == (platform, engine)
+    ]
+    return row
+
+
+def test_runs_of_one_configuration_are_one_row(field):
+    summary = summary_of(*field)
+    assert len(summary.rows) == 7
+    row = row_named(summary, "cpu")
+    assert row.n == 5
+    assert row.train_s.median == sorted(row.train_s.points)[2]
+
+
+def test_what_differs_in_machine_precision_or_compilation_is_another_row():
+    summary = summary_of(
+        make_record(seed=0),
+        make_record(seed=1, precision="bf16-mixed"),
+        make_record(seed=2, engine__compile="inductor"),
+        make_record(seed=3, hardware__threads=2),
+        make_record(seed=4, hardware__cpu_model="Another CPU"),
+        make_record(seed=5, engine__backend="jax"),
+    )
+    assert [row.n for row in summary.rows] == [1] * 6
+
+
+def test_a_row_of_other_accuracy_fails_the_gate_however_fast_it_is(field):
+    summary = summary_of(*field)
+    row = row_named(summary, "lab")
+    assert row.train_s.median < row_named(summary, "jetstream").train_s.median
+    assert row.gate.passed is False
+    assert not row.fronts
+    assert all(row.ref not in finding.refs for finding in summary.findings)
+    assert "(fails the gate)" in markdown(summary)
+
+
+def test_an_accuracy_that_is_too_good_fails_as_well():
+    summary = summary_of(*seeds(), *seeds(platform="lab", accuracy=0.9985))
+    assert row_named(summary, "lab").gate.passed is False
+
+
+def test_the_gate_tests_equivalence_only_where_n_allows(field):
+    summary = summary_of(*field)
+    assert "TOST p < 0.001" in row_named(summary, "jetstream").gate.basis
+    assert "too few for an equivalence test" in row_named(summary, "kaggle").gate.basis
+    assert row_named(summary, "cpu").gate.basis == "the reference (n = 5)"
+
+
+def test_without_a_reference_nothing_is_judged():
+    assert summary_of(*seeds(engine="keras")).rows[0].gate.passed is None
+
+
+def test_the_findings_give_numbers_n_and_rows(field):
+    summary = summary_of(*field)
+    found = {finding.topic: finding for finding in summary.findings}
+    jetstream, torch = row_named(summary, "jetstream"), row_named(summary, "cpu", "torch")
+    lightning, keras = row_named(summary, "cpu"), row_named(summary, "cpu", "keras")
+    assert found["Fastest"].refs[0] == jetstream.ref
+    assert "(n = 5)" in found["Fastest"].text
+    loop = found["Lightning against the plain loop"]
+    assert loop.refs == (lightning.ref, torch.ref)
+    assert re.search(r"takes 1\.02\d* times \(95 % interval 1\.0\d+ to 1\.0\d+", loop.text)
+    assert found["Keras against PyTorch"].refs == (keras.ref, torch.ref)
+    assert found["GPU against CPU"].refs[0] == jetstream.ref
+    assert found["Cloud against local"].refs == (jetstream.ref, torch.ref)
+    assert found["Best value"].refs == (row_named(summary, "kaggle").ref,)
+    assert "training 9" in found["Where time goes"].text
+
+
+def test_a_finding_without_data_behind_it_is_not_printed():
+    topics = {finding.topic for finding in summary_of(*seeds()).findings}
+    assert topics == {"Fastest", "Time to accuracy", "Where time goes", "Resource use"}
+    assert summary_of().findings == []
+
+
+def test_the_promised_rows_come_first_and_are_tbd_without_records(field):
+    (standard, *_) = sections(summary_of())
+    assert [line.cells[1] for line in standard.lines] == [
+        "Keras on JupyterHub (CPU)",
+        "Kaggle",
+        "M1 MacBook (bare metal)",
+        "TensorFlow on Google Colab",
+        "GPU on Jetstream2",
+    ]
+    assert all(line.cells[4] == "TBD" for line in standard.lines)
+    (standard, *_) = sections(summary_of(*field))
+    tbd = {line.cells[1]: line.cells[4] == "TBD" for line in standard.lines[:5]}
+    assert list(tbd.values()) == [True, False, True, False, False]
+    assert len(standard.lines) == 2 + 7
+
+
+def test_no_table_mixes_standard_runs_with_others():
+    summary = summary_of(
+        *seeds(count=2),
+        *seeds(count=2, epochs=3),
+        *seeds(count=1, epochs=3, dataset="synthetic"),
+        *seeds(count=1, verified=False, platform="lab"),
+        *seeds(count=1, segments=2, engine="keras"),
+        make_record(seed=7, status="failed", status_reason="out of memory"),
+    )
+    assert [section.title for section in sections(summary)] == [
+        "Standard runs",
+        "Runs that deviate from the protocol",
+        "Runs on drawn or custom data",
+        "Runs whose platform could not be verified",
+        "Runs that were interrupted and resumed",
+    ]
+    assert summary.unfinished == {"failed": 1}
+    assert "Not shown: 1 failed" in markdown(summary)
+
+
+def test_copied_epoch_times_are_pointed_out():
+    summary = summary_of(make_record(seed=1), make_record(seed=1, run_id="another-run-id"))
+    assert "2 of 2 runs share their epoch times with another" in summary.rows[0].doubts
+
+
+def test_text_is_plain_in_markdown():
+    assert escape("a|b*c_[d](https://e)<f>`g`") == (r"a\|b\*c\_\[d\](https&#58;//e)\<f\>\`g\`")
+
+
+def test_an_empty_folder_reports_the_promised_rows(tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    assert main([str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.count("TBD") == 30
+    assert (tmp_path / "out" / "index.html").stat().st_size > 1_000_000
+
+
+def test_the_readme_is_renewed_between_its_markers_and_checked(tmp_path, field, capsys):
+    results = write_records(tmp_path / "results", field)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# before\n{BEGIN}\nold\n{END}\nafter\n")
+    arguments = [str(results), "--readme", str(readme)]
+    assert main([*arguments, "--check"]) == 1
+    assert readme.read_text().count("old") == 1
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert main([*arguments, "--check"]) == 0
+    text = readme.read_text()
+    assert text.startswith(f"# before\n{BEGIN}\n")
+    assert text.endswith(f"{END}\nafter\n")
+    assert "| GPU on Jetstream2 | lightning | NVIDIA A100-SXM4-40GB |" in text
+    write_record(make_record(seed=40, platform="lab2"), results / "new.json")
+    assert main([*arguments, "--check"]) == 1
+
+
+@pytest.mark.parametrize("text", ["", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
+def test_a_readme_without_its_markers_is_left_alone(tmp_path, text, capsys):
+    (tmp_path / "README.md").write_text(text)
+    (tmp_path / "results").mkdir()
+    arguments = [str(tmp_path / "results"), "--readme", str(tmp_path / "README.md"), "--check"]
+    assert main(arguments) == 1
+    assert "each once and in this order" in capsys.readouterr().err
+    assert (tmp_path / "README.md").read_text() == text
+
+
+def test_refused_records_are_named_and_left_out(tmp_path, capsys):
+    good, bad = make_record(seed=1), make_record(seed=2, timing__total_s=1.0)
+    results = write_records(tmp_path / "results", [good, bad])
+    assert main([str(results), "--out", str(tmp_path / "out")]) == 0
+    assert "run00001/record.json: timing.total_s" in capsys.readouterr().err
+    with (tmp_path / "out" / "runs.csv").open(newline="") as file:
+        assert [row["run_id"] for row in csv.DictReader(file)] == [good.run_id]
+
+
+def test_when_nothing_is_acceptable_the_report_fails(tmp_path, capsys):
+    results = write_records(tmp_path / "results", [make_record(timing__total_s=1.0)])
+    assert main([str(results), "--out", str(tmp_path / "out")]) == 1
+    assert "nothing to report" in capsys.readouterr().err
+
+
+def test_all_runs_are_exported_as_csv_and_parquet(tmp_path, field):
+    import pyarrow.parquet as pq
+
+    results = write_records(tmp_path / "results", field)
+    assert main([str(results), "--out", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out" / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    table = pq.read_table(tmp_path / "out" / "runs.parquet").to_pylist()
+    assert len(rows) == len(table) == len(field)
+    for row, other in zip(rows, table, strict=True):
+        assert float(row["timing.train_s"]) == other["timing.train_s"]
+    assert {row["cost.unit"] for row in rows} == {"SU", "CU", ""}
+
+
+def test_no_cell_of_the_csv_is_a_formula(tmp_path):
+    record = make_record(hardware__cpu_model="=HYPERLINK(1)", hardware__driver="@SUM(1)")
+    results = write_records(tmp_path / "results", [record])
+    main([str(results), "--out", str(tmp_path / "out")])
+    text = (tmp_path / "out" / "runs.csv").read_text()
+    assert "'=HYPERLINK(1)" in text
+    assert ",=HYPERLINK" not in text
+    assert "'@SUM" in text
+
+
+def test_the_report_is_the_same_every_time(tmp_path, field):
+    results = write_records(tmp_path / "results", field)
+    pages = []
+    for name in ("one", "two"):
+        main([str(results), "--out", str(tmp_path / name)])
+        pages.append((tmp_path / name / "index.html").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_the_work_grows_no_faster_than_the_number_of_records(monkeypatch):
+    from mnist_gpu.results import groups, statistics
+
+    def operations(count):
+        calls = 0
+
+        def counted(function):
+            def wrapper(*arguments):
+                nonlocal calls
+                calls += 1
+                return function(*arguments)
+
+            return wrapper
+
+        monkeypatch.setattr(groups, "_configuration", counted(original_configuration))
+        monkeypatch.setattr("mnist_gpu.results.summary.time_to", counted(statistics.time_to))
+        monkeypatch.setattr("mnist_gpu.results.summary.run_cost", counted(original_cost))
+        records = [
+            make_record(seed=n % 5, platform=f"p{n // 5}", epochs=50, epoch_s=9 + n / 999)
+            for n in range(count)
+        ]
+        summary_of(*records)
+        return calls
+
+    from mnist_gpu.results.cost import run_cost as original_cost
+
+    original_configuration = groups._configuration
+    assert operations(200) <= 2.2 * operations(100)
+
+
+def test_the_readme_of_this_repository_is_current(capsys):
+    readme = REPOSITORY / "README.md"
+    assert main([str(REPOSITORY / "results"), "--readme", str(readme), "--check"]) == 0, (
+        capsys.readouterr().out
+    )
+
+
+def test_the_page_carries_no_text_of_a_record_as_markup(tmp_path):
+    from mnist_gpu.results.page import page
+
+    evil = "</script><script>alert(1)</script>"
+    text = page(summary_of(make_record(hardware__cpu_model=evil, platform__label=evil)))
+    assert evil not in text
+    data = text.split('id="data">')[1].split("</script>")[0]
+    assert json.loads(data)["rows"][0]["machine"].startswith(evil)
