@@ -22,10 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mnist_gpu.measure.hardware import sysctl as ask_sysctl
-from mnist_gpu.measure.hardware import virtualisation
+from mnist_gpu.measure import sources, virtualisation
+from mnist_gpu.measure.sources import ROOT, text
 
-ROOT = Path("/")
 METADATA = "http://169.254.169.254/openstack/latest/meta_data.json"
 METADATA_WAIT_S = 1.0
 OPENSTACK_NAMES = ("OpenStack Nova", "OpenStack Compute", "OpenStack Foundation")
@@ -56,7 +55,7 @@ class Detection:
 def detect(
     environ: Mapping[str, str] | None = None,
     root: Path = ROOT,
-    sysctl: Callable[[str], str | None] = ask_sysctl,
+    sysctl: Callable[[str], str | None] = sources.sysctl,
     http_get: Callable[[str], str] | None = None,
 ) -> Detection:
     """Look at the environment, the hardware's own names and, only where these say OpenStack, at
@@ -65,7 +64,7 @@ def detect(
     signals: dict[str, str] = {}
     front = _front(environ, root, signals)
     host, chip = _host(front, environ, root, sysctl, http_get or _http_get, signals)
-    kind = virtualisation(root)
+    kind = virtualisation.kind(root, environ, sysctl)
     if kind:
         signals["virtualisation"] = kind
     if environ.get("GITHUB_ACTIONS") == "true":
@@ -142,8 +141,8 @@ def _host(
     if front in ("kaggle", "colab"):
         return front, ""
     dmi = root / "sys/class/dmi/id"
-    seen = [_text(dmi / name) for name in ("product_name", "chassis_asset_tag", "sys_vendor")]
-    named = [text for text in seen if text in OPENSTACK_NAMES]
+    seen = [text(dmi / name) for name in ("product_name", "chassis_asset_tag", "sys_vendor")]
+    named = [name for name in seen if name in OPENSTACK_NAMES]
     if not named:
         return "none", ""
     signals["dmi"] = named[0]
@@ -169,12 +168,5 @@ def _is_jetstream(http_get: Callable[[str], str], signals: dict[str, str]) -> bo
 
 def _http_get(url: str) -> str:
     with urllib.request.urlopen(url, timeout=METADATA_WAIT_S) as answer:  # noqa: S310
-        text: str = answer.read(100_000).decode()
-        return text
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+        body: str = answer.read(100_000).decode()
+        return body

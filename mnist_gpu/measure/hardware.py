@@ -2,16 +2,15 @@
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from mnist_gpu.engines.base import EngineFacts
-from mnist_gpu.measure import cpus, gpus
+from mnist_gpu.measure import cgroup, cpus, gpus, virtualisation
+from mnist_gpu.measure.sources import ROOT, sysctl, text
 from mnist_gpu.results.record import Hardware
 
 GIB = 1024**3
-ROOT = Path("/")
 
 
 def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> Hardware:
@@ -22,21 +21,22 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
         root: where `/proc` and `/sys` are.
         gpu: the GPU's management interface; found if the engine ran on CUDA.
     """
+    hidden = "no NVIDIA GPU in use"
     if gpu is None and facts.accelerator in ("cuda", "gpu"):
-        gpu = gpus.find(dict(os.environ))
+        gpu, hidden = gpus.find(os.environ, facts.accelerator_name)
     readings: dict[str, Any] = {
         "cpu_model": cpu_model(root),
         "ram_gib": ram_gib(root),
         "driver": gpu.driver() if gpu else None,
         "power_limit_w": gpu.power_limit_w() if gpu else None,
-        "virtualisation": virtualisation(root),
+        "virtualisation": virtualisation.kind(root),
     }
-    hidden = "no NVIDIA management library or device" if gpu is None else "hidden by the driver"
+    refused = gpu.refusals if gpu else {}
     reasons = {
         "cpu_model": "not stated by the system",
         "ram_gib": "not stated by the system",
-        "driver": hidden,
-        "power_limit_w": hidden,
+        "driver": refused.get("driver", hidden),
+        "power_limit_w": refused.get("power_limit_w", hidden),
         "virtualisation": "no sign of any",
     }
     return Hardware(
@@ -57,7 +57,7 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
 
 def cpu_model(root: Path = ROOT) -> str | None:
     """The processor's own name."""
-    for line in _text(root / "proc/cpuinfo").splitlines():
+    for line in text(root / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if key.strip() in ("model name", "Model", "Hardware") and value.strip():
             return value.strip()
@@ -67,52 +67,14 @@ def cpu_model(root: Path = ROOT) -> str | None:
 def ram_gib(root: Path = ROOT) -> float | None:
     """Memory of the machine, or of the cgroup where that is less."""
     limits = []
-    for line in _text(root / "proc/meminfo").splitlines():
+    for line in text(root / "proc/meminfo").splitlines():
         if line.startswith("MemTotal:"):
             limits.append(int(line.split()[1]) * 1024)
-    for path in ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        text = _text(root / path)
-        if text.isdigit():
-            limits.append(int(text))
+    limit = cgroup.memory_limit_bytes(root)
+    if limit is not None:
+        limits.append(limit)
     if not limits:
         import psutil
 
         limits.append(psutil.virtual_memory().total)
     return round(min(limits) / GIB, 2)
-
-
-def virtualisation(root: Path = ROOT) -> str | None:
-    """The kind of container or virtual machine, such as `docker` or `QEMU`; None on bare metal."""
-    if (root / ".dockerenv").exists():
-        return "docker"
-    if (root / "run/.containerenv").exists():
-        return "podman"
-    if "kubepods" in _text(root / "proc/1/cgroup"):
-        return "kubernetes"
-    vendor = _text(root / "sys/class/dmi/id/sys_vendor")
-    product = _text(root / "sys/class/dmi/id/product_name")
-    for word in ("QEMU", "OpenStack", "Amazon EC2", "Google", "VMware", "VirtualBox", "Xen", "KVM"):
-        if word in vendor or word in product:
-            return word
-    flags = _text(root / "proc/cpuinfo")
-    return "virtual machine" if " hypervisor" in flags else None
-
-
-def sysctl(name: str) -> str | None:
-    """One of macOS' system values; None elsewhere."""
-    if platform.system() != "Darwin":
-        return None
-    try:
-        done = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -89,7 +89,7 @@ def _train(
         fingerprint,
         run_id,
     )
-    sampler = Sampler(accelerator=engine.facts().accelerator)
+    sampler = Sampler(engine.facts().accelerator, engine.facts().accelerator_name)
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
     progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))

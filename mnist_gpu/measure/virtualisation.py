@@ -1,0 +1,66 @@
+"""In which containers and virtual machines does this process run?"""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mnist_gpu.measure import sources
+from mnist_gpu.measure.sources import ROOT, plain, text
+
+# by what stands in the firmware's vendor or product name
+HYPERVISORS = {
+    "OpenStack": "OpenStack",
+    "Amazon EC2": "Amazon EC2",
+    "Google Compute Engine": "Google Compute Engine",
+    "VMware": "VMware",
+    "VirtualBox": "VirtualBox",
+    "Parallels": "Parallels",
+    "Virtual Machine": "Hyper-V",
+    "QEMU": "QEMU",
+    "KVM": "KVM",
+    "Xen": "Xen",
+}
+
+
+def kind(
+    root: Path = ROOT,
+    environ: Mapping[str, str] | None = None,
+    sysctl: Callable[[str], str | None] = sources.sysctl,
+) -> str | None:
+    """Such as `docker, QEMU`: the container, then the virtual machine around it; None on bare
+    metal."""
+    found = [container(root, environ), machine(root, sysctl)]
+    return ", ".join(word for word in found if word) or None
+
+
+def container(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> str | None:
+    """The kind of container, None outside one."""
+    environ = os.environ if environ is None else environ
+    groups = text(root / "proc/1/cgroup") + text(root / "proc/self/cgroup")
+    if environ.get("KUBERNETES_SERVICE_HOST") or "kubepods" in groups:
+        return "kubernetes"
+    if (root / ".singularity.d").is_dir():
+        return "apptainer"
+    if (root / ".dockerenv").exists() or "/docker" in groups:
+        return "docker"
+    if (root / "run/.containerenv").exists():
+        return "podman"
+    # written by systemd-nspawn, LXC and others
+    return plain(text(root / "run/systemd/container")) or None
+
+
+def machine(root: Path = ROOT, sysctl: Callable[[str], str | None] = sources.sysctl) -> str | None:
+    """The kind of virtual machine, None on bare metal."""
+    if sysctl("kern.hv_vmm_present") == "1":
+        return "Apple Virtualization"
+    if "microsoft" in text(root / "proc/sys/kernel/osrelease").lower():
+        return "WSL"
+    firmware = root / "sys/class/dmi/id"
+    names = f"{text(firmware / 'sys_vendor')} {text(firmware / 'product_name')}"
+    for word, name in HYPERVISORS.items():
+        if word in names:
+            # the vendor also makes machines of metal (Amazon's have it in the name)
+            return None if ".metal" in names else name
+    if " hypervisor" in text(root / "proc/cpuinfo"):
+        return "virtual machine"
+    return None
