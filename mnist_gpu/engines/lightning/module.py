@@ -34,7 +34,7 @@ class MNISTModule(L.LightningModule):
 
     @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.program.optimizer
+        return self.program.adam.optimizer
 
     @override
     def on_train_epoch_start(self) -> None:

@@ -103,7 +103,7 @@ class Conv(Step):
         if self.pool is not None:
             # pooling only moves gradients about: the quarter before it sums to the same
             to_bias = self.pool.gradient.sum((0, 2, 3), dtype=self.bias.dtype)
-        self.weight.grad = to_weight.to(self.weight.dtype)
+        self.weight.grad = _laid_out_as(self.weight, to_weight)
         self.bias.grad = to_bias.to(self.bias.dtype)
         return None if self.first else to_input
 
@@ -201,3 +201,11 @@ class CrossEntropy:
             to_log, self.log_probabilities, 1, self.log_probabilities.dtype
         )
         return to_logits.to(self.dtype)
+
+
+def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in the weight's type and memory order: the fused optimizer goes by memory."""
+    gradient = gradient.to(weight.dtype)
+    if gradient.stride() == weight.stride():
+        return gradient
+    return torch.empty_like(weight).copy_(gradient)

@@ -10,21 +10,24 @@ MEANINGS = {
     "float32": (torch.float32, torch.float32),
     "tf32": (torch.float32, torch.float32),
     "bf16-mixed": (torch.float32, torch.bfloat16),
+    "16-mixed": (torch.float32, torch.float16),
     "float64": (torch.float64, torch.float64),
 }
 POSSIBLE = {
     "cpu": ("float32", "bf16-mixed", "float64"),
-    "cuda": ("float32", "tf32", "bf16-mixed", "float64"),
+    "cuda": ("float32", "tf32", "bf16-mixed", "16-mixed", "float64"),
     "mps": ("float32",),
 }
 
 
 @dataclass(frozen=True)
 class Precision:
-    """Types of the parameters and of the operands of products."""
+    """Types of the parameters and of the operands of products, and whether the loss is scaled so
+    that gradients do not underflow."""
 
     parameters: torch.dtype
     products: torch.dtype
+    scaled: bool = False
 
 
 def prepare(name: str, device: torch.device) -> Precision:
@@ -39,4 +42,5 @@ def prepare(name: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
         torch.backends.cudnn.allow_tf32 = name == "tf32"
-    return Precision(*MEANINGS[name])
+        torch.backends.cudnn.benchmark = True
+    return Precision(*MEANINGS[name], scaled=name == "16-mixed")

@@ -1,6 +1,6 @@
 """What `engine=torch` and `engine=lightning` share: network, optimizer, resident data, steps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,15 @@ import torch.nn.functional as F
 from mnist_gpu.data.dataset import normalise
 from mnist_gpu.data.order import dropout_seed
 from mnist_gpu.engines.base import EngineFacts, Metrics, State, Workload
-from mnist_gpu.engines.torch import layers, precision, tuning
+from mnist_gpu.engines.torch import graphs, layers, precision, tuning
+from mnist_gpu.engines.torch.adam import Adam
 from mnist_gpu.engines.torch.network import TorchNetwork
 from mnist_gpu.measure import cpus
 
 EVALUATION_BATCH = 500
-DEFAULT_STEPS = 67  # divides the 938 steps of an epoch
+# both divide the 938 steps of an epoch; where a step is short, what is done once a block shows
+DEFAULT_STEPS, LIGHT_STEPS = 67, 469
+LIGHT_FLOPS_PER_SAMPLE = 5_000_000
 
 
 class Program:
@@ -43,12 +46,11 @@ class Program:
             workload.network, self.precision.parameters, bool(self.tuning["relu_after_pool"])
         ).to(device)
         self.network.load(workload.initial_weights)
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            lr=workload.learning_rate,
-            betas=(0.9, 0.999),
-            eps=1e-8,
-            fused=bool(self.tuning["fused_adam"]),
+        self.adam = Adam(
+            dict(self.network.named_parameters()),
+            workload.learning_rate,
+            bool(self.tuning["fused_adam"]),
+            self.precision.scaled,
         )
         self.generator = torch.Generator(device)
         context = layers.Context(
@@ -60,11 +62,14 @@ class Program:
         self._loss_sum = torch.zeros((), dtype=self.precision.parameters, device=device)
         self._correct = torch.zeros((), dtype=torch.int64, device=device)
         self._seen = 0
+        capture = graphs.cuda_capture(self.generator) if self.tuning["cuda_graphs"] else None
+        self._block = graphs.Blocks(self._make_steps, capture)
 
     @property
     def steps(self) -> int:
         """Optimizer steps in one execution."""
-        return self.workload.steps_per_execution or DEFAULT_STEPS
+        light = self.workload.network.flops_per_sample < LIGHT_FLOPS_PER_SAMPLE
+        return self.workload.steps_per_execution or (LIGHT_STEPS if light else DEFAULT_STEPS)
 
     def begin_epoch(self, epoch: int) -> None:
         """Restart the dropout stream for `epoch` (from 1)."""
@@ -72,11 +77,8 @@ class Program:
 
     def run_steps(self, indices: torch.Tensor) -> None:
         """Make one optimizer step for every 64 of `indices` ((n,) int64, on any device)."""
-        indices = indices.to(self.device)
-        size = self.workload.batch_size
-        for start in range(0, len(indices), size):
-            batch = indices[start : start + size]
-            self._step(self.train_images[batch], self.train_labels[batch])
+        self._block(indices.to(self.device, non_blocking=True))
+        self._seen += len(indices)
 
     def take_metrics(self) -> Metrics:
         """Loss and accuracy over the steps since the last call; waits for the device."""
@@ -105,50 +107,42 @@ class Program:
         return self.logits().float().cpu().numpy()
 
     def warm_up(self) -> None:
-        """Make one step and one evaluation, then put everything back as it was."""
+        """Make some steps and one evaluation, capture graphs, then put everything back."""
         before = self.state()
         self.begin_epoch(0)
-        batch = self.workload.batch_size
-        self.run_steps(torch.arange(2 * batch, device=self.device) % len(self.train_labels))
-        self.take_metrics()
+        size, n = self.workload.batch_size, len(self.train_labels)
+        block = self.steps * size
+        indices = torch.arange(max(min(block, n), 2 * size), device=self.device) % n
+        # the last batch may be smaller: kernels are chosen for both
+        self._aside(lambda: self._make_steps(indices[: 2 * size + n % size]))
+        lengths = {min(block, n - start) for start in range(0, n, block)}
+        self._block.prepare(lengths, indices)
         self.evaluate()
+        self._loss_sum.zero_()
+        self._correct.zero_()
         self.load_state(before)
 
     def state(self) -> State:
         """Weights and Adam's moments in PyTorch's layout, on the host."""
-        state: State = {}
-        step = 0
-        for name, parameter in self.network.named_parameters():
-            adam = self.optimizer.state.get(parameter, {})
-            moments = {
-                "weights": parameter,
-                "adam_m": adam.get("exp_avg", torch.zeros_like(parameter)),
-                "adam_v": adam.get("exp_avg_sq", torch.zeros_like(parameter)),
-            }
-            for kind, tensor in moments.items():
+        state: State = {"adam_step": np.array(self.adam.steps_made, dtype=np.int64)}
+        named = self.network.named_parameters()
+        for (name, weight), m, v in zip(named, self.adam.means, self.adam.squares, strict=True):
+            for kind, tensor in (("weights", weight), ("adam_m", m), ("adam_v", v)):
                 state[f"{kind}/{name}"] = self.network.to_neutral(name, tensor)
-            step = int(adam["step"]) if adam else 0
-        state["adam_step"] = np.array(step, dtype=np.int64)
         return state
 
+    @torch.no_grad()
     def load_state(self, state: State) -> None:
-        """Continue from `state`."""
-        step = int(state["adam_step"])
-        self.optimizer.state.clear()
-        for name, parameter in self.network.named_parameters():
-            with torch.no_grad():
-                parameter.copy_(self.network.from_neutral(name, state[f"weights/{name}"]))
-            if step:
-                like = torch.zeros_like(parameter)
-                self.optimizer.state[parameter] = {
-                    "step": torch.tensor(float(step), device=self._step_device()),
-                    "exp_avg": like.clone().copy_(
-                        self.network.from_neutral(name, state[f"adam_m/{name}"])
-                    ),
-                    "exp_avg_sq": like.clone().copy_(
-                        self.network.from_neutral(name, state[f"adam_v/{name}"])
-                    ),
-                }
+        """Continue from `state`, in place."""
+
+        def given(kind: str, name: str) -> torch.Tensor:
+            return self.network.from_neutral(name, state[f"{kind}/{name}"])
+
+        named = dict(self.network.named_parameters())
+        for name, parameter in named.items():
+            parameter.copy_(given("weights", name))
+        moments = {name: (given("adam_m", name), given("adam_v", name)) for name in named}
+        self.adam.load(int(state["adam_step"]), moments)
 
     def synchronise(self) -> None:
         """Wait for the device."""
@@ -162,28 +156,48 @@ class Program:
             framework_version=torch.__version__,
             backend=self.device.type,
             precision=self.workload.precision,
-            compile="none",
+            compile="CUDA graphs" if self._block.captured else "none",
             steps_per_execution=self.steps,
             accelerator=self.device.type,
             accelerator_name=accelerator_name(self.device),
+            # cuDNN and the max-pool add up in any order
+            deterministic=self.device.type == "cpu",
             tuning=self.tuning,
         )
 
     @torch.no_grad()
+    def _make_steps(self, indices: torch.Tensor) -> None:
+        size = self.workload.batch_size
+        for batch in indices.split(size):
+            self._step(self.train_images[batch], self.train_labels[batch])
+
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         x = images
         for layer in self.training_pass:
             x = layer.forward(x)
         loss = self.cross_entropy.forward(x, labels)
-        gradient: torch.Tensor | None = self.cross_entropy.backward(self._one)
+        scale = self.adam.scale
+        gradient: torch.Tensor | None = self.cross_entropy.backward(
+            self._one if scale is None else scale
+        )
         for layer in reversed(self.training_pass):
             if gradient is None:
                 break
             gradient = layer.backward(gradient)
-        self.optimizer.step()
+        self.adam.step()
         self._loss_sum.add_(loss, alpha=len(labels))
         self._correct += (x.argmax(1) == labels).sum()
-        self._seen += len(labels)
+
+    def _aside(self, work: Callable[[], None]) -> None:
+        """Do `work` on a stream of its own where the device has them: graphs ask for that."""
+        if self.device.type != "cuda":
+            work()
+            return
+        stream = torch.cuda.Stream(self.device)
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):
+            work()
+        torch.cuda.current_stream(self.device).wait_stream(stream)
 
     def _place_data(self) -> None:
         dataset = self.workload.dataset
@@ -205,11 +219,6 @@ class Program:
             labels(dataset.test_labels),
         )
         self._one = torch.ones((), dtype=self.precision.parameters, device=self.device)
-
-    def _step_device(self) -> torch.device:
-        # Adam keeps its step counter on the host unless it is fused or capturable
-        fused = self.optimizer.defaults["fused"] or self.optimizer.defaults["capturable"]
-        return self.device if fused else torch.device("cpu")
 
 
 def accelerator_name(device: torch.device) -> str:
