@@ -8,5 +8,6 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
-        super().__init__(message)
+        # a value that is quoted may hold line breaks, or what a terminal would act on
+        super().__init__("".join(c if c.isprintable() else " " for c in message))
         self.exit_code = exit_code

@@ -1,16 +1,19 @@
 """One run, or a sweep of them: `python -m mnist_gpu.train platform=m1`."""
 
 import atexit
+import logging
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from mnist_gpu.config import guard
 from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import COMPLAINTS, one_line, unexpected
+from mnist_gpu.config.complaints import complaint
 from mnist_gpu.config.compose import conf_dir, register
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.process import process_age_ns
@@ -18,9 +21,7 @@ from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.runs import sweep
 from mnist_gpu.runs.folder import discard_if_empty
 
-# the shell's convention: a process ended by signal N exits with 128 + N
-INTERRUPTED = 128
-
+INTERRUPTED = 128  # a process ended by signal N exits with 128 + N
 register()
 _jobs_begun = 0
 _full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -42,12 +43,12 @@ def job(config: DictConfig) -> None:
         from mnist_gpu.runs.execute import execute
 
         _, outcome = execute(settings, folder, stopwatch)
-        ended = UserError(f"{outcome.status}: {outcome.reason}", outcome.exit_code)
-    except UserError as refused:
+        ended = UserError(outcome.line, outcome.exit_code)
+    except Exception as fault:
         if _full_error:
             raise
-        discard_if_empty(folder)
-        ended = refused
+        ended = complaint(fault)
+    discard_if_empty(folder)
     if ended.exit_code:
         # kept instead of raised: a sweep goes on, and the end names what failed
         sweep.CURRENT.failures.append((" ".join(hydra_config.overrides.task), ended))
@@ -59,28 +60,25 @@ def main() -> None:
     """Run the command line; one line and an exit code for what the user can mend."""
     # Hydra then hands exceptions on instead of printing them its own way
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # a full disk would otherwise show a traceback for every line of train.log
+    logging.raiseExceptions = _full_error
     failures = sweep.CURRENT.failures
     try:
-        job()
+        guard.refuse_options(sys.argv[1:])
+        with guard.guarded():
+            job()
     except KeyboardInterrupt:
         if not failures:
             failures.append(("", UserError("interrupted", INTERRUPTED + 2)))
-    except COMPLAINTS as fault:
-        if _full_error:
-            raise
-        failures.append(("", UserError(one_line(fault))))
     except Exception as fault:
         if _full_error:
             raise
-        failures.append(("", UserError(unexpected(fault))))
+        failures.append(("", complaint(fault)))
     finally:
         if not _full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-    if sweep.CURRENT.folder is not None:
-        sweep.close(sweep.CURRENT.folder)
-    for overrides, failure in failures:
-        job_name = f"{overrides}: " if sweep.CURRENT.folder is not None else ""
-        print(f"mnist-gpu: {job_name}{failure}", file=sys.stderr)
+    with suppress(OSError):  # nobody may be left to read it
+        sweep.end()
     sys.exit(failures[-1][1].exit_code if failures else 0)
 
 
@@ -88,8 +86,9 @@ def _leave(code: int) -> None:
     """End the process now: taking the frameworks' modules apart would take seconds that no clock
     of ours sees, and give nothing back."""
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
     os._exit(code)
 
 

@@ -143,3 +143,71 @@ def test_the_configuration_can_be_printed_and_the_help_lists_the_choices(tmp_pat
     shown = command("--help", folder=tmp_path)
     assert "platform: auto" in shown.stdout
     assert "experiment=quickstart" in shown.stdout
+
+
+STRANGERS = {
+    "a callback": "hydra:\n  callbacks:\n    evil:\n      _target_: {code}\n",
+    "ours replaced": "hydra:\n  callbacks:\n    sweep:\n      _target_: {code}\n",
+    "a launcher": "hydra:\n  launcher:\n    _target_: {code}\n",
+    "inside the launcher": "hydra:\n  launcher:\n    inner:\n      _target_: {code}\n",
+    "a sweeper": "hydra:\n  sweeper:\n    _target_: {code}\n",
+    "a reference": "hydra:\n  callbacks: ${{oc.decode:'{{a: {{_target_: {code}}}}}'}}\n",
+    "a log handler": (
+        "hydra:\n  job_logging:\n    handlers:\n      evil:\n        (): {code}\n"
+        "    root:\n      handlers: [evil]\n"
+    ),
+    "a log class": (
+        "hydra:\n  hydra_logging:\n    handlers:\n      console:\n        class: {code}\n"
+    ),
+    "a log file": "hydra:\n  job_logging:\n    handlers:\n      file:\n        filename: witness\n",
+    "the environment": "hydra:\n  job:\n    env_set:\n      LD_PRELOAD: {code}\n",
+    "an engine": "engine:\n  tuning:\n    _target_: {code}\n",
+    "a secret": "platform:\n  label: ${{oc.env:A_SECRET}}\n",
+    "python in yaml": "seed: !!python/object/apply:{code} []\n",
+}
+
+
+@pytest.mark.parametrize("how", STRANGERS)
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_a_strangers_configuration_runs_no_code(tmp_path, how, flags):
+    """The code writes a file called witness when it is imported, let alone called."""
+    (tmp_path / "stranger.py").write_text(
+        "open('witness', 'w').write('x')\nclass Run:\n    def __init__(self, *a, **k): pass\n"
+    )
+    (tmp_path / "given" / "experiment").mkdir(parents=True)
+    text = "# @package _global_\n" + STRANGERS[how].format(code="stranger.Run")
+    (tmp_path / "given" / "experiment" / "gift.yaml").write_text(text)
+    done = command(*flags, "--config-dir", "given", "experiment=gift", "epochs=0", folder=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.startswith("mnist-gpu: ")
+    assert "Traceback" not in done.stderr
+    assert "epochs=0" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["given", "stranger.py"]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ["--experimental-rerun", "gift.pickle"],
+        ["--config-path", "/given"],
+        ["-cn", "gift"],
+        ["hydra.searchpath=[pkg://stranger]"],
+    ],
+)
+def test_options_that_go_around_the_projects_configuration_are_refused(monkeypatch, capsys, option):
+    from mnist_gpu import train
+
+    monkeypatch.setattr(sys, "argv", ["train", *option])
+    monkeypatch.setattr(train.sweep, "CURRENT", type(train.sweep.CURRENT)())
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "")
+    with pytest.raises(SystemExit) as ended:
+        train.main()
+    assert ended.value.code == 1
+    line = capsys.readouterr().err
+    assert line.startswith("mnist-gpu: ")
+    assert line.count("\n") == 1
+
+
+def test_hydras_own_log_presets_stay_allowed():
+    for preset in ("default", "disabled", "none", "stdout"):
+        settings(f"hydra/job_logging={preset}")

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_gpu.config.guard import refuse_code
 from mnist_gpu.config.schema import (
     ACCELERATORS,
     KINDS,
@@ -15,10 +16,13 @@ from mnist_gpu.config.schema import (
     MAX_EPOCHS,
     PRECISIONS,
     Settings,
+    TrainConfig,
 )
 from mnist_gpu.errors import UserError
 from mnist_gpu.models.network import Network
 
+MAX_LAYER = 100_000
+MAX_PARAMETERS = 500_000_000
 NAME = re.compile(r"^[A-Za-z0-9_.+-]{1,64}$")
 
 
@@ -35,15 +39,21 @@ def check(config: DictConfig) -> Settings:
         raise UserError(str(fault).splitlines()[0]) from None
     assert isinstance(plain, dict)
     values: dict[str, Any] = {str(key): value for key, value in plain.items()}
-    _refuse_targets("", values)
+    refuse_code(values)
+    for key in TrainConfig.__dataclass_fields__:
+        if key not in values:
+            raise UserError(f"{key}: missing")
     _whole("seed", values["seed"], 0, 2**32 - 1)
     _whole("epochs", values["epochs"], 1, MAX_EPOCHS)
     _whole("batch_size", values["batch_size"], 1, MAX_BATCH_SIZE)
     _whole("devices", values["devices"], 1, 4096)
     _whole("checkpoint", values["checkpoint"], 0, MAX_EPOCHS)
     learning_rate = values["learning_rate"]
-    if not (math.isfinite(learning_rate) and 0 < learning_rate <= 10):
+    if not (_finite(learning_rate) and 0 < learning_rate <= 10):
         raise UserError(f"learning_rate={learning_rate}: a number above 0, at most 10")
+    if not isinstance(values["resume"], (str, type(None))):
+        raise UserError(f"resume={values['resume']}: a run's folder, auto, or null")
+    _flag("force", values["force"])
     _choice("precision", values["precision"], PRECISIONS)
     _platform(values["platform"])
     _group("engine", values["engine"], ("name", "steps_per_execution"))
@@ -51,7 +61,12 @@ def check(config: DictConfig) -> Settings:
     _data(values["data"])
     model = _group("model", values["model"], ("name", "layers", "dropout"))
     _flag("model.dropout", model["dropout"])
-    Network.from_config(model["name"], model["layers"], model["dropout"])
+    _layers(model["layers"])
+    network = Network.from_config(model["name"], model["layers"], model["dropout"])
+    if network.n_parameters > MAX_PARAMETERS:
+        raise UserError(
+            f"model.layers: {network.n_parameters:,} parameters, at most {MAX_PARAMETERS:,}"
+        )
     values["steps_per_execution"] = _steps(values["steps_per_execution"])
     kept = {key: values[key] for key in Settings.__dataclass_fields__ if key in values}
     return Settings(**kept)
@@ -60,6 +75,11 @@ def check(config: DictConfig) -> Settings:
 def _whole(key: str, value: Any, least: int, most: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise UserError(f"{key}={value}: a whole number from {least} to {most}")
+
+
+def _finite(value: Any) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
 
 
 def _flag(key: str, value: Any) -> None:
@@ -102,13 +122,28 @@ def _platform(value: Any) -> None:
     _choice("platform.kind", platform["kind"], KINDS)
     _choice("platform.accelerator", platform["accelerator"], ACCELERATORS)
     price = platform.get("price") or {}
+    if not isinstance(price, Mapping):
+        raise UserError(f"platform.price={price}: amount_per_hour, unit, source and as_of")
     amount = price.get("amount_per_hour")
-    if amount is not None and not (
-        isinstance(amount, (int, float)) and math.isfinite(amount) and amount >= 0
-    ):
+    if amount is not None and not (_finite(amount) and amount >= 0):
         raise UserError(f"platform.price.amount_per_hour={amount}: a number from 0, or null")
     if amount is not None and not all(price.get(key) for key in ("unit", "source", "as_of")):
         raise UserError("platform.price: an amount needs its unit, source and as_of")
+
+
+def _layers(value: Any) -> None:
+    if not isinstance(value, list):
+        raise UserError(f"model.layers={value!r}: a list of layers")
+    for number, layer in enumerate(value):
+        where = f"model.layers[{number}]"
+        if not isinstance(layer, Mapping):
+            raise UserError(f"{where}={layer!r}: a mapping like {{kind: relu}}")
+        for key, entry in layer.items():
+            if key in ("kind", "name"):
+                if not (isinstance(entry, str) and NAME.match(entry)):
+                    raise UserError(f"{where}.{key}={entry!r}: letters, digits and _ . + - only")
+            elif not (_finite(entry) and 0 <= entry <= MAX_LAYER):
+                raise UserError(f"{where}.{key}={entry!r}: a number from 0 to {MAX_LAYER}")
 
 
 def _data(value: Any) -> None:
@@ -120,15 +155,3 @@ def _data(value: Any) -> None:
         if entry is not None and not isinstance(entry, str):
             raise UserError(f"data.{key}={entry!r}: a folder, or null")
     _flag("data.download", value.get("download", True))
-
-
-def _refuse_targets(path: str, value: Any) -> None:
-    """A configuration names choices; it never names code to run."""
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            if key in ("_target_", "_partial_", "_recursive_", "_args_"):
-                raise UserError(f"{path}{key}: a configuration may not name code to run")
-            _refuse_targets(f"{path}{key}.", entry)
-    elif isinstance(value, list):
-        for number, entry in enumerate(value):
-            _refuse_targets(f"{path}{number}.", entry)

@@ -3,17 +3,45 @@
 import difflib
 import re
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_gpu.config.compose import choices
 from mnist_gpu.config.schema import TrainConfig
+from mnist_gpu.errors import UserError
 
-COMPLAINTS = (HydraException, OmegaConfBaseException)
+COMPLAINTS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    UnicodeDecodeError,
+    RecursionError,
+)
+
+
+def complaint(fault: Exception) -> UserError:
+    """Whatever went wrong, as the one line that the user reads."""
+    if isinstance(fault, UserError):
+        return fault
+    if isinstance(fault, COMPLAINTS):
+        return UserError(one_line(fault))
+    if isinstance(fault, OSError):
+        return UserError(_unwritable(fault))
+    text = " ".join(str(fault).split())
+    return UserError(f"unexpected {type(fault).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)")
 
 
 def one_line(fault: BaseException) -> str:
     """Say in one line which key was wrong, its value, and what is allowed."""
+    if isinstance(fault, (yaml.YAMLError, UnicodeDecodeError)):
+        return f"a configuration file is not valid YAML: {' '.join(str(fault).split())}"[:300]
+    if isinstance(fault, RecursionError):
+        return "the configuration is nested too deeply"
+    return _composing(fault)
+
+
+def _composing(fault: BaseException) -> str:
     if isinstance(fault, MissingConfigException):
         return _missing_choice(fault)
     text = "\n".join(str(part) for part in _chain(fault))
@@ -29,10 +57,11 @@ def one_line(fault: BaseException) -> str:
     return " ".join(str(fault).split("\nSee ")[0].split())
 
 
-def unexpected(fault: BaseException) -> str:
-    """A fault of ours, in one line, with the way to see all of it."""
-    text = " ".join(str(fault).split())
-    return f"unexpected {type(fault).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
+def _unwritable(fault: OSError) -> str:
+    """A file or folder that the system refused, in one line."""
+    where = f"{fault.filename}: " if fault.filename else ""
+    why = (fault.strerror or type(fault).__name__).lower()
+    return f"{where}{why}: choose a folder you may write to, with room on its disk"
 
 
 def _chain(fault: BaseException | None) -> list[BaseException]:

@@ -10,6 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_gpu.config.guard import guarded
 from mnist_gpu.config.schema import TrainConfig
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -51,7 +52,7 @@ def compose_config(overrides: Sequence[str]) -> DictConfig:
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with guarded(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
             return compose("train", overrides=list(overrides), return_hydra_config=True)
     finally:
         GlobalHydra.instance().hydra = before

@@ -12,6 +12,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.results.record import Record
 from mnist_gpu.runs.checkpoint import write_whole
+from mnist_gpu.runs.folder import discard_if_empty
 
 
 def run_once(overrides: Sequence[str]) -> Record:
@@ -29,10 +30,15 @@ def run_once(overrides: Sequence[str]) -> Record:
     tasks = OmegaConf.to_yaml(hydra.overrides.task)
     write_whole(folder / ".hydra" / "overrides.yaml", tasks.encode())
     from mnist_gpu.runs.execute import execute
+    from mnist_gpu.runs.outcome import SIGNALLED
 
-    record, outcome = execute(settings, folder, stopwatch)
-    if outcome.status in ("failed", "diverged"):
-        raise UserError(f"{outcome.status}: {outcome.reason}")
-    if outcome.status == "interrupted":
+    try:
+        record, outcome = execute(settings, folder, stopwatch)
+    finally:
+        # a run that never started, or went on in its first folder
+        discard_if_empty(folder)
+    if outcome.exit_code > SIGNALLED:
         raise KeyboardInterrupt
+    if outcome.exit_code:
+        raise UserError(outcome.line)
     return record

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class Checkpoint:
         totals_ns: the stopwatch's totals per phase when it was written.
         history: the finished epochs.
         segments: how many processes have worked on the run so far.
-        fingerprint: of the configuration (`execute.fingerprint`); another one cannot be resumed.
+        fingerprint: of the configuration (`protocol.fingerprint`); another one cannot be resumed.
         run_id: the run's, kept across segments.
     """
 
@@ -50,7 +51,8 @@ class Checkpoint:
 class Saver(Observer):
     """Saves a checkpoint every `every` epochs, on the clock of the phase `checkpoint`.
 
-    The two newest are kept: if the last one cannot be read, the one before it can.
+    The two newest are kept: if the last one cannot be read, the one before it can. Of an epoch
+    whose turn it is not, a copy stays in memory, to be written if the run ends early.
     """
 
     vital = True
@@ -71,32 +73,51 @@ class Saver(Observer):
         self.fingerprint = fingerprint
         self.run_id = run_id
         self._journal: Journal | None = None
+        self._unsaved: Checkpoint | None = None
 
     def began(self, journal: Journal) -> None:
-        """Keep the journal, to read time and history from."""
+        """Keep the journal, to read time and history from; clear up after a process that died."""
         self._journal = journal
+        for partial in [
+            *self.folder.glob(".*.partial"),
+            *self.folder.parent.glob(".record.json.*"),
+        ]:
+            partial.unlink(missing_ok=True)
 
     def epoch_ended(self, row: EpochRecord) -> None:
         """Write the checkpoint of this epoch if it is its turn."""
-        if self.every and (row.epoch % self.every == 0):
-            self.save()
+        if not self.every:
+            return
+        assert self._journal is not None
+        with self._journal.stopwatch.during("checkpoint"):
+            self._unsaved = self._take(self._journal)
+            if row.epoch % self.every == 0:
+                self.save()
+
+    def ended(self, journal: Journal) -> None:
+        """Write what is not on disk of a run that ended early."""
+        if self._unsaved is not None and len(journal.history) < journal.epochs:
+            with journal.stopwatch.during("checkpoint"):
+                self.save()
 
     def save(self) -> None:
         """Write the checkpoint of the last finished epoch."""
-        journal = self._journal
-        assert journal is not None
-        with journal.stopwatch.during("checkpoint"):
-            checkpoint = Checkpoint(
-                self.take_state(),
-                journal.stopwatch.totals_ns(),
-                journal.history,
-                self.segments,
-                self.fingerprint,
-                self.run_id,
-            )
-            write(checkpoint, self.folder / f"epoch-{journal.history[-1].epoch:05d}.npz")
-            for old in find(self.folder)[2:]:
-                old.unlink(missing_ok=True)
+        assert self._unsaved is not None
+        epoch = self._unsaved.history[-1].epoch
+        write(self._unsaved, self.folder / f"epoch-{epoch:05d}.npz")
+        self._unsaved = None
+        for old in find(self.folder)[2:]:
+            old.unlink(missing_ok=True)
+
+    def _take(self, journal: Journal) -> Checkpoint:
+        return Checkpoint(
+            self.take_state(),
+            journal.stopwatch.totals_ns(),
+            list(journal.history),
+            self.segments,
+            self.fingerprint,
+            self.run_id,
+        )
 
 
 def find(folder: Path) -> list[Path]:
@@ -132,8 +153,7 @@ def read(path: Path) -> Checkpoint:
         UserError: the file is missing, truncated, changed, or not a checkpoint of this project.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _arrays(path)
         if str(arrays.pop(DIGEST)) != _digest(arrays):
             raise ValueError("its digest does not match its contents")
         notes = json.loads(str(arrays.pop(NOTES)))
@@ -150,8 +170,9 @@ def read(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise UserError(f"{path.name}: no such checkpoint") from None
     except Exception as fault:  # whatever a damaged archive makes its readers raise
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise UserError(f"{path.name}: not a whole checkpoint of this project: {reason}") from None
+        raise UserError(
+            f"{path.name}: not a whole checkpoint of this project: {_first_line(fault)}"
+        ) from None
 
 
 def write_weights(weights: Weights, path: Path) -> None:
@@ -159,6 +180,18 @@ def write_weights(weights: Weights, path: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **weights)  # type: ignore[arg-type]
     write_whole(path, buffer.getvalue())
+
+
+def read_weights(path: Path) -> Weights:
+    """Read what `write_weights` wrote.
+
+    Raises:
+        UserError: the file is missing, truncated, changed, or holds anything but plain arrays.
+    """
+    try:
+        return _arrays(path)
+    except Exception as fault:  # whatever a damaged archive makes its readers raise
+        raise UserError(f"{path.name}: not a whole file of weights: {_first_line(fault)}") from None
 
 
 def weights_sha256(weights: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -182,6 +215,19 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            # ours are stored plainly; a compressed archive could unpack to any size
+            raise ValueError("its contents are compressed")
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _first_line(fault: Exception) -> str:
+    return str(fault).splitlines()[0] if str(fault) else type(fault).__name__
 
 
 def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -3,23 +3,22 @@
 import logging
 import math
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_gpu import data, engines
 from mnist_gpu.config.schema import Settings
-from mnist_gpu.engines.base import Engine, Workload
+from mnist_gpu.engines.base import Engine, State, Weights, Workload
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
-from mnist_gpu.measure.stopwatch import Stopwatch
+from mnist_gpu.measure.stopwatch import Stopwatch, no_device
 from mnist_gpu.models.initial import initial_weights
 from mnist_gpu.models.network import Network
-from mnist_gpu.results.record import Record, Status
+from mnist_gpu.results.record import Record
 from mnist_gpu.results.store import write_record
-from mnist_gpu.runs import assemble, checkpoint, console, protocol, signals
-from mnist_gpu.runs.journal import Diverged, Interrupted, Journal, Observer
+from mnist_gpu.runs import assemble, checkpoint, console, done, lock, protocol, signals
+from mnist_gpu.runs.journal import Journal, Observer
+from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation
 
 if TYPE_CHECKING:
@@ -28,17 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended: the record's `status` and `status_reason`, and the exit code."""
-
-    status: Status = "completed"
-    reason: str | None = None
-    exit_code: int = 0
-
-
 def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Record, Outcome]:
     """Train as `settings` say and leave record, curves and weights in `folder`.
+
+    A sweep's job that an earlier sweep has done is not done again: its record is returned.
 
     Args:
         settings: checked (`config.checks.check`).
@@ -54,21 +46,43 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
     stopwatch.enter("data")
     dataset = data.load(settings.data, announce=_say)
     fingerprint = protocol.fingerprint(settings, dataset.sha256)
+    if not settings.force and (found := done.find(fingerprint)) is not None:
+        _say(f"already there: {found.path} (force=true redoes it)")
+        return found.record, Outcome()
     before = find_continuation(settings.resume, folder, fingerprint)
-    folder = before.folder
-    stopwatch.enter("build")
-    workload = _workload(settings, dataset)
-    engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
+    with lock.held(before.folder):
+        stopwatch.enter("build")
+        workload = _workload(settings, dataset)
+        engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
+        try:
+            _build(engine, before, stopwatch)
+            return _train(settings, before, engine, stopwatch, platform, fingerprint)
+        finally:
+            stopwatch.synchronise = no_device
+            engine.close()
+
+
+def _build(engine: Engine, before: Continuation, stopwatch: Stopwatch) -> None:
     try:
         engine.build()
         stopwatch.synchronise = engine.synchronise
         if before.checkpoint is not None:
+            _refuse_misfit(before.checkpoint.state, engine.state(), before.folder)
             engine.load_state(before.checkpoint.state)
             stopwatch.carry(before.checkpoint.totals_ns)
-        return _train(settings, before, engine, stopwatch, platform, fingerprint)
-    finally:
-        stopwatch.synchronise = _nothing
-        engine.close()
+    except (UserError, NotImplementedError):
+        raise
+    except Exception as fault:  # frameworks raise their own kinds
+        log.debug("the engine could not be built", exc_info=True)
+        stopwatch.synchronise = no_device
+        raise UserError(f"failed: {failure(fault)}") from None
+
+
+def _refuse_misfit(found: State, wanted: State, folder: Path) -> None:
+    """Frameworks stretch an array of another shape to fit; a checkpoint may not need that."""
+    for name, array in wanted.items():
+        if name not in found or found[name].shape != array.shape:
+            raise UserError(f"resume={folder}: its checkpoint does not fit this network: {name}")
 
 
 def _train(
@@ -95,32 +109,62 @@ def _train(
     progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
     journal = Journal(stopwatch, workload.epochs, observers, before.history)
+    # until the record is written: a signal that comes late must not cost it
     with signals.noted(lambda signum: setattr(journal, "interrupted_by", signum)):
         stopwatch.enter("warmup")
-        outcome = _guarded(lambda: _fit(engine, journal, sampler), journal)
+        outcome = guarded(lambda: _fit(engine, journal, sampler), journal)
         resources = sampler.stop()
-    stopwatch.enter("checkpoint")
-    weights = engine.weights() if journal.history else None
-    if weights is not None:
-        checkpoint.write_weights(weights, folder / "checkpoints" / "weights.npz")
-    stopwatch.enter("other")
-    if curves is not None:
-        _finish_curves(curves, engine, journal)
-    record = assemble.record(
-        settings,
-        platform,
-        engine,
-        journal,
-        resources,
-        outcome.status,
-        outcome.reason,
-        run_id,
-        before.segments,
-        weights,
-    )
-    write_record(record, folder / "record.json")
-    console.summarise(record, str(folder / "record.json"))
+        stopwatch.enter("checkpoint")
+        weights, outcome = _keep_weights(engine, journal, folder, outcome)
+        stopwatch.enter("other")
+        if curves is not None:
+            _finish_curves(curves, engine, journal)
+        record = assemble.record(
+            settings,
+            platform,
+            engine,
+            journal,
+            resources,
+            outcome.status,
+            outcome.reason,
+            run_id,
+            before.segments,
+            weights,
+        )
+        _write_record(record, outcome, folder / "record.json")
+    if journal.interrupted_by is not None and outcome.exit_code == 0:
+        outcome = Outcome(exit_code=SIGNALLED + journal.interrupted_by)
     return record, outcome
+
+
+def _keep_weights(
+    engine: Engine, journal: Journal, folder: Path, outcome: Outcome
+) -> tuple[Weights | None, Outcome]:
+    """Write the final weights; a device or a disk that fails here fails the run, not the record."""
+    if not journal.history:
+        return None, outcome
+    try:
+        weights = engine.weights()
+        checkpoint.write_weights(weights, folder / "checkpoints" / "weights.npz")
+    except Exception as fault:  # frameworks raise their own kinds
+        journal.stopwatch.synchronise = no_device
+        if outcome.status == "completed":
+            outcome = Outcome("failed", failure(fault), 1)
+        return None, outcome
+    return weights, outcome
+
+
+def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
+    try:
+        write_record(record, path)
+    except UserError as fault:
+        why = f"{outcome.line}; " if outcome.exit_code else ""
+        raise UserError(f"{why}{fault}", outcome.exit_code or 1) from None
+    try:
+        console.summarise(record, str(path))
+    except OSError:
+        # nobody is left to read it (a closed pipe or terminal); the record is there
+        log.debug("the summary could not be printed", exc_info=True)
 
 
 def _fit(engine: Engine, journal: Journal, sampler: Sampler) -> None:
@@ -128,36 +172,6 @@ def _fit(engine: Engine, journal: Journal, sampler: Sampler) -> None:
     journal.began()
     sampler.start()
     engine.fit(journal)
-
-
-def _guarded(work: Callable[[], None], journal: Journal) -> Outcome:
-    """Run `work`; whatever ends it early becomes an outcome, and no finished epoch is lost."""
-    outcome = Outcome()
-    try:
-        work()
-    except Interrupted as fault:
-        outcome = Outcome("interrupted", str(fault), 128 + fault.signum)
-    except KeyboardInterrupt:
-        outcome = Outcome("interrupted", "Ctrl-C", 130)
-    except Diverged as fault:
-        outcome = Outcome("diverged", str(fault), 1)
-    except (UserError, MemoryError, OSError, RuntimeError, ValueError) as fault:
-        log.debug("training failed", exc_info=True)
-        outcome = Outcome("failed", failure(fault), 1)
-    if outcome.status != "completed":
-        journal.abandoned()
-    journal.ended()
-    return outcome
-
-
-def failure(fault: BaseException) -> str:
-    """Say in one line what ended a run."""
-    text = " ".join(str(fault).split())
-    if isinstance(fault, MemoryError) or "out of memory" in text.lower():
-        return f"out of memory: {text}"[:300]
-    if isinstance(fault, OSError) and fault.strerror:
-        return fault.strerror.lower()
-    return (text or type(fault).__name__)[:300]
 
 
 def _workload(settings: Settings, dataset: data.Dataset) -> Workload:
@@ -203,7 +217,7 @@ def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -
             len(workload.dataset.train_labels),
             settings.learning_rate,
         )
-    except OSError as fault:
+    except Exception as fault:  # whatever it is, it is no reason not to train
         log.warning("no curves: %s", fault)
         return None
 
@@ -224,13 +238,9 @@ def _finish_curves(curves: "Curves", engine: Engine, journal: Journal) -> None:
                 last.epoch, metrics, dataset.test_images, dataset.test_labels, engine.predict()
             )
         curves.close()
-    except OSError as fault:
+    except Exception as fault:  # whatever it is, the training is done
         log.warning("the curves are incomplete: %s", fault)
 
 
 def _say(line: str) -> None:
     print(line, flush=True)
-
-
-def _nothing() -> None:
-    return None

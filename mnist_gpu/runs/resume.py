@@ -7,6 +7,8 @@ from pathlib import Path
 from mnist_gpu.errors import UserError
 from mnist_gpu.results.record import EpochRecord
 from mnist_gpu.runs.checkpoint import Checkpoint, find, read
+from mnist_gpu.runs.lock import is_held
+from mnist_gpu.runs.sweep import CURRENT
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Con
     if resume is None:
         return Continuation(folder)
     if resume == "auto":
-        for other in _unfinished(folder.parent):
+        for other in _unfinished(folder):
             found = _newest_readable(other)
             if found is not None and found.fingerprint == fingerprint:
                 return _continuing(other, found)
@@ -45,6 +47,8 @@ def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Con
     other = Path(resume)
     if not find(other / "checkpoints"):
         raise UserError(f"resume={resume}: no checkpoint there; name a run's folder, or auto")
+    if _completed(other):
+        raise UserError(f"resume={resume}: that run is complete: nothing is left to do")
     found = _newest_readable(other)
     if found is None:
         raise UserError(f"resume={resume}: none of its checkpoints can be read")
@@ -62,9 +66,13 @@ def _continuing(folder: Path, checkpoint: Checkpoint) -> Continuation:
     )
 
 
-def _unfinished(parent: Path) -> list[Path]:
-    folders = [path.parent for path in parent.glob("*/checkpoints")]
-    unfinished = [path for path in folders if not _completed(path)]
+def _unfinished(folder: Path) -> list[Path]:
+    found = [path.parent for path in folder.parent.glob("*/checkpoints")]
+    if CURRENT.folder is not None:
+        # a sweep that is run again has a new folder: its jobs look into the earlier sweeps'
+        found += [path.parent for path in CURRENT.folder.parent.glob("*/*/checkpoints")]
+    candidates = dict.fromkeys(path.absolute() for path in found)
+    unfinished = [path for path in candidates if not _completed(path) and not is_held(path)]
     return sorted(unfinished, key=lambda path: path.stat().st_mtime, reverse=True)
 
 

@@ -19,19 +19,25 @@ def noted(note: Callable[[int], None]) -> Iterator[None]:
         yield
         return
     numbers = [getattr(signal, name) for name in GRACEFUL if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
+    # nohup's ignored SIGHUP stays ignored
+    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    seen: list[int] = []
 
-    def first(signum: int, frame: FrameType | None) -> None:
-        for number in numbers:
+    def handler(signum: int, frame: FrameType | None) -> None:
+        # a call into a framework may last: the next signal must not wait for Python
+        for number in before:
             signal.signal(number, signal.SIG_DFL)
+        if seen:
+            # the Trainer puts this handler back when it is torn down
+            signal.raise_signal(signum)
+        seen.append(signum)
         note(signum)
 
-    for number in numbers:
-        # nohup's ignored SIGHUP stays ignored
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, first)
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            # None: installed by a host program in C, and not ours to give back
+            signal.signal(number, signal.SIG_DFL if earlier is None else earlier)

@@ -1,6 +1,7 @@
 """A sweep: one record a job, one closing table, and the failures by name."""
 
 import logging
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -19,10 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sweep:
-    """The sweep of this process: its folder and what its jobs came to."""
+    """The sweep of this process: its folder, what its jobs came to, and the records of an earlier
+    sweep that made a job needless."""
 
     folder: Path | None = None
     failures: list[tuple[str, UserError]] = field(default_factory=list)
+    found: list[Path] = field(default_factory=list)
 
 
 CURRENT = Sweep()
@@ -35,6 +38,16 @@ class SweepCallback(Callback):
         """Called by Hydra once, before the first job."""
         CURRENT.folder = Path(str(config.hydra.sweep.dir)).absolute()
         CURRENT.failures.clear()
+        CURRENT.found.clear()
+
+
+def end() -> None:
+    """Print the closing table of a sweep, and what failed, a line each."""
+    if CURRENT.folder is not None:
+        close(CURRENT.folder)
+    for overrides, failure in CURRENT.failures:
+        job_name = f"{overrides}: " if CURRENT.folder is not None else ""
+        print(f"mnist-gpu: {job_name}{failure}", file=sys.stderr)
 
 
 def close(folder: Path) -> None:
@@ -68,12 +81,12 @@ def close(folder: Path) -> None:
 
 
 def read_all(folder: Path) -> "list[Record]":
-    """The records of a sweep's jobs, in the order of the jobs."""
+    """The records of a sweep's jobs, those found instead of made included, in the jobs' order."""
     from mnist_gpu.results.store import read_record
 
     records = []
-    paths = sorted(folder.glob("*/record.json"), key=lambda path: _number(path.parent.name))
-    for path in paths:
+    paths = [*folder.glob("*/record.json"), *CURRENT.found]
+    for path in sorted(paths, key=lambda path: _number(path.parent.name)):
         try:
             records.append(read_record(path))
         except UserError as fault:

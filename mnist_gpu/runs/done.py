@@ -1,0 +1,73 @@
+"""What a sweep that is run again need not do again."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_gpu import __version__
+from mnist_gpu.config.checks import check
+from mnist_gpu.config.complaints import COMPLAINTS
+from mnist_gpu.errors import UserError
+from mnist_gpu.runs import protocol
+from mnist_gpu.runs.sweep import CURRENT
+
+if TYPE_CHECKING:
+    from mnist_gpu.results.record import Record
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job that an earlier sweep has finished."""
+
+    path: Path
+    record: "Record"
+
+
+def find(fingerprint: str) -> Done | None:
+    """The newest acceptable, completed record of this configuration, data set and version.
+
+    Looked for in the sweeps beside the present one; None outside a sweep. The closing table then
+    shows what was found.
+    """
+    if CURRENT.folder is None:
+        return None
+    for folder in _jobs(CURRENT.folder):
+        found = _acceptable(folder / "record.json")
+        if found is not None and _fingerprint(folder, found) == fingerprint:
+            CURRENT.found.append(folder / "record.json")
+            return Done(folder / "record.json", found)
+    return None
+
+
+def _jobs(sweep: Path) -> Iterator[Path]:
+    records = [path for path in sweep.parent.glob("*/*/record.json") if sweep not in path.parents]
+    for path in sorted(records, key=lambda path: path.stat().st_mtime, reverse=True):
+        yield path.parent
+
+
+def _acceptable(path: Path) -> "Record | None":
+    from mnist_gpu.results.checks import check_record
+    from mnist_gpu.results.store import read_record
+
+    try:
+        record = read_record(path)
+    except UserError:
+        return None
+    current = record.software.version == __version__
+    whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
+    return record if current and whole and not check_record(record, datetime.now(UTC)) else None
+
+
+def _fingerprint(folder: Path, record: "Record") -> str | None:
+    """Of the configuration that the record's folder keeps."""
+    try:
+        config = OmegaConf.load(folder / ".hydra" / "config.yaml")
+        if not isinstance(config, DictConfig):
+            return None
+        return protocol.fingerprint(check(config), record.workload.dataset_sha256)
+    except (UserError, OSError, *COMPLAINTS):
+        return None
