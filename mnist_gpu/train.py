@@ -77,7 +77,7 @@ def main() -> None:
     finally:
         if not _full_error:
             del os.environ["HYDRA_FULL_ERROR"]
-    with suppress(OSError):  # nobody may be left to read it
+    with suppress(OSError, SystemExit):  # nobody may be left to read it
         sweep.end()
     sys.exit(failures[-1][1].exit_code if failures else 0)
 

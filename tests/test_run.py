@@ -165,8 +165,8 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, engine):
         if line.startswith("epoch 1/3"):
             first.send_signal(signal.SIGTERM)
             break
-    first.communicate()
-    assert first.returncode == 128 + signal.SIGTERM
+    output, _ = first.communicate()
+    assert first.returncode == 128 + signal.SIGTERM, output
     interrupted = [
         path
         for path in here.glob("outputs/cpu/*/record.json")

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from mnist_gpu.engines.base import State, Weights
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import EpochRecord
+from mnist_gpu.results.record import EpochRecord, Resources
 from mnist_gpu.runs.journal import Journal, Observer
 
-FORMAT = 1
+FORMAT = 2
 NOTES = "notes"
 DIGEST = "sha256"
 
@@ -38,6 +38,7 @@ class Checkpoint:
         segments: how many processes have worked on the run so far.
         fingerprint: of the configuration (`protocol.fingerprint`); another one cannot be resumed.
         run_id: the run's, kept across segments.
+        resources: what the run had used by then, earlier segments included.
     """
 
     state: State
@@ -46,6 +47,7 @@ class Checkpoint:
     segments: int
     fingerprint: str
     run_id: str
+    resources: Resources | None = None
 
 
 class Saver(Observer):
@@ -65,6 +67,7 @@ class Saver(Observer):
         segments: int,
         fingerprint: str,
         run_id: str,
+        take_resources: Callable[[], Resources | None] = lambda: None,
     ) -> None:
         self.folder = folder
         self.every = every
@@ -72,6 +75,7 @@ class Saver(Observer):
         self.segments = segments
         self.fingerprint = fingerprint
         self.run_id = run_id
+        self.take_resources = take_resources
         self._journal: Journal | None = None
         self._unsaved: Checkpoint | None = None
 
@@ -117,6 +121,7 @@ class Saver(Observer):
             self.segments,
             self.fingerprint,
             self.run_id,
+            self.take_resources(),
         )
 
 
@@ -138,6 +143,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
         "segments": checkpoint.segments,
         "fingerprint": checkpoint.fingerprint,
         "run_id": checkpoint.run_id,
+        "resources": checkpoint.resources.model_dump() if checkpoint.resources else None,
     }
     arrays = {**checkpoint.state, NOTES: np.array(json.dumps(notes))}
     arrays[DIGEST] = np.array(_digest(arrays))
@@ -166,6 +172,7 @@ def read(path: Path) -> Checkpoint:
             segments=int(notes["segments"]),
             fingerprint=str(notes["fingerprint"]),
             run_id=str(notes["run_id"]),
+            resources=Resources.model_validate(notes["resources"]) if notes["resources"] else None,
         )
     except FileNotFoundError:
         raise UserError(f"{path.name}: no such checkpoint") from None

@@ -95,6 +95,9 @@ def _train(
 ) -> tuple[Record, Outcome]:
     run_id = before.run_id or secrets.token_hex(16)
     folder = before.folder
+    sampler = Sampler(engine.facts().accelerator, engine.facts().accelerator_name)
+    if before.checkpoint is not None and before.checkpoint.resources is not None:
+        sampler.carry(before.checkpoint.resources)
     saver = checkpoint.Saver(
         folder / "checkpoints",
         settings.checkpoint,
@@ -102,8 +105,8 @@ def _train(
         before.segments,
         fingerprint,
         run_id,
+        sampler.so_far,
     )
-    sampler = Sampler(engine.facts().accelerator, engine.facts().accelerator_name)
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
     progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
@@ -162,8 +165,8 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
         raise UserError(f"{why}{fault}", outcome.exit_code or 1) from None
     try:
         console.summarise(record, str(path))
-    except OSError:
-        # nobody is left to read it (a closed pipe or terminal); the record is there
+    except (OSError, SystemExit):
+        # nobody is left to read it (rich leaves on a closed pipe); the record is there
         log.debug("the summary could not be printed", exc_info=True)
 
 
