@@ -19,8 +19,10 @@ from mnist_gpu.results.record import Record
 from mnist_gpu.results.store import read_record
 from mnist_gpu.runs import checkpoint
 
-# a run that is resumed for ever would never end; so many kills in a row are a fault of ours
+# a run that is resumed for ever would never end; so many attempts are a fault of ours
 MOST_ATTEMPTS = 40
+# of one run, before it is left in peace
+MOST_KILLS = 6
 ADDS_UP_S = 1e-6
 
 
@@ -138,8 +140,9 @@ class _Instants:
 def _until_complete(
     where: Path, arguments: list[str], stops: _Instants, campaign: Campaign, kills: int
 ) -> Record | None:
-    for _ in range(MOST_ATTEMPTS):
-        stop = stops.next() if campaign.kills < kills else None
+    for attempt in range(MOST_ATTEMPTS):
+        spared = campaign.kills >= kills or attempt >= MOST_KILLS
+        stop = None if spared else stops.next()
         code, stage, output = _attempt(where, [*arguments, "resume=auto"], stop)
         campaign.files += sum(1 for path in where.rglob("*") if path.suffix in (".npz", ".json"))
         campaign.faults += [f"{where.name}: {fault}" for fault in half_written(where)]
