@@ -34,7 +34,7 @@ class EpochOrder(Sampler[torch.Tensor]):
         yield from torch.from_numpy(self.workload.order(self.epoch)).split(self.block)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.workload.dataset.train_labels) / self.block)
+        return math.ceil(self.workload.steps_per_epoch * self.workload.batch_size / self.block)
 
 
 class Indices(Dataset[torch.Tensor]):

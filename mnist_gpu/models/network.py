@@ -111,6 +111,16 @@ class Network:
         return 2 * (3 * sum(macs) - macs[0])
 
 
+def relu_after_pool(layers: Sequence[Layer]) -> list[Layer]:
+    """Swap every ReLU that is followed by a max-pool with it: both are monotonic, so values and
+    gradients stay the same, at a quarter of the work."""
+    swapped = list(layers)
+    for position in range(len(swapped) - 1):
+        if swapped[position].kind == "relu" and swapped[position + 1].kind == "max_pool":
+            swapped[position : position + 2] = swapped[position + 1], swapped[position]
+    return swapped
+
+
 def _layer(number: int, entry: Mapping[str, Any]) -> Layer:
     kind = entry.get("kind")
     if kind not in KINDS:

@@ -4,6 +4,9 @@ A Bernoulli draw by floating-point numbers is serial on a CPU and costs more tha
 rate that is a multiple of 1/256 (0.25, 0.5) compares one random byte with `rate * 256`: exact. Any
 other rate (0.2) compares a random 63-bit word with `rate * 2**63`, which is a whole number for
 every float64 rate from 2**-10 up: the probability is the declared float64 number, to the bit.
+
+Metal draws whole numbers of 32 bits at most, so there uniform float32 numbers are compared with the
+rate: exact for 0.25 and 0.5, within 2**-24 for others.
 """
 
 import torch
@@ -13,10 +16,22 @@ BYTES = 256
 WORDS = 2**63
 
 
-def keep_mask(like: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """0 with probability `rate`, else 1 / (1 - rate): shape, type and strides of `like`."""
-    random = random_bits(like, rate, generator)
-    return (random >= threshold(rate)).to(like.dtype).mul_(1.0 / (1.0 - rate))
+def keep_mask(
+    like: Tensor, rate: float, generator: torch.Generator, from_bits: bool = True
+) -> Tensor:
+    """0 with probability `rate`, else 1 / (1 - rate): shape, type and strides of `like`.
+
+    Args:
+        like: dense.
+        rate: the probability of a zero.
+        generator: on the device of `like`.
+        from_bits: whether to compare random bits rather than float32 numbers.
+    """
+    if from_bits:
+        kept = random_bits(like, rate, generator) >= threshold(rate)
+    else:
+        kept = torch.empty_like(like, dtype=torch.float32).uniform_(generator=generator) >= rate
+    return kept.to(like.dtype).mul_(1.0 / (1.0 - rate))
 
 
 def random_bits(like: Tensor, rate: float, generator: torch.Generator) -> Tensor:

@@ -26,6 +26,7 @@ class Context:
     generator: torch.Generator
     compute_dtype: torch.dtype
     onednn_linear: bool
+    dropout_bits: bool = True
 
 
 class Step:
@@ -157,7 +158,7 @@ class Dropout(Step):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        self.mask = keep_mask(x, self.rate, self.context.generator)
+        self.mask = keep_mask(x, self.rate, self.context.generator, self.context.dropout_bits)
         return x * self.mask
 
     @override

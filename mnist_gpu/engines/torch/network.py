@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mnist_gpu.engines.base import Weights
 from mnist_gpu.engines.torch import layers
-from mnist_gpu.models.network import Layer, Network
+from mnist_gpu.models.network import Layer, Network, relu_after_pool
 
 
 class TorchNetwork(nn.Module):
@@ -112,12 +112,3 @@ class TorchNetwork(nn.Module):
             permuted = array.reshape(-1, *self.flattened[name]).transpose(0, 2, 3, 1)
             array = permuted.reshape(array.shape)
         return torch.from_numpy(np.array(array, order="C", copy=True))
-
-
-def relu_after_pool(layers_before: tuple[Layer, ...]) -> list[Layer]:
-    """Swap every ReLU that is followed by a max-pool with it: both are monotonic."""
-    swapped = list(layers_before)
-    for position in range(len(swapped) - 1):
-        if swapped[position].kind == "relu" and swapped[position + 1].kind == "max_pool":
-            swapped[position : position + 2] = swapped[position + 1], swapped[position]
-    return swapped

@@ -54,7 +54,10 @@ class Program:
         )
         self.generator = torch.Generator(device)
         context = layers.Context(
-            self.generator, self.precision.products, bool(self.tuning["onednn_linear"])
+            self.generator,
+            self.precision.products,
+            bool(self.tuning["onednn_linear"]),
+            bool(self.tuning["dropout_bits"]),
         )
         self.training_pass = self.network.training_pass(context)
         self.cross_entropy = layers.CrossEntropy()

@@ -14,7 +14,14 @@ from mnist_gpu.errors import UserError
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 
-SWITCHES = ("keep_memory", "relu_after_pool", "fused_adam", "onednn_linear", "cuda_graphs")
+SWITCHES = (
+    "keep_memory",
+    "relu_after_pool",
+    "fused_adam",
+    "onednn_linear",
+    "dropout_bits",
+    "cuda_graphs",
+)
 
 
 def prepare(
@@ -43,6 +50,7 @@ def prepare(
         and products != torch.float64
         and _amd()
         and _has_onednn_linear(),
+        "dropout_bits": device.type != "mps",
         "cuda_graphs": device.type == "cuda",
     }
     taken = {name: helps[name] and asked.get(name) is not False for name in SWITCHES}

@@ -1,0 +1,1 @@
+"""Proof that engines train the same thing: the same numbers, step by step."""

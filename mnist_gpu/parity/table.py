@@ -1,0 +1,34 @@
+"""The comparison on screen, or as Markdown for docs/parity.md."""
+
+from collections.abc import Sequence
+
+from mnist_gpu.parity.pairs import Row
+
+COLUMNS = ("model", "engine or fault", "steps", "loss", "gradient norm", "weights", "verdict")
+
+
+def show(rows: Sequence[Row], markdown: bool) -> None:
+    """Print the largest relative differences of every pair."""
+    cells = [_cells(row) for row in rows]
+    if markdown:
+        for line in (COLUMNS, ["---"] * len(COLUMNS), *cells):
+            print(f"| {' | '.join(line)} |")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*COLUMNS, title="largest relative difference from the plain reference, float64")
+    for line in cells:
+        table.add_row(*line)
+    Console(width=None).print(table)
+
+
+def _cells(row: Row) -> list[str]:
+    if row.apart_from is None:
+        verdict = f"within {row.bound:.0e}"
+    else:
+        verdict = f"apart from step {row.apart_from}"
+    if not row.as_it_should_be:
+        verdict += ": WRONG"
+    numbers = [f"{value:.1e}" for value in (row.loss, row.gradient, row.weights)]
+    return [row.model, row.name, str(row.steps), *numbers, verdict]

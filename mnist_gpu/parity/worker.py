@@ -1,0 +1,45 @@
+"""One comparison in this process: `python -m mnist_gpu.parity.worker JSON` prints its rows."""
+
+import json
+import math
+import sys
+from typing import Any
+
+from mnist_gpu import data
+from mnist_gpu.config.checks import check
+from mnist_gpu.config.compose import compose_config
+from mnist_gpu.errors import UserError
+from mnist_gpu.parity import compare
+from mnist_gpu.parity.reference import Faults
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """Compare as `task` says: model, engine, steps, seed, faults."""
+    settings = check(compose_config(["data=auto"]))
+    dataset = data.load(settings.data, announce=lambda line: None)
+    engine, _, backend = task["engine"].partition(":")
+    load = compare.workload(task["model"], "float64", task["steps"], dataset, task["seed"])
+    overrides = (f"engine.backend={backend}",) if backend else ()
+    found = compare.differences(load, engine, overrides, Faults(**task["faults"]))
+    return {"bound": compare.BOUNDS["float64"], "rows": _finite(compare.as_rows(found))}
+
+
+def _finite(rows: list[dict[str, float]]) -> list[dict[str, float | None]]:
+    """JSON has no infinity and no not-a-number."""
+    return [
+        {key: value if math.isfinite(value) else None for key, value in row.items()} for row in rows
+    ]
+
+
+def main() -> int:
+    """Print one line of JSON."""
+    try:
+        print(json.dumps(run(json.loads(sys.argv[1]))))
+    except UserError as fault:
+        print(fault, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
