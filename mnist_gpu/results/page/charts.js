@@ -19,9 +19,14 @@ function symbolOf(row) {
   return SYMBOLS[engines.indexOf(row.engine) % SYMBOLS.length];
 }
 
+/** A row's name beside an axis: on two lines where there is no room for one. */
 function tick(row) {
-  const short = isNarrow() ? 20 : 44;
-  return plain(`${shortened(`${row.label}, ${row.engine}`, short)}  ${row.ref}`);
+  if (isNarrow()) return `${plain(shortened(row.label, 16))}<br>${plain(`${row.engine} ${row.ref}`)}`;
+  return plain(`${shortened(row.label, 36)}, ${row.engine}  ${row.ref}`);
+}
+
+function legendName(row) {
+  return plain(`${shortened(row.label, isNarrow() ? 18 : 36)}, ${row.engine} ${row.ref}`);
 }
 
 function colours() {
@@ -31,13 +36,13 @@ function colours() {
 
 function axis(title, more = {}) {
   const { line, ink } = colours();
-  return { title: { text: title, standoff: 8 }, gridcolor: line, zerolinecolor: line, linecolor: line, color: ink, automargin: true, ...more };
+  return { title: { text: title, standoff: 8, font: { size: isNarrow() ? 12 : 14 } }, gridcolor: line, zerolinecolor: line, linecolor: line, color: ink, automargin: true, ...more };
 }
 
 function draw(id, traces, layout) {
   const { paper, ink, line } = colours();
   const all = {
-    paper_bgcolor: paper, plot_bgcolor: paper, font: { color: ink, size: 13 },
+    paper_bgcolor: paper, plot_bgcolor: paper, font: { color: ink, size: isNarrow() ? 11 : 13 },
     margin: { l: 10, r: 10, t: 10, b: 10 }, showlegend: false, hovermode: "closest",
     hoverlabel: { bgcolor: paper, bordercolor: line, font: { color: ink }, align: "left", namelength: 0 },
     ...layout,
@@ -63,7 +68,7 @@ function drawCharts() {
 }
 
 function barsHeight(rows) {
-  return 110 + rows.length * 30;
+  return 110 + rows.length * (isNarrow() ? 38 : 30);
 }
 
 /** Rows from top to bottom, named; plotly would sort or merge names that are alike. */
@@ -91,9 +96,10 @@ function drawTime(rows) {
   });
 }
 
-function drawFront(id, rows, front, spent, title) {
+function drawFront(id, unordered, front, spent, title) {
+  const rows = [...unordered].sort((a, b) => spent(a) - spent(b));
   if (!rows.length) return empty(id, front === "cost" ? "no row has a cost in dollars" : "no rows");
-  const best = rows.filter((row) => row.fronts.includes(front)).sort((a, b) => spent(a) - spent(b));
+  const best = rows.filter((row) => row.fronts.includes(front));
   const { quiet } = colours();
   const stair = {
     type: "scatter", mode: "lines", x: best.map(spent), y: best.map((row) => row.accuracy.mean * 100),
@@ -107,7 +113,8 @@ function drawFront(id, rows, front, spent, title) {
       color: rows.map(colourOf), symbol: rows.map((row) => symbolOf(row) + (row.gate.passed === false ? "-open" : "")), size: 12,
       line: { color: colours().ink, width: rows.map((row) => (row.fronts.includes(front) ? 2 : 0)) },
     },
-    text: rows.map((row) => row.ref), textposition: "top center", cliponaxis: false,
+    // neighbours are named on either side, so that close ones can be told apart
+    text: rows.map((row) => row.ref), textposition: rows.map((_, place) => (place % 2 ? "bottom left" : "top right")), cliponaxis: false,
     customdata: rows.map((row) => frontText(row)), hovertemplate: "%{customdata}<extra></extra>",
   };
   draw(id, [stair, marks], {
@@ -122,7 +129,7 @@ function logTicks(values) {
   const steps = high - low > (isNarrow() ? 1.2 : 2.5) ? [1] : [1, 2, 5];
   const decades = Array.from({ length: Math.floor(high) - Math.floor(low) + 2 }, (_, index) => 10 ** (Math.floor(low) + index));
   const tickvals = decades.flatMap((decade) => steps.map((step) => step * decade));
-  const margin = Math.max(0.08, (high - low) * 0.08);
+  const margin = Math.max(0.2, (high - low) * 0.08);
   return { tickvals, ticktext: tickvals.map((value) => value.toLocaleString("en", { maximumSignificantDigits: 1 })), range: [low - margin, high + margin] };
 }
 
@@ -145,10 +152,11 @@ function drawCurves(rows) {
     const history = data.histories[run.id];
     let elapsed = 0;
     return {
-      name: tick(row), legendgroup: row.ref, showlegend: !named.has(row.ref) && Boolean(named.add(row.ref)),
+      name: legendName(row), legendgroup: row.ref, showlegend: !named.has(row.ref) && Boolean(named.add(row.ref)),
       type: "scatter", mode: "lines", x: history.train_s.map((value, index) => (byTime ? (elapsed += value) : index + 1)),
       y: history[what].map((value) => value * factor), line: { color: colourOf(row), width: 1.6, dash: ["solid", "dot", "dash", "dashdot"][engines.indexOf(row.engine) % 4] },
-      text: plain(`${row.name}\nseed ${run.seed}`).replace("\n", "<br>"), hovertemplate: "%{text}<br>%{x}: %{y:.4~g}<extra></extra>",
+      // plotly leaves a line's one text out of its template, so it stands in the template itself
+      hovertemplate: `${plain(row.name)}<br>seed ${run.seed}, ${byTime ? "after %{x:.4~g} s" : "epoch %{x}"}: %{y:.4~g}<extra></extra>`,
     };
   });
   const titles = { test_accuracy: "test accuracy, %", test_loss: "test loss", train_loss: "training loss", train_s: "seconds per epoch" };
@@ -156,6 +164,14 @@ function drawCurves(rows) {
     height: 400 + named.size * (isNarrow() ? 20 : 8), showlegend: true, legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0 },
     xaxis: axis(byTime ? "training time, s" : "epoch"), yaxis: axis(titles[what]),
   });
+}
+
+/** The names of the phases, wrapped as text is: plotly's own would crowd out the bars of a phone. */
+function showPhaseKey() {
+  byId("phase-key").replaceChildren(...data.phases.map((phase, index) => {
+    const swatch = element("span", { class: "swatch", style: `background: ${COLOURS[index % COLOURS.length]}` });
+    return element("span", {}, swatch, PHASE_NAMES[phase]);
+  }));
 }
 
 function drawPhases(rows) {
@@ -167,8 +183,8 @@ function drawPhases(rows) {
     textposition: "none", hovertemplate: "%{text}<extra></extra>",
   }));
   draw("chart-phases", traces, {
-    barmode: "stack", height: barsHeight(rows) + 40, showlegend: true, legend: { orientation: "h", traceorder: "normal", y: 1, yanchor: "bottom", x: 0 },
-    yaxis: rowAxis(rows), xaxis: axis("median seconds of a run"),
+    barmode: "stack", height: barsHeight(rows),
+    yaxis: rowAxis(rows), xaxis: axis(isNarrow() ? "median seconds" : "median seconds of a run"),
   });
 }
 
@@ -181,5 +197,5 @@ function drawUsed(rows) {
     text: known.map((row) => plain(`${row.name}\n${row.used[name].toLocaleString("en", { maximumSignificantDigits: 4 })} (median, n = ${row.n})`).replace("\n", "<br>")),
     textposition: "none", hovertemplate: "%{text}<extra></extra>",
   };
-  draw("chart-used", [bars], { height: barsHeight(known), yaxis: rowAxis(known), xaxis: axis(data.used[name], { rangemode: "tozero" }) });
+  draw("chart-used", [bars], { height: barsHeight(known), yaxis: rowAxis(known), xaxis: axis(isNarrow() ? "" : data.used[name], { rangemode: "tozero" }) });
 }

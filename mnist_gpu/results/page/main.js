@@ -51,6 +51,7 @@ function start() {
   setTheme(window.matchMedia("(prefers-color-scheme: dark)").matches);
   showCounts();
   showFindings();
+  showPhaseKey();
   buildHeadings();
   buildFilters();
   for (const [name, text] of Object.entries(data.used)) {

@@ -1,0 +1,345 @@
+"""The page in a real browser: at a desk and on a phone, by mouse and by keyboard, unharmed by lies.
+
+Needs Debian's chromium and chromium-driver: tests/system_packages.sh installs them where it can.
+"""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mnist_gpu.report import main
+from mnist_gpu.results.page import page
+from mnist_gpu.results.run import Run
+from mnist_gpu.results.summary import summarise
+from tests.records import make_document, make_record, write_records
+from tests.test_report import A100, CU, FREE, SU, seeds
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+SIZES = {"desk": (1280, 900), "phone": (390, 844)}
+# everything a browser could be made to run, and the ways out of every place a text stands in
+EVIL = (
+    "</script><script>window.hurt=1</script><img src=x onerror=window.hurt=1>"
+    "\"'><svg onload=window.hurt=1>${window.hurt=1}{{constructor}}%{x}&lt;b&gt;"
+    "<a href='javascript:1'>%{customdata}<b onclick=window.hurt=1>"
+)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Skip with the reason where there is no browser to be had."""
+    pytest.importorskip("selenium", reason="pip install selenium drives the browser")
+    script = Path(__file__).parent / "system_packages.sh"
+    done = subprocess.run([script], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no browser: {done.stderr.strip()}")
+
+
+@pytest.fixture(scope="module", params=sorted(SIZES))
+def browser(chromium, request):
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    width, height = SIZES[request.param]
+    options = webdriver.ChromeOptions()
+    options.binary_location = "/usr/bin/chromium"
+    with tempfile.TemporaryDirectory(prefix="mnist-gpu-browser") as profile:
+        for argument in (
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--force-prefers-reduced-motion",
+            f"--user-data-dir={profile}",
+            f"--window-size={width},{height}",
+        ):
+            options.add_argument(argument)
+        if request.param == "phone":
+            metrics = {"width": width, "height": height, "pixelRatio": 2.0}
+            options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = webdriver.Chrome(options, Service("/usr/bin/chromedriver"))
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
+@pytest.fixture(scope="module")
+def field_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("field")
+    records = [
+        *seeds(),
+        *seeds(engine="torch", epoch_s=8.8),
+        *seeds(platform="jetstream", kind="hpc", epoch_s=1.9, price=SU, **A100),
+        *seeds(platform="colab", kind="cloud", engine="tensorflow", epoch_s=20.0, price=CU),
+        *seeds(count=1, platform="kaggle", kind="cloud", epoch_s=7.0, price=FREE),
+        *seeds(count=2, epochs=3),
+    ]
+    write_records(folder / "results", records)
+    assert main([str(folder / "results"), "--out", str(folder / "out")]) == 0
+    return folder / "out" / "index.html"
+
+
+def open_page(browser, path):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    browser.get(path.as_uri())
+    WebDriverWait(browser, 60).until(
+        lambda driver: driver.execute_script(
+            "return document.querySelectorAll('.js-plotly-plot').length >= 6"
+        )
+    )
+
+
+def texts(browser, column):
+    return browser.execute_script(
+        "return [...document.querySelectorAll('#rows tr')].map("
+        "row => row.querySelector(`td[data-heading='${arguments[0]}']`).innerText.trim())",
+        column,
+    )
+
+
+def column_head(browser, title):
+    return browser.find_element("css selector", f"th[data-title='{title}'] button")
+
+
+def until(browser, condition):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 20).until(condition)
+
+
+def assert_no_complaint(browser):
+    assert browser.get_log("browser") == []
+
+
+def test_the_table_sorts_by_every_column_in_both_directions(browser, field_page):
+    open_page(browser, field_page)
+    assert len(texts(browser, "Row")) == 5
+    head = column_head(browser, "Training time")
+    ascending = texts(browser, "Row")
+    assert ascending == ["R1", "R2", "R3", "R4", "R5"]
+    head.click()
+    assert texts(browser, "Row") == ascending[::-1]
+    heading = head.find_element("xpath", "..")
+    assert heading.get_attribute("aria-sort") == "descending"
+    for title in ("Platform", "Trained by", "On", "Whole run", "Accuracy", "To 99 %", "n", "Row"):
+        column_head(browser, title).click()
+        assert sorted(texts(browser, "Row")) == sorted(ascending), title
+    column_head(browser, "Cost of a run").click()
+    # only one row has a cost in dollars: it leads, whatever the direction
+    assert texts(browser, "Row")[0] == "R5"
+    column_head(browser, "Cost of a run").click()
+    assert texts(browser, "Row")[0] == "R5"
+    assert_no_complaint(browser)
+
+
+def test_the_table_filters_and_the_plots_follow(browser, field_page):
+    from selenium.webdriver.support.ui import Select
+
+    open_page(browser, field_page)
+    bars = "return document.getElementById('chart-phases').data[0].x.length"
+    assert browser.execute_script(bars) == 5
+    browser.find_element("id", "filter-text").send_keys("jetstream a100")
+    until(browser, lambda driver: len(texts(driver, "Row")) == 1)
+    assert browser.execute_script(bars) == 1
+    browser.find_element("id", "filter-text").clear()
+    browser.find_element("id", "filter-text").send_keys("nothing like this")
+    until(browser, lambda driver: len(texts(driver, "Row")) == 0)
+    assert "0 of 6 rows" in browser.find_element("id", "shown").text
+    browser.execute_script("const f = document.getElementById('filter-text'); f.value = '';")
+    Select(browser.find_element("id", "filter-category")).select_by_value("deviating")
+    until(browser, lambda driver: texts(driver, "Row") == ["R6"])
+    Select(browser.find_element("id", "filter-category")).select_by_value("")
+    Select(browser.find_element("id", "filter-engine")).select_by_value("torch")
+    until(browser, lambda driver: len(texts(driver, "Row")) == 1)
+    assert_no_complaint(browser)
+
+
+# where on the screen a point of a plot's last trace stands, or the middle of its first bar
+PLACE = """
+const plot = arguments[0], {xaxis, yaxis} = plot._fullLayout;
+const bars = plot.data[0].type === "bar", trace = plot.data.at(bars ? 0 : -1);
+const box = plot.getBoundingClientRect();
+const index = arguments[1] ? Math.floor(trace.x.length / 2) : 0;
+const x = bars ? trace.x[index] / 2 : trace.x[index];
+const [across, down] = [xaxis.d2p(x), yaxis.d2p(trace.y[index])];
+return [Math.round(box.left + xaxis._offset + across), Math.round(box.top + yaxis._offset + down)];
+"""
+
+
+def test_pointing_at_a_run_tells_about_it(browser, field_page):
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.actions.pointer_input import PointerInput
+
+    open_page(browser, field_page)
+    kind = browser.execute_script("return navigator.maxTouchPoints ? 'touch' : 'mouse'")
+    said = {
+        "chart-time": "seed",
+        "chart-accuracy-time": "n = 5",
+        "chart-curves": "seed 4, epoch 26: 99.1",
+        "chart-phases": "training: 95.5 s",
+        "chart-used": "380 (median, n = 5)",
+    }
+    for chart, text in said.items():
+        plot = browser.find_element("id", chart)
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+        x, y = browser.execute_script(PLACE, plot, chart == "chart-curves")
+        actions = ActionChains(browser, devices=[PointerInput(kind, kind)])
+        pointer = actions.w3c_actions.pointer_action
+        # a pointer that jumps onto the point would never have entered the plot
+        pointer.move_to_location(x - 3, y - 3)
+        pointer.move_to_location(x, y)
+        if kind == "touch":
+            pointer.pointer_down()
+            pointer.pointer_up()
+        actions.perform()
+        hover = until(
+            browser, lambda _, plot=plot: plot.find_elements("css selector", ".hovertext")
+        )
+        assert text in hover[-1].text, chart
+    assert_no_complaint(browser)
+
+
+def test_the_theme_switches_page_and_plots(browser, field_page):
+    open_page(browser, field_page)
+    look = (
+        "return [getComputedStyle(document.body).backgroundColor,"
+        " document.getElementById('chart-time').layout.paper_bgcolor,"
+        " document.getElementById('theme').getAttribute('aria-pressed')]"
+    )
+    light = browser.execute_script(look)
+    browser.find_element("id", "theme").click()
+    dark = browser.execute_script(look)
+    assert light == ["rgb(255, 255, 255)", "#ffffff", "false"]
+    assert dark == ["rgb(20, 23, 27)", "#14171b", "true"]
+    assert_no_complaint(browser)
+
+
+def test_a_row_opens_its_runs_and_their_records_by_keyboard_alone(browser, field_page):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, field_page)
+    button = browser.find_element("css selector", "#R1 button")
+    button.send_keys(Keys.ENTER)
+    dialog = browser.find_element("id", "dialog")
+    assert dialog.is_displayed()
+    assert "Jetstream2" in browser.find_element("id", "dialog-title").text
+    assert "64 SU/h" in dialog.text
+    summary = dialog.find_elements("css selector", "summary")[0]
+    summary.send_keys(Keys.ENTER)
+    until(browser, lambda _: "weights_sha256" in dialog.text)
+    assert "results/" not in dialog.text
+    summary.send_keys(Keys.ESCAPE)
+    assert not dialog.is_displayed()
+    assert browser.switch_to.active_element == button
+    assert_no_complaint(browser)
+
+
+def test_a_finding_leads_to_its_rows(browser, field_page):
+    from selenium.webdriver.support.ui import Select
+
+    open_page(browser, field_page)
+    Select(browser.find_element("id", "filter-category")).select_by_value("deviating")
+    browser.find_element("css selector", "#finding-list a").click()
+    assert "found" in browser.find_element("id", "R1").get_attribute("class")
+    assert_no_complaint(browser)
+
+
+def test_nothing_is_cut_off_at_the_side_and_everything_has_a_name(browser, field_page):
+    open_page(browser, field_page)
+    widths = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    needed, there = browser.execute_script(widths)
+    assert needed <= there
+    nameless = browser.execute_script(
+        "return [...document.querySelectorAll('button, select, input, [role=img], section')]"
+        ".filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"
+        " || e.innerText || e.closest('label'))).map(e => e.outerHTML.slice(0, 80))"
+    )
+    assert nameless == []
+
+
+def test_a_record_full_of_markup_and_script_runs_nothing(browser, tmp_path):
+    records = []
+    for seed in range(2):
+        document = make_document(seed=seed, **A100)
+        poison(document)
+        records.append(document)
+    runs = [Run.of(Path("record.json"), unchecked(document)) for document in records]
+    index = tmp_path / "index.html"
+    index.write_text(page(summarise(runs)), encoding="utf-8")
+    open_page(browser, index)
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select
+
+    Select(browser.find_element("id", "filter-category")).select_by_value("")
+    until(browser, lambda driver: len(texts(driver, "Row")) >= 1)
+    for chart in ("chart-time", "chart-accuracy-time", "chart-phases", "chart-curves"):
+        browser.execute_script(
+            "const plot = document.getElementById(arguments[0]);"
+            "plot.data.forEach((trace, number) => trace.x.length &&"
+            " Plotly.Fx.hover(plot, [{curveNumber: number, pointNumber: 0}]))",
+            chart,
+        )
+    browser.find_element("css selector", "#rows button").send_keys(Keys.ENTER)
+    summary = browser.find_elements("css selector", "#dialog summary")[0]
+    summary.send_keys(Keys.ENTER)
+    until(browser, lambda driver: "weights_sha256" in driver.find_element("id", "dialog").text)
+    assert "</script><script>" in browser.find_element("id", "dialog").text
+    assert browser.execute_script("return window.hurt") is None
+    made = "return document.querySelectorAll('img, iframe, object, [onclick], [onerror]').length"
+    assert browser.execute_script(made) == 0
+    links = "return [...document.links].filter(a => !/^(https:|file:)/.test(a.href)).length"
+    assert browser.execute_script(links) == 0
+    assert_no_complaint(browser)
+
+
+def test_ten_thousand_records_still_make_a_page_that_answers(browser, tmp_path):
+    records = [
+        make_record(seed=n % 5, platform=f"p{n // 5}", epochs=2, epoch_s=9 + n / 9999)
+        for n in range(10_000)
+    ]
+    runs = [Run.of(Path("record.json"), record) for record in records]
+    index = tmp_path / "index.html"
+    index.write_text(page(summarise(runs)), encoding="utf-8")
+    assert index.stat().st_size < 25_000_000
+    open_page(browser, index)
+    from selenium.webdriver.support.ui import Select
+
+    Select(browser.find_element("id", "filter-category")).select_by_value("")
+    until(browser, lambda driver: len(texts(driver, "Row")) == 50)
+    browser.find_element("id", "more").click()
+    assert len(texts(browser, "Row")) == 100
+    browser.find_element("id", "filter-text").send_keys("p1999")
+    until(browser, lambda driver: len(texts(driver, "Row")) == 1)
+    assert_no_complaint(browser)
+
+
+def poison(value):
+    """Put the evil text into every string, and every free key, of a record."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(items):
+        if isinstance(inner, str):
+            value[key] = EVIL
+        elif isinstance(inner, (dict, list)):
+            poison(inner)
+    if isinstance(value, dict) and "numpy" in value:
+        value[EVIL] = EVIL
+
+
+def unchecked(document):
+    """A record whose texts no schema has seen."""
+    from mnist_gpu.results.record import EpochRecord, Record
+
+    clean = Record.model_validate(make_document())
+    kept = {"created_at": "2026-11-20T10:00:00Z", "status": "completed"}
+    parts = {
+        name: getattr(clean, name).__class__.model_construct(**document[name])
+        for name in type(clean).model_fields
+        if isinstance(document[name], dict)
+    }
+    loose = {name: value for name, value in document.items() if not isinstance(value, dict)}
+    rows = [EpochRecord.model_construct(**row) for row in document["epochs"]]
+    return Record.model_construct(**(loose | parts | kept | {"epochs": rows}))
