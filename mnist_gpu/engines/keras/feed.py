@@ -67,7 +67,11 @@ class TensorFlowFeed(Feed):
 
         cut = lambda start: self._order[start : start + self.batch_size]  # noqa: E731
         with tf.device("/CPU:0"):
-            return tf.data.Dataset.from_tensor_slices(np.array(starts)).map(cut).prefetch(2)
+            pipeline = tf.data.Dataset.from_tensor_slices(np.array(starts)).map(cut).prefetch(2)
+            # an epoch's end waits for the autotuner to wake, as long as the epoch took so far
+            options = tf.data.Options()
+            options.autotune.enabled = False
+            return pipeline.with_options(options)
 
 
 class ArrayFeed(Feed):

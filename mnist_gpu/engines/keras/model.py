@@ -62,7 +62,15 @@ def _layer(layer: Layer, policy: str) -> keras.layers.Layer | None:
             return keras.layers.Dropout(layer.rate, dtype=policy) if layer.rate else None
     plain: dict[str, Any] = {
         "relu": lambda: keras.layers.ReLU(dtype=policy),
-        "max_pool": lambda: keras.layers.MaxPooling2D(layer.size, dtype=policy),
+        "max_pool": lambda: _pooling(layer.size, policy),
         "flatten": lambda: keras.layers.Flatten(dtype=policy),
     }
     return plain[layer.kind]()
+
+
+def _pooling(size: int, policy: str) -> keras.layers.Layer:
+    if keras.backend.backend() != "tensorflow":
+        return keras.layers.MaxPooling2D(size, dtype=policy)
+    from mnist_gpu.engines.tensorflow.pooling import max_pool
+
+    return keras.layers.Lambda(lambda x: max_pool(x, size), dtype=policy)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from mnist_gpu.engines.base import Workload
+from mnist_gpu.engines.tensorflow import pooling
 from mnist_gpu.engines.tensorflow.dropout import keep_mask
 from mnist_gpu.models.network import Layer, relu_after_pool
 
@@ -39,6 +40,8 @@ class Program:
         self.step = tf.Variable(0, dtype=tf.int64)
         self.loss_sum = tf.Variable(0.0, dtype=images.dtype)
         self.correct = tf.Variable(0, dtype=tf.int64)
+        on_cpu = "CPU" in images.device
+        self.pool = pooling.max_pool if on_cpu else _max_pool
         self.layers = relu_after_pool(workload.network.layers)
         self.run = tf.function(self._run, reduce_retracing=False)
         self.logits = tf.function(lambda x: self._forward(x, None))
@@ -101,8 +104,11 @@ class Program:
     ) -> tf.Tensor:
         match layer.kind:
             case "conv":
-                pad = [[0, 0], [layer.padding] * 2, [layer.padding] * 2, [0, 0]]
-                x = tf.nn.conv2d(x, self._weight(layer, "weight"), strides=1, padding=pad)
+                if layer.padding:
+                    margin = [layer.padding] * 2
+                    x = tf.pad(x, [[0, 0], margin, margin, [0, 0]])
+                # oneDNN takes over the gradients of a convolution without explicit padding only
+                x = tf.nn.conv2d(x, self._weight(layer, "weight"), strides=1, padding="VALID")
                 x = tf.nn.bias_add(x, self._weight(layer, "bias"))
             case "linear":
                 x = tf.linalg.matmul(x, self._weight(layer, "weight"))
@@ -110,7 +116,7 @@ class Program:
             case "relu":
                 x = tf.nn.relu(x)
             case "max_pool":
-                x = tf.nn.max_pool2d(x, layer.size, layer.size, "VALID")
+                x = self.pool(x, layer.size)
             case "flatten":
                 x = tf.reshape(x, (x.shape[0], -1))
             case "dropout" if layer.rate and stream is not None:
@@ -148,3 +154,7 @@ class Program:
                 epsilon=epsilon,
                 grad=gradient,
             )
+
+
+def _max_pool(x: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.nn.max_pool2d(x, size, size, "VALID")
