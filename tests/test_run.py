@@ -202,3 +202,13 @@ def test_the_total_covers_the_process_from_its_creation(here):
     # no longer than the process lived, and more than its own parts without the start
     assert record["timing"]["startup_s"] > 0
     assert record["timing"]["total_s"] <= wall_s + 0.05
+
+
+def test_a_trace_is_left_on_demand_and_changes_nothing(here):
+    quick = ["platform=cpu", "model=mlp", "epochs=1", "engine=torch", "logger=none"]
+    plain, traced = mnist_gpu.run(quick), mnist_gpu.run([*quick, "profiler=3"])
+    [trace] = here.glob("outputs/cpu/*/profile/trace.json")
+    names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
+    assert "aten::_fused_adam_" in names
+    assert traced.result.weights_sha256 == plain.result.weights_sha256
+    assert traced.workload.deviations == plain.workload.deviations

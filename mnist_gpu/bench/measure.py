@@ -70,7 +70,9 @@ class Worker:
 
 
 def installed(way: str) -> bool:
-    """Whether the framework that a way needs is there."""
+    """Whether the framework that a way needs is there; MLX is for Macs, and slow elsewhere."""
+    if way == "mlx" and sys.platform != "darwin":
+        return False
     return way not in NEEDS or importlib.util.find_spec(NEEDS[way]) is not None
 
 

@@ -3,6 +3,7 @@ and returns the seconds they took; everything before the first step is off the c
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from mnist_gpu.engines.base import Workload
 
@@ -31,13 +32,19 @@ def engine(name: str, workload: Workload) -> Once:
     return once
 
 
-def bare_program(workload: Workload) -> Once:
-    """The fast training pass alone: no loop, no callbacks, no journal."""
+def bare_program(workload: Workload, without: str | None = None) -> Once:
+    """The fast training pass alone: no loop, no callbacks, no journal.
+
+    Args:
+        workload: what to train.
+        without: a speed measure that is switched off.
+    """
     import torch
 
     from mnist_gpu.engines.torch.program import Program
 
-    program = Program(workload, {}, torch.device("cpu"))
+    tuning = {"tuning": {without: False}} if without else {}
+    program = Program(workload, tuning, torch.device("cpu"))
     program.warm_up()
     order = torch.from_numpy(workload.order(1))
 
@@ -145,6 +152,17 @@ def keras_fit(workload: Workload) -> Once:
     return once
 
 
+# conf/engine/torch.yaml says what each is
+ABLATIONS = {
+    f"without-{measure}": measure
+    for measure in (
+        "keep_memory",
+        "relu_after_pool",
+        "fused_adam",
+        "onednn_linear",
+        "dropout_bits",
+    )
+}
 WAYS: dict[str, Callable[[Workload], Once]] = {
     "classic": classic,
     "eager": eager,
@@ -155,6 +173,7 @@ WAYS: dict[str, Callable[[Workload], Once]] = {
     "keras": lambda workload: engine("keras", workload),
     "tensorflow": lambda workload: engine("tensorflow", workload),
     "mlx": lambda workload: engine("mlx", workload),
+    **{name: partial(bare_program, without=measure) for name, measure in ABLATIONS.items()},
 }
 DESCRIPTIONS = {
     "classic": "(a) PyTorch's classic example: torchvision DataLoader",
@@ -166,5 +185,6 @@ DESCRIPTIONS = {
     "keras": "engine=keras",
     "tensorflow": "engine=tensorflow",
     "mlx": "engine=mlx",
+    **{name: f"the same without `{measure}`" for name, measure in ABLATIONS.items()},
 }
 NEEDS = {"keras.fit": "tensorflow", "keras": "keras", "tensorflow": "tensorflow", "mlx": "mlx"}

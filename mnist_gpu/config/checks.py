@@ -14,6 +14,7 @@ from mnist_gpu.config.schema import (
     KINDS,
     MAX_BATCH_SIZE,
     MAX_EPOCHS,
+    MAX_TRACED_STEPS,
     PRECISIONS,
     Settings,
     TrainConfig,
@@ -48,6 +49,7 @@ def check(config: DictConfig) -> Settings:
     _whole("batch_size", values["batch_size"], 1, MAX_BATCH_SIZE)
     _whole("devices", values["devices"], 1, 4096)
     _whole("checkpoint", values["checkpoint"], 0, MAX_EPOCHS)
+    _whole("profiler", values["profiler"], 0, MAX_TRACED_STEPS)
     learning_rate = values["learning_rate"]
     if not (_finite(learning_rate) and 0 < learning_rate <= 10):
         raise UserError(f"learning_rate={learning_rate}: a number above 0, at most 10")

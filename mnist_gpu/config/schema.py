@@ -8,6 +8,7 @@ KINDS = ("local", "cloud", "hpc")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
 MAX_EPOCHS = 100_000
 MAX_BATCH_SIZE = 60_000
+MAX_TRACED_STEPS = 1000
 
 
 @dataclass
@@ -30,6 +31,7 @@ class TrainConfig:
     steps_per_execution: Any = "auto"
     checkpoint: int = 1
     resume: str | None = None
+    profiler: int = 0
     force: bool = False
 
 
@@ -55,4 +57,5 @@ class Settings:
     checkpoint: int
     resume: str | None
     force: bool
+    profiler: int = 0
     choices: dict[str, str] = field(default_factory=dict)

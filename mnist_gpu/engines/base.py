@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.data.order import epoch_order
+from mnist_gpu.errors import UserError
 from mnist_gpu.models.network import Network
 
 if TYPE_CHECKING:
@@ -164,6 +166,14 @@ class Engine(ABC):
             journal.training(epoch)
             journal.trained(self.train_epoch(epoch, journal.progressed))
             journal.evaluated(self.evaluate())
+
+    def trace(self, steps: int, folder: Path) -> None:
+        """Leave a trace of `steps` optimizer steps in `folder`, and everything else as it was.
+
+        Raises:
+            UserError: the framework has no profiler.
+        """
+        raise UserError(f"profiler={steps}: {self.facts().framework} leaves no trace; use 0")
 
     def weights(self) -> Weights:
         """The parameters, on the host, in PyTorch's layout."""

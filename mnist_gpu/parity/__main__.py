@@ -3,9 +3,11 @@ without dropout, and say how far apart they are."""
 
 import argparse
 import sys
+from pathlib import Path
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import pairs, table
+from mnist_gpu.results import readme
 
 MODELS = ("cnn", "mlp")
 
@@ -24,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="compare with references that are wrong in one way each: all must be told apart",
     )
-    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.add_argument("--doc", type=Path, help="put the table between this document's markers")
     chosen = parser.parse_args(arguments)
     if chosen.steps < 1:
         parser.error(f"--steps {chosen.steps}: a whole number from 1")
@@ -38,7 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as fault:
         print(f"parity: {fault}", file=sys.stderr)
         return 1
-    table.show(rows, chosen.markdown)
+    table.show(rows)
+    if chosen.doc:
+        name = "faults" if chosen.faults else "parity"
+        readme.update(chosen.doc, table.markdown(rows), name)
     return 0 if all(row.as_it_should_be for row in rows) else 1
 
 

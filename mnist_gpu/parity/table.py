@@ -7,19 +7,20 @@ from mnist_gpu.parity.pairs import Row
 COLUMNS = ("model", "engine or fault", "steps", "loss", "gradient norm", "weights", "verdict")
 
 
-def show(rows: Sequence[Row], markdown: bool) -> None:
-    """Print the largest relative differences of every pair."""
-    cells = [_cells(row) for row in rows]
-    if markdown:
-        for line in (COLUMNS, ["---"] * len(COLUMNS), *cells):
-            print(f"| {' | '.join(line)} |")
-        return
+def markdown(rows: Sequence[Row]) -> str:
+    """The largest relative differences of every pair."""
+    lines = (COLUMNS, ["---"] * len(COLUMNS), *(_cells(row) for row in rows))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the same."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(*COLUMNS, title="largest relative difference from the plain reference, float64")
-    for line in cells:
-        table.add_row(*line)
+    for row in rows:
+        table.add_row(*_cells(row))
     Console(width=None).print(table)
 
 

@@ -115,7 +115,7 @@ def _train(
     # until the record is written: a signal that comes late must not cost it
     with signals.noted(lambda signum: setattr(journal, "interrupted_by", signum)):
         stopwatch.enter("warmup")
-        outcome = guarded(lambda: _fit(engine, journal, sampler), journal)
+        outcome = guarded(lambda: _fit(settings, engine, journal, sampler, folder), journal)
         resources = sampler.stop()
         stopwatch.enter("checkpoint")
         weights, outcome = _keep_weights(engine, journal, folder, outcome)
@@ -170,8 +170,14 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
         log.debug("the summary could not be printed", exc_info=True)
 
 
-def _fit(engine: Engine, journal: Journal, sampler: Sampler) -> None:
+def _fit(
+    settings: Settings, engine: Engine, journal: Journal, sampler: Sampler, folder: Path
+) -> None:
     engine.warm_up()
+    if settings.profiler:
+        profile = folder / "profile"
+        profile.mkdir(parents=True, exist_ok=True)
+        engine.trace(settings.profiler, profile)
     journal.began()
     sampler.start()
     engine.fit(journal)

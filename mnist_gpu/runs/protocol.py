@@ -54,7 +54,7 @@ def describe(settings: Settings) -> str:
 def fingerprint(settings: Settings, dataset_sha256: str) -> str:
     """A digest of everything that changes what is trained or how: same digest, same run."""
     kept = asdict(settings)
-    for key in ("data", "resume", "force", "checkpoint", "logger", "choices"):
+    for key in ("data", "resume", "force", "checkpoint", "logger", "choices", "profiler"):
         kept.pop(key)
     kept["platform"] = settings.platform["name"]
     kept["dataset_sha256"] = dataset_sha256

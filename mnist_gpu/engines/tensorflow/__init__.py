@@ -1,6 +1,7 @@
 """`engine=tensorflow`: `tf.Variable`, `tf.nn`, `tf.function`; no Keras inside the step."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,19 @@ class TensorFlowEngine(Engine):
             progress(done)
         loss, correct = self.program.take_metrics()
         return Metrics(loss / len(order), correct / len(order))
+
+    def trace(self, steps: int, folder: Path) -> None:
+        """A profile for TensorBoard's profile tab, with a trace for Perfetto in it."""
+        before = self.state()
+        size, n = self.workload.batch_size, len(self.workload.dataset.train_labels)
+        indices = np.arange(steps * size) % n
+        self._run(indices, 0, 0)  # its length is traced here
+        self.tf.profiler.experimental.start(str(folder))
+        self._run(indices, 0, 0)
+        self.synchronise()
+        self.tf.profiler.experimental.stop()
+        self.program.take_metrics()
+        self.load_state(before)
 
     def evaluate(self) -> Metrics:
         """The test set."""

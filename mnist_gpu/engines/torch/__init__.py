@@ -1,6 +1,7 @@
 """`engine=torch`: the program in a plain loop. Lightning's overhead is the difference."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,21 @@ class TorchEngine(Engine):
             done += -(-len(block) // self.workload.batch_size)
             progress(done)
         return self.program.take_metrics()
+
+    def trace(self, steps: int, folder: Path) -> None:
+        """A Chrome trace for Perfetto (`trace.json`) and a table of operators (`operators.txt`)."""
+        before = self.state()
+        size, n = self.workload.batch_size, len(self.workload.dataset.train_labels)
+        indices = torch.arange(steps * size) % n
+        with torch.profiler.profile() as profile:
+            self.program.begin_epoch(0)
+            self.program.run_steps(indices)
+            self.program.synchronise()
+        profile.export_chrome_trace(str(folder / "trace.json"))
+        table = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=40)
+        (folder / "operators.txt").write_text(table, encoding="utf-8")
+        self.program.take_metrics()
+        self.load_state(before)
 
     def evaluate(self) -> Metrics:
         """The test set."""
