@@ -51,13 +51,13 @@ class MLXEngine(Engine):
         self._test_labels = dataset.test_labels.astype(np.int64)
 
     def warm_up(self) -> None:
-        """Trace and run a step of either size and one evaluation, then put everything back."""
+        """Trace and run a step of either size, evaluate a batch, then put everything back."""
         before = self.state()
         size, n = self.workload.batch_size, len(self.workload.dataset.train_labels)
         self.program.begin_epoch(dropout_seed(self.workload.seed, 0))
         self.program.run_steps(np.arange(2 * size + n % size) % n)
         self.program.take_metrics()
-        self.evaluate()
+        mx.eval(self.program.logits(self._test[:EVALUATION_BATCH]))
         self.load_state(before)
 
     def train_epoch(self, epoch: int, progress: Callable[[int], None]) -> Metrics:

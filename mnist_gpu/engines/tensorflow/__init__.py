@@ -50,14 +50,14 @@ class TensorFlowEngine(Engine):
         self._test_labels = dataset.test_labels.astype(np.int64)
 
     def warm_up(self) -> None:
-        """Trace and run a block of every length, and one evaluation, then put everything back."""
+        """Trace and run a block of every length, evaluate a batch, then put everything back."""
         before = self.state()
         n = len(self.workload.dataset.train_labels)
         block = self.steps * self.workload.batch_size
         for length in sorted({min(block, n - start) for start in range(0, n, block)}):
             self._run(np.arange(length), dropout_seed(self.workload.seed, 0), 0)
         self.program.take_metrics()
-        self.evaluate()
+        self.program.logits(self._test[:EVALUATION_BATCH])
         self.load_state(before)
 
     def train_epoch(self, epoch: int, progress: Callable[[int], None]) -> Metrics:

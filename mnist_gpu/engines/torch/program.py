@@ -110,7 +110,7 @@ class Program:
         return self.logits().float().cpu().numpy()
 
     def warm_up(self) -> None:
-        """Make some steps and one evaluation, capture graphs, then put everything back."""
+        """Make some steps, evaluate a batch, capture graphs, then put everything back."""
         before = self.state()
         self.begin_epoch(0)
         size, n = self.workload.batch_size, len(self.train_labels)
@@ -120,7 +120,8 @@ class Program:
         self._aside(lambda: self._make_steps(indices[: 2 * size + n % size]))
         lengths = {min(block, n - start) for start in range(0, n, block)}
         self._block.prepare(lengths, indices)
-        self.evaluate()
+        with torch.inference_mode():
+            self.network(self.test_images[:EVALUATION_BATCH])
         self._loss_sum.zero_()
         self._correct.zero_()
         self.load_state(before)
