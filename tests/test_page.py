@@ -14,7 +14,7 @@ from mnist_gpu.results.page import page
 from mnist_gpu.results.run import Run
 from mnist_gpu.results.summary import summarise
 from tests.records import make_document, make_record, write_records
-from tests.test_report import A100, CU, FREE, SU, seeds
+from tests.test_report import A100, CU, FREE, SU, on_devices, seeds
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
@@ -105,6 +105,10 @@ def column_head(browser, title):
     return browser.find_element("css selector", f"th[data-title='{title}'] button")
 
 
+def promised(browser):
+    return browser.find_element("id", "promised").text
+
+
 def until(browser, condition):
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -148,6 +152,7 @@ def test_the_table_filters_and_the_plots_follow(browser, field_page):
     browser.find_element("id", "filter-text").clear()
     browser.find_element("id", "filter-text").send_keys("nothing like this")
     until(browser, lambda driver: len(texts(driver, "Row")) == 0)
+    assert "TBD, no standard run yet: Keras on JupyterHub" in promised(browser)
     assert "0 of 6 rows" in browser.find_element("id", "shown").text
     browser.execute_script("const f = document.getElementById('filter-text'); f.value = '';")
     Select(browser.find_element("id", "filter-category")).select_by_value("deviating")
@@ -245,6 +250,23 @@ def test_a_finding_leads_to_its_rows(browser, field_page):
     Select(browser.find_element("id", "filter-category")).select_by_value("deviating")
     browser.find_element("css selector", "#finding-list a").click()
     assert "found" in browser.find_element("id", "R1").get_attribute("class")
+    assert_no_complaint(browser)
+
+
+def test_efficiency_is_drawn_where_there_are_rows_on_several_devices(browser, field_page, tmp_path):
+    section = "return document.getElementById('scaling').hidden"
+    open_page(browser, field_page)
+    assert browser.execute_script(section) is True
+    index = tmp_path / "index.html"
+    records = [*on_devices(1, 8.0), *on_devices(2, 5.0), *on_devices(4, 4.0)]
+    runs = [Run.of(Path("record.json"), record) for record in records]
+    index.write_text(page(summarise(runs)), encoding="utf-8")
+    open_page(browser, index)
+    assert browser.execute_script(section) is False
+    drawn = "const {x, y} = document.getElementById('chart-scaling').data[0]; return [x, y]"
+    x, y = browser.execute_script(drawn)
+    assert x == [1, 2, 4]
+    assert y == pytest.approx([100, 80, 50])
     assert_no_complaint(browser)
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.report import main
-from mnist_gpu.results.readme import BEGIN, END
 from mnist_gpu.results.run import Run
 from mnist_gpu.results.store import write_record
 from mnist_gpu.results.summary import summarise
 from mnist_gpu.results.table import escape, markdown, sections
 from tests.records import make_record, write_records
 
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 REPOSITORY = Path(__file__).resolve().parents[1]
 A100 = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB"}
 SU = {
@@ -316,3 +316,47 @@ def test_the_page_carries_no_text_of_a_record_as_markup(tmp_path):
     assert evil not in text
     data = text.split('id="data">')[1].split("</script>")[0]
     assert json.loads(data)["rows"][0]["machine"].startswith(evil)
+
+
+def on_devices(devices, epoch_s, **changes):
+    return [
+        make_record(
+            seed=seed,
+            platform="jetstream",
+            epoch_s=epoch_s * (1 + 0.002 * seed),
+            workload__standard=devices == 1,
+            workload__deviations=[f"devices {devices} (standard: 1)"] * (devices > 1),
+            hardware__accelerator_count=devices,
+            run_id=f"devices-{devices}-{seed}-{changes.get('engine', 'lightning')}",
+            **A100,
+            **changes,
+        )
+        for seed in range(3)
+    ]
+
+
+def test_efficiency_is_time_on_one_over_n_times_time_on_n():
+    summary = summary_of(
+        *on_devices(1, 8.0),
+        *on_devices(2, 5.0),
+        *on_devices(4, 4.0),
+        *on_devices(8, 1.0, engine="torch"),
+    )
+    found = [(entry.devices, round(entry.efficiency.value, 4)) for entry in summary.scaling]
+    assert found == [(2, 0.8), (4, 0.5)]
+    assert all(entry.base.n == 3 and entry.efficiency.interval for entry in summary.scaling)
+    text = markdown(summary)
+    assert "Efficiency against number of devices" in text
+    assert re.search(r"\| R\d against R1 \| Jetstream2.*, lightning \| 2 \|.*\| 80 % \(95 % ", text)
+
+
+def test_rows_on_other_cards_or_of_other_work_are_no_measure_of_efficiency():
+    other = [
+        make_record(
+            seed=0, platform="jetstream", epoch_s=8.0, **{**A100, "accelerator_name": "NVIDIA H100"}
+        ),
+        make_record(seed=1, platform="jetstream", epoch_s=8.0, epochs=3, **A100),
+    ]
+    summary = summary_of(*other, *on_devices(2, 5.0))
+    assert summary.scaling == []
+    assert "Efficiency" not in markdown(summary)

@@ -47,6 +47,14 @@ def times(ratio: float, interval: tuple[float, float] | None = None) -> str:
     return f"{figure(ratio, half)} times (95 % interval {low} to {high})"
 
 
+def efficiency(value: float, interval: tuple[float, float] | None = None) -> str:
+    """`83 % (95 % interval 81 to 85)` of a share of 1."""
+    if interval is None:
+        return f"{value * 100:.0f} %"
+    low, high = (f"{bound * 100:.0f}" for bound in interval)
+    return f"{value * 100:.0f} % (95 % interval {low} to {high})"
+
+
 def money(amount: float, unit: str) -> str:
     """`0.0123 USD`."""
     return f"{figure(amount)} {unit}"

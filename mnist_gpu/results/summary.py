@@ -13,6 +13,7 @@ from mnist_gpu.results.gate import gates
 from mnist_gpu.results.groups import Group, group_runs
 from mnist_gpu.results.rows import Reached, Row
 from mnist_gpu.results.run import Run
+from mnist_gpu.results.scaling import Scaling, scaling
 from mnist_gpu.results.statistics import doubts, samples, time_to
 
 
@@ -25,12 +26,14 @@ class Summary:
         findings: sentences with links to rows.
         runs: every accepted run, completed or not.
         unfinished: how many runs ended in which way but `completed`.
+        scaling: rows on several devices beside those on one.
     """
 
     rows: list[Row]
     findings: list[Finding]
     runs: list[Run]
     unfinished: dict[str, int]
+    scaling: list[Scaling]
 
 
 def summarise(runs: Sequence[Run]) -> Summary:
@@ -59,7 +62,7 @@ def summarise(runs: Sequence[Run]) -> Summary:
     unfinished = Counter(str(run.record.status) for run in runs)
     del unfinished["completed"]
     _mark_fronts(rows)
-    return Summary(rows, find(rows), list(runs), dict(unfinished))
+    return Summary(rows, find(rows), list(runs), dict(unfinished), scaling(rows))
 
 
 def _copied(group: Group, times_seen: Counter[tuple[float, ...]]) -> list[str]:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from mnist_gpu.results.facts import facts
 from mnist_gpu.results.groups import CATEGORIES
-from mnist_gpu.results.numbers import percent, seconds
+from mnist_gpu.results.numbers import efficiency, percent, seconds
 from mnist_gpu.results.rows import Row
 from mnist_gpu.results.store import printable
 from mnist_gpu.results.summary import Summary
@@ -24,6 +24,8 @@ HEADINGS = (
     "n",
 )
 RIGHT_ALIGNED = ("Training time", "Whole run", "Test accuracy", "Cost of a run", "n")
+SCALING_TITLE = "Efficiency against number of devices: time on 1 / (N x time on N)"
+SCALING_HEADINGS = ("Rows", "Platform", "Devices", "Training time", "Efficiency")
 MOST_ROWS = 60
 TBD = "TBD"
 WIDTH_IN_FILES = 200
@@ -90,6 +92,20 @@ def line(row: Row, label: str) -> Line:
     return Line(cells, "; ".join(notes))
 
 
+def scaling_lines(summary: Summary) -> list[tuple[str, ...]]:
+    """The cells of `SCALING_HEADINGS`, one line for each row on several devices."""
+    return [
+        (
+            f"{entry.row.ref} against {entry.base.ref}",
+            f"{entry.row.label}, {entry.row.engine}",
+            f"{entry.devices}{', 64 images on each' if entry.weak else ''}",
+            seconds(entry.row.train_s.median, entry.row.train_s.sd),
+            efficiency(entry.efficiency.value, entry.efficiency.interval),
+        )
+        for entry in summary.scaling[:MOST_ROWS]
+    ]
+
+
 def markdown(summary: Summary) -> str:
     """What stands between the README's markers, without them; ends with a newline."""
     parts = ["*Made from the records in `results/` by `python -m mnist_gpu.report`; not edited.*"]
@@ -99,6 +115,11 @@ def markdown(summary: Summary) -> str:
         notes = [entry for entry in section.lines if entry.note]
         if notes:
             parts.append("\n".join(f"- {entry.cells[0]}: {escape(entry.note)}" for entry in notes))
+    if summary.scaling:
+        parts.append(f"**{SCALING_TITLE}**")
+        lines = [f"| {' | '.join(SCALING_HEADINGS)} |", "|---|---|---:|---:|---:|"]
+        lines += [f"| {' | '.join(map(escape, cells))} |" for cells in scaling_lines(summary)]
+        parts.append("\n".join(lines))
     parts.append(_legend(summary))
     if summary.findings:
         parts.append("**Key findings**")
@@ -141,6 +162,13 @@ def print_console(summary: Summary) -> None:
                 console.print(Text(f"  {entry.cells[0]}: {printable(entry.note)}", style="dim"))
         if section.left_out:
             console.print(f"  ... and {section.left_out} more rows: see the page")
+    if summary.scaling:
+        table = Table(title=SCALING_TITLE, title_justify="left", title_style="bold", box=SIMPLE)
+        for heading in SCALING_HEADINGS:
+            table.add_column(heading)
+        for cells in scaling_lines(summary):
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+        console.print(table)
     for finding in summary.findings:
         refs = ", ".join(finding.refs)
         console.print(Text(f"- {printable(finding.text)} ({refs})"))
@@ -160,6 +188,16 @@ def _promised_then_others(rows: Sequence[Row]) -> Iterator[Line]:
     for row in rows:
         if row.ref not in shown:
             yield line(row, row.label)
+
+
+def missing(summary: Summary) -> list[str]:
+    """The promised rows for which there is no standard run yet."""
+    rows = [row for row in summary.rows if row.category == "standard"]
+    return [
+        promised["label"]
+        for promised in facts("rows")
+        if not any(_fits(row, promised) for row in rows)
+    ]
 
 
 def _fits(row: Row, promised: dict[str, list[str]]) -> bool:

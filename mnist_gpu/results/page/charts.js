@@ -65,6 +65,7 @@ function drawCharts() {
   drawCurves(rows);
   drawPhases(rows.slice(0, MOST_BARS));
   drawUsed(rows);
+  drawScaling();
 }
 
 function barsHeight(rows) {
@@ -198,4 +199,30 @@ function drawUsed(rows) {
     textposition: "none", hovertemplate: "%{text}<extra></extra>",
   };
   draw("chart-used", [bars], { height: barsHeight(known), yaxis: rowAxis(known), xaxis: axis(isNarrow() ? "" : data.used[name], { rangemode: "tozero" }) });
+}
+
+/** One line for each row on a single device, over the rows that spread its work; whatever the filters say. */
+function drawScaling() {
+  if (!data.scaling.length) return;
+  const rowOf = new Map(data.rows.map((row) => [row.ref, row]));
+  const series = new Map();
+  for (const entry of data.scaling) series.set(seriesName(entry), [...(series.get(seriesName(entry)) || []), entry]);
+  const traces = [...series].slice(0, MOST_CURVES).map(([, entries], index) => {
+    const base = rowOf.get(entries[0].base);
+    return {
+      type: "scatter", mode: "lines+markers", name: legendName(base) + (entries[0].weak ? ", 64 images a device" : ""), showlegend: true,
+      x: [1, ...entries.map((entry) => entry.devices)], y: [100, ...entries.map((entry) => entry.efficiency * 100)],
+      line: { color: COLOURS[index % COLOURS.length], width: 2 }, marker: { symbol: symbolOf(base), size: 9 },
+      text: [plain(base.name), ...entries.map((entry) => plain(`${rowOf.get(entry.ref).name}\n${entry.devices} devices: ${entry.text}`).replace("\n", "<br>"))],
+      hovertemplate: "%{text}<extra></extra>",
+    };
+  });
+  draw("chart-scaling", traces, {
+    height: 380, legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0 },
+    xaxis: axis("devices", { dtick: data.scaling.some((entry) => entry.devices > 12) ? undefined : 1 }), yaxis: axis("efficiency, %", { rangemode: "tozero" }),
+  });
+}
+
+function seriesName(entry) {
+  return `${entry.base} ${entry.weak}`;
 }

@@ -7,6 +7,7 @@ function showCounts() {
   if (newest) parts.push(`the newest of ${newest.slice(0, 10)}`);
   if (lost.length) parts.push(`not shown: ${lost.join(", ")}`);
   byId("counts").textContent = parts.join("; ");
+  if (data.promised.length) byId("promised").textContent = `TBD, no standard run yet: ${data.promised.join("; ")}.`;
 }
 
 function showFindings() {
@@ -52,6 +53,7 @@ function start() {
   showCounts();
   showFindings();
   showPhaseKey();
+  byId("scaling").hidden = data.scaling.length === 0;
   buildHeadings();
   buildFilters();
   for (const [name, text] of Object.entries(data.used)) {

@@ -7,12 +7,14 @@ from typing import Any
 
 from mnist_gpu.results.cost import Cost
 from mnist_gpu.results.groups import CATEGORIES
-from mnist_gpu.results.numbers import figure, percent, seconds
+from mnist_gpu.results.numbers import efficiency, figure, percent, seconds
 from mnist_gpu.results.rows import Row
 from mnist_gpu.results.run import Run
+from mnist_gpu.results.scaling import Scaling
 from mnist_gpu.results.statistics import Sample
 from mnist_gpu.results.store import printable
 from mnist_gpu.results.summary import Summary
+from mnist_gpu.results.table import missing
 
 MOST_HISTORIES = 300
 MOST_DETAILS = 1000
@@ -45,6 +47,8 @@ def payload(summary: Summary) -> dict[str, Any]:
             {"topic": found.topic, "text": found.text, "refs": found.refs}
             for found in summary.findings
         ],
+        "scaling": [_scaling(entry) for entry in summary.scaling],
+        "promised": missing(summary),
         "histories": {run.record.run_id: _history(run) for run in spread[:MOST_HISTORIES]},
         "details": {run.record.run_id: _details(run) for run in spread},
         "counts": {
@@ -105,6 +109,18 @@ def _row(row: Row) -> dict[str, Any]:
         ],
         "used": {name: _used(row, name) for name in USED},
         "price": newest.price.model_dump(),
+    }
+
+
+def _scaling(entry: Scaling) -> dict[str, Any]:
+    found = entry.efficiency
+    return {
+        "ref": entry.row.ref,
+        "base": entry.base.ref,
+        "devices": entry.devices,
+        "weak": entry.weak,
+        "efficiency": found.value,
+        "text": efficiency(found.value, found.interval),
     }
 
 
