@@ -119,6 +119,7 @@ def bench(chosen: argparse.Namespace, work: Path, into: Path) -> tuple[int, dict
     else:
         python = overlay(work / "environment")
         install(python, work, chosen.source, bundle, chosen.overrides)
+        environment["PYTHONSAFEPATH"] = "1"  # what was installed runs, not a folder of that name
     if data := _mnist(bundle, work, python, environment):
         environment["MNIST_GPU_DATA"] = str(data)
     if commit := _commit(chosen.source, bundle):
@@ -183,7 +184,7 @@ def install(
         source = str(wheels[-1])
     say(f"installing {hidden(source)}")
     _pip([*pip, "--no-deps", "--force-reinstall", str(source)])
-    facts = json.loads(_output([str(python), "-c", READ_INSTALLED]))
+    facts = json.loads(_output([str(python), "-P", "-c", READ_INSTALLED]))
     constraints = work / "constraints.txt"
     pinned = {name: v for name, v in facts["versions"].items() if PROTECTED.fullmatch(name)}
     constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(pinned.items())))
@@ -249,7 +250,10 @@ def _mnist(bundle: Path | None, work: Path, python: Path, environment: dict) -> 
         for found in sorted(bundle.rglob("train-images-idx3-ubyte*")):
             return found.parent if found.is_file() else found.parent.parent
     looks = "import importlib.util as u; print(bool(u.find_spec('torchvision')))"
-    if "MNIST_GPU_DATA" in environment or _output([str(python), "-c", looks]).strip() == "True":
+    if (
+        "MNIST_GPU_DATA" in environment
+        or _output([str(python), "-P", "-c", looks]).strip() == "True"
+    ):
         return None
     for name, size in MNIST.items():
         path = _made(work / "mnist") / name

@@ -26,7 +26,7 @@ class Cloud:
         try:
             import openstack
         except ImportError:
-            raise UserError("openstacksdk is missing: pip install 'mnist-gpu[launch]'") from None
+            raise UserError("openstacksdk is missing: pip install 'mnist-gpu[jetstream]'") from None
         with _explained("authentication"):
             self._sdk = openstack.connect(app_name="mnist-gpu")
             self._sdk.authorize()
