@@ -84,12 +84,13 @@ def test_in_float32_logits_loss_and_gradients_start_the_same(dataset, engine, mo
     assert {key: value for key, value in found.items() if value > 1e-5} == {}
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_keras_on_its_other_backends_is_the_same_too(backend):
+# Keras' PyTorch backend computes a float64 layer partly in float32 (docs/parity.md)
+@pytest.mark.parametrize(("backend", "bound"), [("jax", 1e-9), ("torch", 1e-6)])
+def test_keras_on_its_other_backends_is_the_same_too(backend, bound):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     (row,) = pairs.honest([f"keras:{backend}"], ["mlp"], 12, 0)
-    assert row.apart_from is None, row
+    assert max(row.loss, row.gradient, row.weights) < bound, row
 
 
 @pytest.mark.parametrize("label", pairs.FAULTS)

@@ -6,13 +6,17 @@ platform: their wheels weigh gigabytes and would replace the build made for its 
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import payload
@@ -59,12 +63,11 @@ def make(out: Path, mnist: list[Path], python: str | None) -> None:
         python: version whose wheels to fetch, None for none at all.
 
     Raises:
-        UserError: uv is missing, or a wheel cannot be had.
+        UserError: pip is missing, or a wheel cannot be had.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _do(["uv", "build", "--wheel", "--quiet", "--out-dir", str(folder), str(CHECKOUT)])
-        (folder / ".gitignore").unlink(missing_ok=True)
+        _do([*_pip(), "wheel", "--quiet", "--no-deps", "-w", str(folder), str(CHECKOUT)])
         if python:
             _fetch(folder, python)
         for path in mnist:
@@ -79,17 +82,13 @@ def make(out: Path, mnist: list[Path], python: str | None) -> None:
 
 def _fetch(folder: Path, python: str) -> None:
     lines = folder / "requirements.txt"
-    command = ["uv", "pip", "compile", "--quiet", "--python-version", python, "--no-header"]
-    command += ["--python-platform", "x86_64-manylinux_2_28", "--no-annotate"]
-    _do([*command, str(CHECKOUT / "pyproject.toml"), "-o", str(lines)])
-    pip = ["uv", "tool", "run", "--quiet", "pip"]
+    pip = _pip()
     kept = []
-    for line in lines.read_text(encoding="utf-8").splitlines():
-        name = line.split("==")[0].split("[")[0].strip()
-        if name in SOURCE_ONLY:
-            _do([*pip, "wheel", "--quiet", "--no-deps", "-w", str(folder), line])
-        elif not _is_framework(name):
-            kept.append(line)
+    for requirement in _locked(python):
+        if requirement.name in SOURCE_ONLY:
+            _do([*pip, "wheel", "--quiet", "--no-deps", "-w", str(folder), str(requirement)])
+        elif not _is_framework(requirement.name):
+            kept.append(f"{requirement.name}{requirement.specifier}")
     lines.write_text("\n".join(kept) + "\n", encoding="utf-8")
     command = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--python-version", python, "-d", str(folder)]
@@ -97,6 +96,37 @@ def _fetch(folder: Path, python: str) -> None:
         command += ["--platform", tag]
     _do([*command, "-r", str(lines)])
     lines.unlink()
+
+
+def _locked(python: str) -> list[Requirement]:
+    """The locked packages that apply on Linux x86-64 under that Python."""
+    text = (CHECKOUT / "locks" / "base.txt").read_text(encoding="utf-8")
+    pins = [line.rstrip(" \\") for line in text.splitlines() if "==" in line.split("#")[0]]
+    target = {
+        "python_version": python,
+        "python_full_version": f"{python}.0",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": "x86_64",
+        "os_name": "posix",
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+    }
+    found = []
+    for requirement in map(Requirement, pins):
+        if requirement.marker is None or requirement.marker.evaluate(target):
+            requirement.marker = None
+            found.append(requirement)
+    return found
+
+
+def _pip() -> list[str]:
+    """pip, which an environment made by uv does not hold."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if shutil.which("uv"):
+        return ["uv", "tool", "run", "--quiet", "pip"]
+    raise UserError("pip is missing: python -m ensurepip, or install uv")
 
 
 def _is_framework(name: str) -> bool:
@@ -115,10 +145,7 @@ def _deliver(folder: Path, out: Path) -> None:
 
 
 def _do(command: list[str]) -> None:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise UserError(f"{command[0]} is missing: https://docs.astral.sh/uv/") from None
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise UserError(f"{' '.join(command[:4])}: {(lines or ['failed'])[-1].strip()[:300]}")
