@@ -1,0 +1,83 @@
+"""The commands for a Mac, on stand-ins for macOS' own programs: nothing here is a Mac."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+A_GOOD_MAC = {
+    "uname": 'case "$1" in -s) echo Darwin;; -m) echo arm64;; esac',
+    "sysctl": 'case "$2" in sysctl.proc_translated) echo 0;; *) echo "Apple M1";; esac',
+    "pmset": "echo \"Now drawing from 'AC Power'\"",
+    "caffeinate": 'echo "ran: $* extras=$MNIST_GPU_EXTRAS"',
+}
+
+
+def on_a_mac(tmp_path: Path, *arguments: str, **programs: str) -> subprocess.CompletedProcess:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in {**A_GOOD_MAC, **programs}.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    environment = {key: value for key, value in os.environ.items() if key != "MNIST_GPU_EXTRAS"}
+    return subprocess.run(
+        [CHECKOUT / "scripts" / "m1" / "run", *arguments],
+        env={**environment, "PATH": f"{folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_three_rows_are_made_and_the_mac_is_kept_awake(tmp_path: Path) -> None:
+    done = on_a_mac(tmp_path, "seed=1")
+    assert done.returncode == 0, done.stderr
+    ran = [line for line in done.stdout.splitlines() if line.startswith("ran: ")]
+    assert [line.split("scripts/train ")[1] for line in ran] == [
+        "platform=m1 seed=1 extras=",
+        "platform=cpu seed=1 extras=",
+        "platform=m1 engine=mlx seed=1 extras=mlx",
+    ]
+    assert all(line.startswith("ran: -dimsu ") for line in ran)
+
+
+@pytest.mark.parametrize(
+    ("program", "text", "message"),
+    [
+        ("uname", "echo Linux", "this is Linux, not macOS"),
+        ("uname", 'case "$1" in -s) echo Darwin;; -m) echo x86_64;; esac', "no Apple chip"),
+        ("sysctl", 'case "$2" in sysctl.*) echo 1;; *) echo Apple M1;; esac', "under Rosetta"),
+        ("sysctl", 'case "$2" in sysctl.*) echo 0;; *) echo Apple M1 Pro;; esac', "'Apple M1 Pro'"),
+        ("pmset", "echo \"Now drawing from 'Battery Power'\"", "plug in the charger"),
+        ("pmset", "echo \"'AC Power'\"; echo ' lowpowermode         1'", "low power mode"),
+    ],
+)
+def test_what_would_spoil_the_time_is_one_line(
+    tmp_path: Path, program: str, text: str, message: str
+) -> None:
+    done = on_a_mac(tmp_path, **{program: text})
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "ran: " not in done.stdout
+
+
+def test_another_apple_chip_runs_as_the_platform_it_is(tmp_path: Path) -> None:
+    text = 'case "$2" in sysctl.*) echo 0;; *) echo Apple M3;; esac'
+    done = on_a_mac(tmp_path, "--any-chip", sysctl=text)
+    assert done.returncode == 0, done.stderr
+    assert "platform=m1" not in done.stdout
+    assert "ran: " in done.stdout
+
+
+def test_a_dry_run_shows_the_rows_and_runs_none(tmp_path: Path) -> None:
+    done = on_a_mac(tmp_path, "--dry-run", uname="echo Linux")
+    assert done.returncode == 0
+    assert done.stdout.count("+ caffeinate -dimsu scripts/train") == 3
+    assert "ran: " not in done.stdout
+
+
+def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
+    assert on_a_mac(tmp_path, "--fast").returncode == 2
