@@ -57,6 +57,7 @@ def test_an_unknown_choice_is_answered_with_the_choices(group):
         ("learning_rate=nan", "above 0"),
         ("learning_rate=0", "above 0"),
         ("learning_rate=fast", "a number"),
+        ("devices=2", "1 is the only choice"),
         ("precision=int8", "bf16-mixed"),
         ("devices=0", "from 1"),
         ("steps_per_execution=0", "auto"),

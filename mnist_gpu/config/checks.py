@@ -48,6 +48,8 @@ def check(config: DictConfig) -> Settings:
     _whole("epochs", values["epochs"], 1, MAX_EPOCHS)
     _whole("batch_size", values["batch_size"], 1, MAX_BATCH_SIZE)
     _whole("devices", values["devices"], 1, 4096)
+    if values["devices"] > 1:
+        raise UserError(f"devices={values['devices']}: not built yet, 1 is the only choice")
     _whole("checkpoint", values["checkpoint"], 0, MAX_EPOCHS)
     _whole("profiler", values["profiler"], 0, MAX_TRACED_STEPS)
     learning_rate = values["learning_rate"]
