@@ -2,10 +2,12 @@
 # Not run by itself.
 #
 #   prepare SET ...   installs locks/SET.txt for each SET, unless that was done before
+#   run ARGUMENTS     ends with .venv's Python running ARGUMENTS
 #
 # PYTHON             the Python to use (default: the newest of 3.13 to 3.11 that is found)
 # MNIST_GPU_EXTRAS   further sets, such as "keras" or "mlx report"
 
+installed=
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.venv"
 python="$venv/bin/python"
@@ -89,8 +91,19 @@ prepare() {
     done
     [ ${#missing[@]} -eq 0 ] && return
     install_locked "${missing[@]}"
+    installed=yes
     link_checkout
     for set in "${missing[@]}"; do
         cp "$root/locks/$set.txt" "$venv/.installed-$set"
     done
+}
+
+# After an installation in a process of its own: a run counts from the creation of its process, and
+# the installation is not part of it.
+run() {
+    if [ -n "$installed" ]; then
+        "$python" "$@"
+        exit $?
+    fi
+    exec "$python" "$@"
 }
