@@ -92,6 +92,8 @@ class Program:
         right = tf.equal(tf.argmax(logits, 1), labels)
         self.correct.assign_add(tf.reduce_sum(tf.cast(right, tf.int64)))
 
+    # AutoGraph cannot read `match`, and has nothing to convert in here
+    @tf.autograph.experimental.do_not_convert
     def _forward(self, x: tf.Tensor, stream: tuple[tf.Tensor, tf.Tensor] | None) -> tf.Tensor:
         """Logits in the type of the parameters; dropout with a stream only."""
         x = tf.cast(x, self.products)
