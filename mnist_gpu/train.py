@@ -1,6 +1,5 @@
 """One run, or a sweep of them: `python -m mnist_gpu.train platform=m1`."""
 
-import atexit
 import logging
 import os
 import sys
@@ -18,8 +17,9 @@ from mnist_gpu.config.compose import conf_dir, register
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.process import process_age_ns
 from mnist_gpu.measure.stopwatch import Stopwatch
-from mnist_gpu.runs import sweep
+from mnist_gpu.runs import ranks, sweep
 from mnist_gpu.runs.folder import discard_if_empty
+from mnist_gpu.runs.leaving import leave
 
 INTERRUPTED = 128  # a process ended by signal N exits with 128 + N
 register()
@@ -65,8 +65,13 @@ def main() -> None:
     failures = sweep.CURRENT.failures
     try:
         guard.refuse_options(sys.argv[1:])
-        with guard.guarded():
-            job()
+        if ranks.follows():
+            from mnist_gpu.runs.follower import follow_arguments
+
+            follow_arguments(sys.argv[1:])
+        else:
+            with guard.guarded():
+                job()
     except KeyboardInterrupt:
         if not failures:
             failures.append(("", UserError("interrupted", INTERRUPTED + 2)))
@@ -82,18 +87,8 @@ def main() -> None:
     sys.exit(failures[-1][1].exit_code if failures else 0)
 
 
-def _leave(code: int) -> None:
-    """End the process now: taking the frameworks' modules apart would take seconds that no clock
-    of ours sees, and give nothing back."""
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
-            stream.flush()
-    os._exit(code)
-
-
 if __name__ == "__main__":
     try:
         main()
     except SystemExit as ended:
-        _leave(ended.code if isinstance(ended.code, int) else 1)
+        leave(ended.code if isinstance(ended.code, int) else 1)

@@ -1,26 +1,49 @@
 #!/usr/bin/env bash
-# Installs what the browser test drives, where it is missing: Debian's Chromium and its driver.
+# Installs what some tests drive, where it is missing, from Debian's packages.
+#
+#   system_packages.sh browser    Chromium and its driver (the default)
+#   system_packages.sh slurm      Slurm and Munge
+#
 # Exit 0: it is there. Exit 1, with the reason on stderr: it is not and cannot be installed here.
 set -euo pipefail
 
+case "${1:-browser}" in
+browser)
+    commands=(chromium chromedriver)
+    packages=(chromium chromium-driver fonts-dejavu-core)
+    ;;
+slurm)
+    commands=(slurmctld slurmd munged sbatch)
+    packages=(slurmctld slurmd slurm-client munge)
+    ;;
+*)
+    echo "usage: $(basename "$0") [browser|slurm]" >&2
+    exit 2
+    ;;
+esac
+PATH="$PATH:/usr/sbin:/sbin"
+
 found() {
-    command -v chromium >/dev/null && command -v chromedriver >/dev/null
+    local command
+    for command in "${commands[@]}"; do
+        command -v "$command" >/dev/null || return 1
+    done
 }
 
 if found; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null; then
-    echo "no chromium and chromedriver, and no apt-get to install them" >&2
+    echo "no ${commands[*]}, and no apt-get to install them" >&2
     exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "no chromium and chromedriver; as root: apt-get install chromium chromium-driver" >&2
+    echo "no ${commands[*]}; as root: apt-get install ${packages[*]}" >&2
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 log="$(mktemp)"
-if ! { apt-get update && apt-get install -y --no-install-recommends chromium chromium-driver fonts-dejavu-core; } >"$log" 2>&1; then
+if ! { apt-get update && apt-get install -y --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
     tail -n 3 "$log" >&2
     exit 1
 fi

@@ -360,7 +360,7 @@ def unchecked(document):
     parts = {
         name: getattr(clean, name).__class__.model_construct(**document[name])
         for name in type(clean).model_fields
-        if isinstance(document[name], dict)
+        if isinstance(document.get(name), dict)
     }
     loose = {name: value for name, value in document.items() if not isinstance(value, dict)}
     rows = [EpochRecord.model_construct(**row) for row in document["epochs"]]

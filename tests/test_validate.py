@@ -45,6 +45,7 @@ def test_a_true_record_is_accepted(changes):
     assert broken_rules(make_record(**changes)) == set()
 
 
+PAIR = {"seeds": [0, 1], "test_accuracy": [0.9911, 0.9913]}
 LIES = [
     ({"timing__total_s": 400.0}, "phases_add_up", "timing.total_s"),
     ({"timing__eval_s": 0.5}, "phases_add_up", "timing.total_s"),
@@ -63,6 +64,20 @@ LIES = [
     ({"result__test_accuracy": 0.9999}, "last_epoch_counts", "result.test_accuracy"),
     ({"result__test_loss": 0.001}, "last_epoch_counts", "result.test_loss"),
     ({"accuracy": 0.99, "epochs__4__test_accuracy": 0.98765432}, "whole_images", None),
+    ({"ensemble": {**PAIR, "seeds": [0, 2]}}, "ensemble_adds_up", "ensemble.seeds"),
+    ({"ensemble": {**PAIR, "seeds": [1, 2]}}, "ensemble_adds_up", "ensemble.seeds"),
+    (
+        {"ensemble": {**PAIR, "test_accuracy": [0.9912]}},
+        "ensemble_adds_up",
+        "ensemble.test_accuracy",
+    ),
+    (
+        {"ensemble": {**PAIR, "test_accuracy": [0.9912, 0.9999]}},
+        "ensemble_adds_up",
+        "ensemble.test_accuracy",
+    ),
+    ({"ensemble": PAIR}, "rates", "result.images_per_s"),
+    ({"ensemble": PAIR}, "deviations_declared", "workload.standard"),
     ({"epochs__9__test_loss": 0.001}, "loss_bounds_errors", "epochs.9.test_loss"),
     ({"epochs__9__train_loss": -1.0}, "loss_bounds_errors", "epochs.9.train_loss"),
     ({"result__weights_sha256": None}, "status_fits", "result.weights_sha256"),

@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--doc", type=Path, help="put the table between this document's markers")
     parser.add_argument("--json", type=Path, help="write every repeat there")
     arguments = parser.parse_args()
-    ways = arguments.ways.split(",") if arguments.ways else default_ways(arguments.ablate)
     repeats = arguments.repeats or (3 if arguments.quick else 9)
     if arguments.startup:
         _startup(arguments)
@@ -36,6 +35,9 @@ def main() -> None:
     try:
         rows = []
         for model in arguments.models.split(","):
+            ways = default_ways(model, arguments.ablate)
+            if arguments.ways:
+                ways = arguments.ways.split(",")
             rows += _measure(model, ways, repeats, arguments.quick)
     except UserError as fault:
         print(f"scripts/bench: {fault}", file=sys.stderr)
@@ -69,11 +71,12 @@ def _startup(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def default_ways(ablate: bool) -> list[str]:
+def default_ways(model: str, ablate: bool) -> list[str]:
     """All that this machine can do in reasonable time, or the fast pass without each measure."""
     if ablate:
         return ["program", *ABLATIONS]
-    return [way for way in WAYS if way not in ABLATIONS and installed(way)]
+    left_out = {*ABLATIONS} if model == "mlp" else {*ABLATIONS, "ensemble"}
+    return [way for way in WAYS if way not in left_out and installed(way)]
 
 
 def _measure(model: str, ways: list[str], repeats: int, quick: bool) -> list[Row]:

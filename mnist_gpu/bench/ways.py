@@ -3,11 +3,13 @@ and returns the seconds they took; everything before the first step is off the c
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from mnist_gpu.engines.base import Workload
 
 Once = Callable[[], float]
+MEMBERS = 8
 
 
 def engine(name: str, workload: Workload) -> Once:
@@ -54,6 +56,27 @@ def bare_program(workload: Workload, without: str | None = None) -> Once:
         program.run_steps(order)
         program.take_metrics()
         return time.perf_counter() - began
+
+    return once
+
+
+def ensemble(workload: Workload) -> Once:
+    """Many seeds at once, in a bare loop; the seconds are those of one seed's share."""
+    import torch
+
+    from mnist_gpu.engines.torch.ensemble import EnsembleProgram
+
+    together = replace(workload, ensemble=MEMBERS)
+    program = EnsembleProgram(together, {}, torch.device("cpu"))
+    program.warm_up()
+    order = program.order(1)
+
+    def once() -> float:
+        program.begin_epoch(1)
+        began = time.perf_counter()
+        program.run_steps(order)
+        program.take_metrics()
+        return (time.perf_counter() - began) / MEMBERS
 
     return once
 
@@ -170,6 +193,7 @@ WAYS: dict[str, Callable[[Workload], Once]] = {
     "program": bare_program,
     "torch": lambda workload: engine("torch", workload),
     "lightning": lambda workload: engine("lightning", workload),
+    "ensemble": ensemble,
     "keras": lambda workload: engine("keras", workload),
     "tensorflow": lambda workload: engine("tensorflow", workload),
     "mlx": lambda workload: engine("mlx", workload),
@@ -182,6 +206,7 @@ DESCRIPTIONS = {
     "program": "the fast training pass in a bare loop",
     "torch": "engine=torch",
     "lightning": "engine=lightning",
+    "ensemble": f"ensemble={MEMBERS} in a bare loop, for each seed",
     "keras": "engine=keras",
     "tensorflow": "engine=tensorflow",
     "mlx": "engine=mlx",

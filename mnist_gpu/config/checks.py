@@ -13,12 +13,16 @@ from mnist_gpu.config.schema import (
     ACCELERATORS,
     KINDS,
     MAX_BATCH_SIZE,
+    MAX_DEVICES,
+    MAX_ENSEMBLE,
     MAX_EPOCHS,
     MAX_TRACED_STEPS,
     PRECISIONS,
+    SCALINGS,
     Settings,
     TrainConfig,
 )
+from mnist_gpu.config.together import fit_together
 from mnist_gpu.errors import UserError
 from mnist_gpu.models.network import Network
 
@@ -47,9 +51,10 @@ def check(config: DictConfig) -> Settings:
     _whole("seed", values["seed"], 0, 2**32 - 1)
     _whole("epochs", values["epochs"], 1, MAX_EPOCHS)
     _whole("batch_size", values["batch_size"], 1, MAX_BATCH_SIZE)
-    _whole("devices", values["devices"], 1, 4096)
-    if values["devices"] > 1:
-        raise UserError(f"devices={values['devices']}: not built yet, 1 is the only choice")
+    _whole("devices", values["devices"], 1, MAX_DEVICES)
+    _whole("num_nodes", values["num_nodes"], 1, MAX_DEVICES)
+    _choice("scaling", values["scaling"], SCALINGS)
+    _whole("ensemble", values["ensemble"], 1, MAX_ENSEMBLE)
     _whole("checkpoint", values["checkpoint"], 0, MAX_EPOCHS)
     _whole("profiler", values["profiler"], 0, MAX_TRACED_STEPS)
     learning_rate = values["learning_rate"]
@@ -73,7 +78,9 @@ def check(config: DictConfig) -> Settings:
         )
     values["steps_per_execution"] = _steps(values["steps_per_execution"])
     kept = {key: values[key] for key in Settings.__dataclass_fields__ if key in values}
-    return Settings(**kept)
+    settings = Settings(**kept)
+    fit_together(settings)
+    return settings
 
 
 def _whole(key: str, value: Any, least: int, most: int) -> None:

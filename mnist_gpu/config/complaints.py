@@ -80,6 +80,9 @@ def _missing_choice(fault: MissingConfigException) -> str:
 
 def _choose(group: str, choice: str) -> str:
     group = group.strip("/")
+    if group == "hydra/launcher" and choice.startswith("mnist_gpu_"):
+        asked = choice.removeprefix("mnist_gpu_")
+        return f'launcher={asked} needs submitit: pip install "mnist-gpu[slurm]"'
     return f"{group}={choice.removesuffix('.yaml')}: choose from {', '.join(choices(group))}"
 
 

@@ -24,9 +24,13 @@ CODE_KEYS = ("_target_", "_partial_", "_recursive_", "_args_", "_convert_")
 # everything that Hydra may instantiate in a run of ours
 TARGETS = {
     "hydra.callbacks.sweep._target_": "mnist_gpu.runs.sweep.SweepCallback",
-    "hydra.launcher._target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
     "hydra.sweeper._target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
 }
+LAUNCHERS = (
+    "hydra._internal.core_plugins.basic_launcher.BasicLauncher",
+    "hydra_plugins.mnist_gpu_launchers.SlurmLauncher",
+    "hydra_plugins.mnist_gpu_launchers.LocalLauncher",
+)
 INSTANTIATED = ("callbacks", "launcher", "sweeper")
 # a reference to another value, or one of the project's own two resolvers
 HARMLESS = re.compile(r"\$\{(?:[\w.\[\]]+|mnist_gpu\.(?:utc|short_id):)\}")
@@ -115,7 +119,13 @@ def refuse_code(values: Any, allowed: dict[str, str] | None = None, start: str =
 
 
 def _judge_hydra(hydra: dict[Any, Any]) -> None:
-    refuse_code(hydra, TARGETS, "hydra.")
+    launcher = str((hydra.get("launcher") or {}).get("_target_", LAUNCHERS[0]))
+    if launcher not in LAUNCHERS:
+        raise UserError(
+            f"hydra/launcher={launcher}: timed runs never share a device;"
+            " use launcher=local, slurm or slurm_local"
+        )
+    refuse_code(hydra, {**TARGETS, "hydra.launcher._target_": launcher}, "hydra.")
     for part in INSTANTIATED:
         for path, value in _leaves(f"hydra.{part}", hydra.get(part)):
             if isinstance(value, str) and "${" in value:

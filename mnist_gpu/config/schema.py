@@ -6,9 +6,12 @@ from typing import Any
 PRECISIONS = ("float32", "tf32", "bf16-mixed", "16-mixed", "float64")
 KINDS = ("local", "cloud", "hpc")
 ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+SCALINGS = ("strong", "weak")
 MAX_EPOCHS = 100_000
 MAX_BATCH_SIZE = 60_000
 MAX_TRACED_STEPS = 1000
+MAX_DEVICES = 4096
+MAX_ENSEMBLE = 512
 
 
 @dataclass
@@ -28,6 +31,9 @@ class TrainConfig:
     learning_rate: float = 1e-3
     precision: str = "float32"
     devices: int = 1
+    num_nodes: int = 1
+    scaling: str = "strong"
+    ensemble: int = 1
     steps_per_execution: Any = "auto"
     checkpoint: int = 1
     resume: str | None = None
@@ -39,7 +45,8 @@ class TrainConfig:
 class Settings:
     """A checked configuration, as plain Python values.
 
-    `steps_per_execution` is 0 for the engine's own choice and -1 for a whole epoch.
+    `steps_per_execution` is 0 for the engine's own choice and -1 for a whole epoch. `devices` are
+    those of each of `num_nodes` machines. `batch_size` is as given: see `global_batch_size`.
     """
 
     platform: dict[str, Any]
@@ -58,4 +65,17 @@ class Settings:
     resume: str | None
     force: bool
     profiler: int = 0
+    num_nodes: int = 1
+    scaling: str = "strong"
+    ensemble: int = 1
     choices: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def world(self) -> int:
+        """How many devices train together, on all machines."""
+        return self.devices * self.num_nodes
+
+    @property
+    def global_batch_size(self) -> int:
+        """Images in an optimizer step; with `scaling=weak` every device has a batch of its own."""
+        return self.batch_size * (self.world if self.scaling == "weak" else 1)

@@ -4,26 +4,29 @@ The images stay where the program keeps them, resident on the device; what trave
 come next. There is no per-sample work.
 """
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import lightning.pytorch as L
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from typing_extensions import override
 
-from mnist_gpu.engines.base import Workload
+Blocks = Callable[[int], Sequence[torch.Tensor]]
 
 
 class EpochOrder(Sampler[torch.Tensor]):
-    """Yields the order of one epoch in blocks of `block` indices: (<= block,) int64.
+    """Yields the order of one epoch in blocks of indices: (n,) int64, or (members, n).
 
     The Trainer calls `set_epoch` (from 0) before each epoch; the protocol counts from 1.
+
+    Args:
+        blocks: gives the blocks of an epoch (from 1).
+        count: how many blocks an epoch has.
     """
 
-    def __init__(self, workload: Workload, block: int) -> None:
-        self.workload = workload
-        self.block = block
+    def __init__(self, blocks: Blocks, count: int) -> None:
+        self.blocks = blocks
+        self.count = count
         self.epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
@@ -31,10 +34,10 @@ class EpochOrder(Sampler[torch.Tensor]):
         self.epoch = epoch + 1
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        yield from torch.from_numpy(self.workload.order(self.epoch)).split(self.block)
+        yield from self.blocks(self.epoch)
 
     def __len__(self) -> int:
-        return math.ceil(self.workload.steps_per_epoch * self.workload.batch_size / self.block)
+        return self.count
 
 
 class Indices(Dataset[torch.Tensor]):
@@ -54,21 +57,22 @@ class MNISTDataModule(L.LightningDataModule):
     """Blocks of training indices, and one block for the whole test set.
 
     Args:
-        workload: data set, batch size and order.
-        steps: protocol batches in a block.
+        blocks: gives the blocks of an epoch (from 1): this device's, in the protocol's order.
+        count: how many blocks an epoch has.
+        n_train, n_test: images in the two sets.
     """
 
-    def __init__(self, workload: Workload, steps: int) -> None:
+    def __init__(self, blocks: Blocks, count: int, n_train: int, n_test: int) -> None:
         super().__init__()
-        self.workload = workload
-        self.order = EpochOrder(workload, steps * workload.batch_size)
+        self.order = EpochOrder(blocks, count)
+        self.n_train, self.n_test = n_train, n_test
 
     @override
     def train_dataloader(self) -> DataLoader[torch.Tensor]:
-        images = Indices(len(self.workload.dataset.train_labels))
+        images = Indices(self.n_train)
         return DataLoader(images, batch_size=None, sampler=self.order, num_workers=0)
 
     @override
     def val_dataloader(self) -> DataLoader[torch.Tensor]:
-        n = len(self.workload.dataset.test_labels)
-        return DataLoader(Indices(n), batch_size=None, sampler=[torch.arange(n)], num_workers=0)
+        everything = [torch.arange(self.n_test)]
+        return DataLoader(Indices(self.n_test), batch_size=None, sampler=everything, num_workers=0)

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 STREAMS = {"weights": 1, "order": 2, "dropout": 3, "synthetic": 4}
+# an epoch's number has 17 bits, a device's 12
+RANK_SHIFT = 20
 
 
 def raw_bits(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.uint64]:
@@ -32,9 +34,12 @@ def epoch_order(seed: int, epoch: int, n: int) -> npt.NDArray[np.int64]:
     return np.argsort(raw_bits("order", seed, epoch, n), kind="stable")
 
 
-def dropout_seed(seed: int, epoch: int) -> int:
-    """The 63-bit seed that starts a framework's own dropout stream for one epoch (from 1)."""
-    return int(raw_bits("dropout", seed, epoch, 1)[0] >> np.uint64(1))
+def dropout_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """The 63-bit seed that starts a framework's own dropout stream for one epoch (from 1).
+
+    Devices that train together (`rank` from 0) each have a stream of their own.
+    """
+    return int(raw_bits("dropout", seed, (rank << RANK_SHIFT) | epoch, 1)[0] >> np.uint64(1))
 
 
 def uniform(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.float64]:

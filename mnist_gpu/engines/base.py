@@ -32,7 +32,8 @@ class Workload:
 
     `steps_per_execution` is how many optimizer steps one call to the framework makes; 0 lets the
     engine choose its best, -1 is a whole epoch. `precision` is float32, tf32,
-    bf16-mixed, 16-mixed or float64.
+    bf16-mixed, 16-mixed or float64. `devices` are those of each of `num_nodes` machines; they share
+    every batch. With `ensemble` above 1 that many seeds, counted from `seed`, are trained at once.
     """
 
     network: Network
@@ -45,6 +46,18 @@ class Workload:
     precision: str = "float32"
     devices: int = 1
     steps_per_execution: int = 0
+    num_nodes: int = 1
+    ensemble: int = 1
+
+    @property
+    def world(self) -> int:
+        """How many devices train together, on all machines."""
+        return self.devices * self.num_nodes
+
+    @property
+    def seeds(self) -> range:
+        """The seeds that are trained."""
+        return range(self.seed, self.seed + self.ensemble)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -53,7 +66,11 @@ class Workload:
 
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The order in which epoch `epoch` (from 1) visits the training images: (n,) int64."""
-        return epoch_order(self.seed, epoch, len(self.dataset.train_labels))
+        return self.order_of(self.seed, epoch)
+
+    def order_of(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+        """The same for one of `seeds`."""
+        return epoch_order(seed, epoch, len(self.dataset.train_labels))
 
 
 @dataclass(frozen=True)
@@ -174,6 +191,10 @@ class Engine(ABC):
             UserError: the framework has no profiler.
         """
         raise UserError(f"profiler={steps}: {self.facts().framework} leaves no trace; use 0")
+
+    def member_accuracies(self) -> list[float]:
+        """The test accuracy of each seed of an ensemble after the last epoch; else empty."""
+        return []
 
     def weights(self) -> Weights:
         """The parameters, on the host, in PyTorch's layout."""

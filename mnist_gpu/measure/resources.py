@@ -29,6 +29,8 @@ class Sampler:
     Args:
         accelerator: what the engine trains on; NVML is asked for `cuda` and `gpu` only.
         accelerator_name: the framework's name for it, to find it among several.
+        accelerator_count: how many train; the readings of one of several would be no sum, so they
+            are left out.
         interval_s: seconds between samples.
         awake_clock: seconds on the clock that stands still while the machine sleeps.
         boot_clock: seconds on the one that does not, or None.
@@ -43,6 +45,7 @@ class Sampler:
         self,
         accelerator: str = "cpu",
         accelerator_name: str | None = None,
+        accelerator_count: int = 1,
         interval_s: float = INTERVAL_S,
         awake_clock: Callable[[], float] = clocks.awake_s,
         boot_clock: Callable[[], float | None] = clocks.boot_s,
@@ -57,7 +60,9 @@ class Sampler:
         self._reasons: dict[str, str] = {}
         on_gpu = accelerator in ("cuda", "gpu")
         self._no_gpu = NO_GPU.get(accelerator, "no counter known for this accelerator")
-        if gpu is None and on_gpu:
+        if on_gpu and accelerator_count > 1:
+            self._no_gpu = f"not read on {accelerator_count} GPUs at once"
+        elif gpu is None and on_gpu:
             gpu, self._no_gpu = gpus.find(os.environ, accelerator_name)
         self.gpu = gpu
         self.meter = meter or EnergyMeter(gpu, root, on_gpu=on_gpu)

@@ -149,7 +149,9 @@ class Result(Part):
     test_accuracy: Fraction | None
     test_loss: Finite | None
     weights_sha256: Sha256 | None
-    images_per_s: NotNegative | None = Field(description="training images over train_s")
+    images_per_s: NotNegative | None = Field(
+        description="training images, of all seeds of an ensemble, over train_s"
+    )
     flops_per_s: NotNegative | None = Field(description="arithmetic of the training over train_s")
 
 
@@ -185,6 +187,13 @@ class Price(Part):
     reason: Text | None = Field(default=None, description="why there is no amount")
 
 
+class Ensemble(Part):
+    """Seeds trained at once: epochs and result are means over them, times those of all."""
+
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=2)]
+    test_accuracy: list[Fraction] = Field(description="of each seed, after the last epoch")
+
+
 class Record(Part):
     """One run."""
 
@@ -204,6 +213,14 @@ class Record(Part):
     result: Result
     resources: Resources
     price: Price
+    ensemble: Ensemble | None = Field(
+        default=None, description="null unless several seeds were trained at once"
+    )
+
+    @property
+    def members(self) -> int:
+        """How many networks were trained."""
+        return len(self.ensemble.seeds) if self.ensemble else 1
 
 
 def schema_json() -> str:

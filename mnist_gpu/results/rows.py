@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from mnist_gpu.results.cost import Cost
 from mnist_gpu.results.gate import Gate
 from mnist_gpu.results.groups import Group
+from mnist_gpu.results.numbers import seconds
 from mnist_gpu.results.statistics import Sample
 
 
@@ -54,7 +55,21 @@ class Row:
         configuration = self.group.configuration
         backend = configuration.backend
         plain = configuration.engine in ("lightning", "torch", "tensorflow", "mlx")
-        return configuration.engine if plain else f"{configuration.engine} ({backend})"
+        name = configuration.engine if plain else f"{configuration.engine} ({backend})"
+        return name if self.members == 1 else f"{name}, {self.members} seeds at once"
+
+    @property
+    def training_time(self) -> str:
+        """For a table; of seeds trained at once the throughput, for no run took that time."""
+        if self.members == 1:
+            return seconds(self.train_s.median, self.train_s.sd)
+        images_per_s = self.group.newest.result.images_per_s or 0.0
+        return f"{images_per_s:,.0f} images/s"
+
+    @property
+    def members(self) -> int:
+        """How many networks each run trained."""
+        return self.group.newest.members
 
     @property
     def name(self) -> str:

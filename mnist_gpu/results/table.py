@@ -83,7 +83,7 @@ def line(row: Row, label: str) -> Line:
         label,
         trained_by,
         configuration.machine,
-        seconds(row.train_s.median, row.train_s.sd),
+        row.training_time,
         seconds(row.total_s.median, row.total_s.sd),
         accuracy,
         cost,

@@ -14,6 +14,7 @@ from mnist_gpu.measure.stopwatch import NANOSECONDS_PER_SECOND, PHASES
 from mnist_gpu.results.record import (
     DatasetName,
     EngineRecord,
+    Ensemble,
     EpochRecord,
     Platform,
     Precision,
@@ -106,7 +107,15 @@ def record(
         result=_result(journal.history, engine.workload, timing, weights),
         resources=resources,
         price=_price(platform.chosen),
+        ensemble=_ensemble(engine),
     )
+
+
+def _ensemble(engine: Engine) -> Ensemble | None:
+    seeds = list(engine.workload.seeds)
+    if len(seeds) == 1:
+        return None
+    return Ensemble(seeds=seeds, test_accuracy=engine.member_accuracies())
 
 
 def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
@@ -172,7 +181,7 @@ def _timing(journal: Journal, segments: int) -> Timing:
 def _result(
     history: Sequence[EpochRecord], workload: Workload, timing: Timing, weights: Weights | None
 ) -> Result:
-    images = len(history) * len(workload.dataset.train_labels)
+    images = len(history) * len(workload.dataset.train_labels) * workload.ensemble
     images_per_s = images / timing.train_s if history and timing.train_s else None
     return Result(
         test_accuracy=history[-1].test_accuracy if history else None,

@@ -25,6 +25,10 @@ def run_once(overrides: Sequence[str]) -> Record:
         raise UserError(one_line(fault)) from None
     hydra = OmegaConf.masked_copy(config, "hydra").hydra
     settings = check(config)
+    if config.launcher != "local":
+        raise UserError(f"launcher={config.launcher}: from the command line only")
+    if settings.world > 1:
+        raise UserError(f"devices={settings.world}: from the command line only; one from Python")
     config = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     write_whole(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(config).encode())
     tasks = OmegaConf.to_yaml(hydra.overrides.task)

@@ -8,6 +8,7 @@ from typing import TextIO
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.results.record import EpochRecord, Record
 from mnist_gpu.runs.journal import Journal, Observer
+from mnist_gpu.runs.protocol import ALONE
 
 REDRAW_S = 0.5
 BAR_CELLS = 20
@@ -21,11 +22,13 @@ def announce(settings: Settings, standard: str, out: TextIO | None = None) -> No
     )
     steps = {0: "auto", -1: "epoch"}.get(settings.steps_per_execution, settings.steps_per_execution)
     print(f"mnist-gpu  {choices}  data={settings.data['source']}", file=out or sys.stdout)
+    unusual = {name: getattr(settings, name) for name in ALONE}
     print(
         f"           seed={settings.seed}  epochs={settings.epochs}"
         f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
         f"  precision={settings.precision}  devices={settings.devices}"
-        f"  steps_per_execution={steps}",
+        f"  steps_per_execution={steps}"
+        + "".join(f"  {name}={value}" for name, value in unusual.items() if value != ALONE[name]),
         file=out or sys.stdout,
     )
     print(f"           {standard}", file=out or sys.stdout, flush=True)

@@ -1,7 +1,6 @@
 """One checked configuration becomes one run and one record."""
 
 import logging
-import math
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +11,13 @@ from mnist_gpu.engines.base import Engine, State, Weights, Workload
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.measure.stopwatch import Stopwatch, no_device
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
 from mnist_gpu.results.record import Record
 from mnist_gpu.results.store import write_record
-from mnist_gpu.runs import assemble, checkpoint, console, done, lock, protocol, signals
+from mnist_gpu.runs import assemble, checkpoint, console, done, lock, protocol, ranks, signals
 from mnist_gpu.runs.journal import Journal, Observer
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation
+from mnist_gpu.runs.workload import workload_of
 
 if TYPE_CHECKING:
     from mnist_gpu.runs.curves import Curves
@@ -50,9 +48,9 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
         _say(f"already there: {found.path} (force=true redoes it)")
         return found.record, Outcome()
     before = find_continuation(settings.resume, folder, fingerprint)
-    with lock.held(before.folder):
+    workload = workload_of(settings, dataset)
+    with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
-        workload = _workload(settings, dataset)
         engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
         try:
             _build(engine, before, stopwatch)
@@ -95,7 +93,8 @@ def _train(
 ) -> tuple[Record, Outcome]:
     run_id = before.run_id or secrets.token_hex(16)
     folder = before.folder
-    sampler = Sampler(engine.facts().accelerator, engine.facts().accelerator_name)
+    facts = engine.facts()
+    sampler = Sampler(facts.accelerator, facts.accelerator_name, facts.accelerator_count)
     if before.checkpoint is not None and before.checkpoint.resources is not None:
         sampler.carry(before.checkpoint.resources)
     saver = checkpoint.Saver(
@@ -109,7 +108,8 @@ def _train(
     )
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
-    progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
+    images_per_epoch = len(workload.dataset.train_labels) * workload.ensemble
+    progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
     journal = Journal(stopwatch, workload.epochs, observers, before.history)
     # until the record is written: a signal that comes late must not cost it
@@ -181,26 +181,6 @@ def _fit(
     journal.began()
     sampler.start()
     engine.fit(journal)
-
-
-def _workload(settings: Settings, dataset: data.Dataset) -> Workload:
-    model = settings.model
-    network = Network.from_config(model["name"], model["layers"], model["dropout"])
-    steps = settings.steps_per_execution
-    if steps < 0:
-        steps = math.ceil(len(dataset.train_labels) / settings.batch_size)
-    return Workload(
-        network=network,
-        dataset=dataset,
-        initial_weights=initial_weights(network, settings.seed),
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        precision=settings.precision,
-        devices=settings.devices,
-        steps_per_execution=steps,
-    )
 
 
 def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -> "Curves | None":

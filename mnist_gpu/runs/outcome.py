@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 SIGNALLED = 128
 LONGEST_REASON = 300
 OUT_OF_MEMORY = ("out of memory", "cannot allocate memory", "resource_exhausted")
+# what Gloo and NCCL say when a process that trains along is gone
+LOST_PROCESS = ("connection closed by peer", "connection reset by peer", "broken pipe", "nccl")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def failure(fault: BaseException) -> str:
     text = " ".join(str(fault).split())
     if isinstance(fault, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
         return f"out of memory: {text or type(fault).__name__}"[:LONGEST_REASON]
+    if isinstance(fault, RuntimeError) and any(sign in text.lower() for sign in LOST_PROCESS):
+        return f"another process of this run was lost: {text}"[:LONGEST_REASON]
     if isinstance(fault, OSError) and fault.strerror:
         return fault.strerror.lower()
     if isinstance(fault, (UserError, RuntimeError, ValueError)) and text:

@@ -18,6 +18,8 @@ STANDARD: dict[str, Any] = {
     "learning_rate": 0.001,
     "devices": 1,
 }
+# how a run is spread, or several are joined: one seed, on one device
+ALONE: dict[str, Any] = {"num_nodes": 1, "scaling": "strong", "ensemble": 1}
 ALLOWED_PRECISIONS = ("float32", "tf32", "bf16-mixed", "16-mixed")
 
 
@@ -28,10 +30,12 @@ def deviations(settings: Settings, dataset: str) -> list[str]:
         settings: the checked configuration.
         dataset: the name of the data that is really used.
     """
+    # of the whole run: all devices, and the images of one optimizer step on all of them
+    whole = {"devices": settings.world, "batch_size": settings.global_batch_size}
     found = [
-        f"{key} {getattr(settings, key)} (standard: {value})"
-        for key, value in STANDARD.items()
-        if getattr(settings, key) != value
+        f"{key} {is_now} (standard: {value})"
+        for key, value in (STANDARD | ALONE).items()
+        if (is_now := whole.get(key, getattr(settings, key))) != value
     ]
     if settings.model["name"] != "cnn" or settings.model["layers"] != _standard_layers():
         found.append(f"model {settings.model['name']} (standard: cnn)")

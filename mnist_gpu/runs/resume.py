@@ -36,6 +36,11 @@ def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Con
     Raises:
         UserError: the folder has no readable checkpoint, or one of another configuration.
     """
+    if resume in (None, "auto"):
+        # a fresh run's folder is new: this one is the same job, started again by its queue
+        found = _newest_readable(folder) if not _completed(folder) else None
+        if found is not None and found.fingerprint == fingerprint:
+            return _continuing(folder, found)
     if resume is None:
         return Continuation(folder)
     if resume == "auto":

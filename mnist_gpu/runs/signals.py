@@ -1,5 +1,9 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a run in good order; a second one ends it at once."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run in good order; a second one ends it at once.
 
+In a Slurm job SIGUSR2 does so too: it announces that the job's time is nearly up.
+"""
+
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -7,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 GRACEFUL = ("SIGINT", "SIGTERM", "SIGHUP")
+TIME_NEARLY_UP = "SIGUSR2"
 
 
 @contextmanager
@@ -18,7 +23,8 @@ def noted(note: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    numbers = [getattr(signal, name) for name in GRACEFUL if hasattr(signal, name)]
+    names = (*GRACEFUL, TIME_NEARLY_UP) if "SLURM_JOB_ID" in os.environ else GRACEFUL
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     # nohup's ignored SIGHUP stays ignored
     before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
     seen: list[int] = []

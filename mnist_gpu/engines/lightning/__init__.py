@@ -9,11 +9,11 @@ import lightning.pytorch as L
 
 from mnist_gpu.data.datamodule import MNISTDataModule
 from mnist_gpu.engines.base import EngineFacts
+from mnist_gpu.engines.lightning import processes
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.timing import TimingCallback
-from mnist_gpu.engines.torch import TorchEngine
+from mnist_gpu.engines.torch import TorchEngine, make_program
 from mnist_gpu.engines.torch.device import choose
-from mnist_gpu.engines.torch.program import Program
 
 if TYPE_CHECKING:
     from mnist_gpu.runs.journal import Journal
@@ -31,11 +31,14 @@ class LightningEngine(TorchEngine):
     def build(self) -> None:
         """Let the Trainer pick the accelerator, then place everything on its device."""
         # the complaint about a missing accelerator is ours, in one line
-        device = choose(self.accelerator)
+        device = choose(self.accelerator, self.workload.devices)
         _quieten()
         self.trainer = L.Trainer(
             accelerator=LIGHTNING_ACCELERATORS[device.type],
             devices=self.workload.devices,
+            num_nodes=self.workload.num_nodes,
+            strategy=processes.strategy(self.workload),
+            plugins=[processes.environment()],
             max_epochs=self.workload.epochs,
             num_sanity_val_steps=0,
             logger=False,
@@ -44,19 +47,39 @@ class LightningEngine(TorchEngine):
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        self.program = Program(self.workload, self.settings, self.trainer.strategy.root_device)
+        peers = processes.join(self.trainer, self.workload)
+        device = self.trainer.strategy.root_device
+        self.program = make_program(self.workload, self.settings, device, peers)
 
     def fit(self, journal: "Journal") -> None:
         """Train every remaining epoch under the Trainer."""
-        module = MNISTModule(self.program, self.program.steps, self.workload.steps_per_epoch)
-        data = MNISTDataModule(self.workload, self.program.steps)
-        self.trainer.callbacks.append(  # type: ignore[attr-defined]
-            TimingCallback(journal, module)
+        program, dataset = self.program, self.workload.dataset
+        module = MNISTModule(program, program.steps, self.workload.steps_per_epoch)
+        count = -(-self.workload.steps_per_epoch // program.steps)
+        data = MNISTDataModule(
+            program.blocks, count, len(dataset.train_labels), len(dataset.test_labels)
         )
+        timing = TimingCallback(journal, module)
+        self.trainer.callbacks += [timing, processes.OwnSignals()]  # type: ignore[attr-defined]
         # a resumed run goes on counting where it stopped
         progress: Any = self.trainer.fit_loop.epoch_progress.current
-        progress.processed = progress.completed = len(journal.history)
+        progress.processed = progress.completed = self._agree_on_start(len(journal.history))
         self.trainer.fit(module, datamodule=data)
+        # the Trainer leaves the network on the host
+        program.network.to(program.device)
+
+    def close(self) -> None:
+        """Part from the other processes."""
+        processes.leave()
+
+    def _agree_on_start(self, epochs_done: int) -> int:
+        """The first process alone has read the checkpoint: the others take over what it found."""
+        if self.workload.world == 1:
+            return epochs_done
+        epochs_done = self.trainer.strategy.broadcast(epochs_done)
+        if epochs_done:
+            self.load_state(self.trainer.strategy.broadcast(self.state()))
+        return epochs_done
 
     def facts(self) -> EngineFacts:
         """What ran: PyTorch, under Lightning."""
@@ -64,7 +87,8 @@ class LightningEngine(TorchEngine):
 
 
 def _quieten() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
 
 

@@ -1,15 +1,30 @@
 """`engine=torch`: the program in a plain loop. Lightning's overhead is the difference."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from mnist_gpu.engines.base import Engine, EngineFacts, Metrics, State
+from mnist_gpu.engines.base import Engine, EngineFacts, Metrics, State, Weights, Workload
 from mnist_gpu.engines.torch.device import choose
+from mnist_gpu.engines.torch.ensemble import EnsembleProgram
+from mnist_gpu.engines.torch.peers import Peers
 from mnist_gpu.engines.torch.program import Program
+
+
+def make_program(
+    workload: Workload,
+    settings: Mapping[str, Any],
+    device: torch.device,
+    peers: Peers | None = None,
+) -> Program:
+    """The program for one seed, or for many at once."""
+    if workload.ensemble > 1:
+        return EnsembleProgram(workload, settings, device)
+    return Program(workload, settings, device, peers)
 
 
 class TorchEngine(Engine):
@@ -19,7 +34,7 @@ class TorchEngine(Engine):
 
     def build(self) -> None:
         """Place everything on the device."""
-        self.program = Program(self.workload, self.settings, choose(self.accelerator))
+        self.program = make_program(self.workload, self.settings, choose(self.accelerator))
 
     def warm_up(self) -> None:
         """Compile and capture on throw-away copies."""
@@ -28,19 +43,16 @@ class TorchEngine(Engine):
     def train_epoch(self, epoch: int, progress: Callable[[int], None]) -> Metrics:
         """Make the epoch's steps, a block at a time."""
         self.program.begin_epoch(epoch)
-        order = torch.from_numpy(self.workload.order(epoch))
-        done = 0
-        for block in order.split(self.program.steps * self.workload.batch_size):
+        for number, block in enumerate(self.program.blocks(epoch), start=1):
             self.program.run_steps(block)
-            done += -(-len(block) // self.workload.batch_size)
-            progress(done)
+            progress(min(number * self.program.steps, self.workload.steps_per_epoch))
         return self.program.take_metrics()
 
     def trace(self, steps: int, folder: Path) -> None:
         """A Chrome trace for Perfetto (`trace.json`) and a table of operators (`operators.txt`)."""
         before = self.state()
-        size, n = self.workload.batch_size, len(self.workload.dataset.train_labels)
-        indices = torch.arange(steps * size) % n
+        order = self.program.order(1)
+        indices = order[..., torch.arange(steps * self.workload.batch_size) % order.shape[-1]]
         with torch.profiler.profile() as profile:
             self.program.begin_epoch(0)
             self.program.run_steps(indices)
@@ -70,6 +82,14 @@ class TorchEngine(Engine):
     def load_state(self, state: State) -> None:
         """Continue from `state`."""
         self.program.load_state(state)
+
+    def weights(self) -> Weights:
+        """The parameters; those of an ensemble as `seed3/conv1.weight`."""
+        return self.program.named_weights(super().weights())
+
+    def member_accuracies(self) -> list[float]:
+        """The test accuracy of each seed of an ensemble."""
+        return self.program.member_accuracies()
 
     def facts(self) -> EngineFacts:
         """What ran."""

@@ -20,13 +20,16 @@ def available() -> list[str]:
     return [*found, "cpu"]
 
 
-def choose(accelerator: str) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or `mps`.
+def choose(accelerator: str, count: int = 1) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or `mps`; the first of `count`.
 
     Raises:
         UserError: it is not there; the message says what to use instead.
     """
     here = available()
+    chosen = here[0] if accelerator == "auto" else accelerator
+    if chosen == "cuda" and chosen in here and count > torch.cuda.device_count():
+        raise UserError(f"devices={count}: this machine has {torch.cuda.device_count()} GPUs")
     if accelerator == "auto":
         return torch.device(here[0])
     if accelerator not in here:

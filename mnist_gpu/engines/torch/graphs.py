@@ -4,7 +4,7 @@ https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ class Blocks:
     """Runs blocks of steps; a block length seen in `prepare` runs as a replay.
 
     Args:
-        run: makes the steps of one block of indices, (n,) int64 on the device, without asking the
-            device anything.
+        run: makes the steps of one block of indices, (n,) or (members, n) int64 on the device,
+            without asking the device anything.
         capture: records what its argument does and gives a function that does it again; None where
             there is nothing of the kind.
     """
@@ -45,7 +45,7 @@ class Blocks:
         if self.capture is None:
             return
         for length in sorted(lengths):
-            place = indices[:length].clone()
+            place = indices[..., :length].clone()
             try:
                 replay = self.capture(lambda place=place: self.run(place))  # type: ignore[misc]
             except RuntimeError as fault:
@@ -56,7 +56,7 @@ class Blocks:
 
     def __call__(self, indices: Tensor) -> None:
         """Make the steps of one block."""
-        known = self._replays.get(len(indices))
+        known = self._replays.get(indices.shape[-1])
         if known is None:
             self.run(indices)
         else:
@@ -65,13 +65,14 @@ class Blocks:
             replay()
 
 
-def cuda_capture(generator: torch.Generator) -> Capture:
-    """Capture on the current CUDA device; random numbers go on from `generator` at each replay."""
+def cuda_capture(generators: Sequence[torch.Generator]) -> Capture:
+    """Capture on the current CUDA device; random numbers go on from `generators` at each replay."""
     pool = torch.cuda.graph_pool_handle()
 
     def capture(work: Callable[[], None]) -> Replay:
         graph = torch.cuda.CUDAGraph()
-        graph.register_generator_state(generator)
+        for generator in generators:
+            graph.register_generator_state(generator)
         torch.cuda.synchronize()
         with torch.cuda.graph(graph, pool=pool):
             work()

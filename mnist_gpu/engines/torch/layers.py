@@ -8,7 +8,9 @@ float64.
 All images are channels-last; `flatten` takes them in that order (see `network.TorchNetwork`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +23,9 @@ aten = torch.ops.aten
 
 @dataclass
 class Context:
-    """What a training pass shares: the dropout stream, and the type products are computed in."""
+    """What a training pass shares: each seed's dropout stream, and the type of its products."""
 
-    generator: torch.Generator
+    generators: Sequence[torch.Generator]
     compute_dtype: torch.dtype
     onednn_linear: bool
     dropout_bits: bool = True
@@ -158,7 +160,8 @@ class Dropout(Step):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        self.mask = keep_mask(x, self.rate, self.context.generator, self.context.dropout_bits)
+        [generator] = self.context.generators
+        self.mask = keep_mask(x, self.rate, generator, self.context.dropout_bits)
         return x * self.mask
 
     @override
@@ -178,6 +181,16 @@ class Flatten(Step):
     def backward(self, gradient: Tensor) -> Tensor:
         n, channels, height, width = self.shape
         return gradient.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+
+
+class Loss(Protocol):
+    """A loss and its gradient."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss over the batch."""
+
+    def backward(self, loss_gradient: Tensor) -> Tensor:
+        """The gradient of the logits."""
 
 
 class CrossEntropy:

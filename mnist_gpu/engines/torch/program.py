@@ -8,12 +8,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from mnist_gpu.data import shares
 from mnist_gpu.data.dataset import normalise
 from mnist_gpu.data.order import dropout_seed
-from mnist_gpu.engines.base import EngineFacts, Metrics, State, Workload
+from mnist_gpu.engines.base import EngineFacts, Metrics, State, Weights, Workload
 from mnist_gpu.engines.torch import graphs, layers, precision, tuning
 from mnist_gpu.engines.torch.adam import Adam
 from mnist_gpu.engines.torch.network import TorchNetwork
+from mnist_gpu.engines.torch.peers import Peers
 from mnist_gpu.measure import cpus
 
 EVALUATION_BATCH = 500
@@ -29,44 +31,69 @@ class Program:
         workload: what to train.
         settings: `conf/engine/torch.yaml` or `lightning.yaml`.
         device: where.
+        peers: the processes it trains with, each on a device of its own.
 
     Raises:
         UserError: the device cannot do the precision.
     """
 
     def __init__(
-        self, workload: Workload, settings: Mapping[str, Any], device: torch.device
+        self,
+        workload: Workload,
+        settings: Mapping[str, Any],
+        device: torch.device,
+        peers: Peers | None = None,
     ) -> None:
         self.workload = workload
         self.device = device
+        self.peers = peers or Peers()
+        self.batch_size = workload.batch_size // self.peers.world
         self.precision = precision.prepare(workload.precision, device)
-        self.tuning = tuning.prepare(settings.get("tuning") or {}, device, self.precision.products)
-        torch.set_num_threads(cpus.threads())
-        self.network = TorchNetwork(
-            workload.network, self.precision.parameters, bool(self.tuning["relu_after_pool"])
-        ).to(device)
-        self.network.load(workload.initial_weights)
+        self.tuning = tuning.prepare(
+            settings.get("tuning") or {}, device, self.precision.products, self.peers.world == 1
+        )
+        torch.set_num_threads(max(1, cpus.threads() // self.peers.local_world))
+        self.network = self._make_network().to(device)
         self.adam = Adam(
             dict(self.network.named_parameters()),
             workload.learning_rate,
             bool(self.tuning["fused_adam"]),
             self.precision.scaled,
         )
-        self.generator = torch.Generator(device)
+        self.generators = [torch.Generator(device) for _ in workload.seeds]
         context = layers.Context(
-            self.generator,
+            self.generators,
             self.precision.products,
             bool(self.tuning["onednn_linear"]),
             bool(self.tuning["dropout_bits"]),
         )
         self.training_pass = self.network.training_pass(context)
-        self.cross_entropy = layers.CrossEntropy()
+        self.cross_entropy = self._make_loss()
         self._place_data()
-        self._loss_sum = torch.zeros((), dtype=self.precision.parameters, device=device)
-        self._correct = torch.zeros((), dtype=torch.int64, device=device)
+        self._loss_sum = torch.zeros(
+            self.shape_of_sums, dtype=self.precision.parameters, device=device
+        )
+        self._correct = torch.zeros(self.shape_of_sums, dtype=torch.int64, device=device)
         self._seen = 0
-        capture = graphs.cuda_capture(self.generator) if self.tuning["cuda_graphs"] else None
+        capture = graphs.cuda_capture(self.generators) if self.tuning["cuda_graphs"] else None
         self._block = graphs.Blocks(self._make_steps, capture)
+
+    def _make_network(self) -> Any:
+        network = TorchNetwork(
+            self.workload.network,
+            self.precision.parameters,
+            bool(self.tuning["relu_after_pool"]),
+        )
+        network.load(self.workload.initial_weights)
+        return network
+
+    def _make_loss(self) -> layers.Loss:
+        return layers.CrossEntropy()
+
+    @property
+    def shape_of_sums(self) -> tuple[int, ...]:
+        """Of the sums of losses and right answers: one number."""
+        return ()
 
     @property
     def steps(self) -> int:
@@ -74,50 +101,68 @@ class Program:
         light = self.workload.network.flops_per_sample < LIGHT_FLOPS_PER_SAMPLE
         return self.workload.steps_per_execution or (LIGHT_STEPS if light else DEFAULT_STEPS)
 
+    def order(self, epoch: int) -> torch.Tensor:
+        """The device's share of the order of `epoch` (from 1): (n / world,) int64, on the host."""
+        whole = self.workload.order(epoch)
+        size, peers = self.workload.batch_size, self.peers
+        mine = whole if peers.world == 1 else shares.share(whole, size, peers.rank, peers.world)
+        return torch.from_numpy(mine)
+
+    def blocks(self, epoch: int) -> tuple[torch.Tensor, ...]:
+        """The order of `epoch`, cut into what one execution takes."""
+        return self.order(epoch).split(self.steps * self.batch_size, -1)
+
     def begin_epoch(self, epoch: int) -> None:
         """Restart the dropout stream for `epoch` (from 1)."""
-        self.generator.manual_seed(dropout_seed(self.workload.seed, epoch))
+        for generator, seed in zip(self.generators, self.workload.seeds, strict=True):
+            generator.manual_seed(dropout_seed(seed, epoch, self.peers.rank))
 
     def run_steps(self, indices: torch.Tensor) -> None:
-        """Make one optimizer step for every 64 of `indices` ((n,) int64, on any device)."""
+        """Make one optimizer step for every batch of `indices` ((n,) int64, on any device)."""
         self._block(indices.to(self.device, non_blocking=True))
-        self._seen += len(indices)
+        self._seen += indices.shape[-1]
 
     def take_metrics(self) -> Metrics:
         """Loss and accuracy over the steps since the last call; waits for the device."""
-        metrics = Metrics(self._loss_sum.item() / self._seen, self._correct.item() / self._seen)
+        loss_sum, correct, seen = self.peers.totals(
+            self._loss_sum.item(), self._correct.item(), self._seen
+        )
+        metrics = Metrics(loss_sum / seen, correct / seen)
         self._loss_sum.zero_()
         self._correct.zero_()
         self._seen = 0
         return metrics
 
     @torch.inference_mode()
-    def logits(self) -> torch.Tensor:
-        """Logits over the test set, dropout off: (10000, 10) on the device."""
-        batches = self.test_images.split(EVALUATION_BATCH)
-        return torch.cat([self.network(batch) for batch in batches])
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 10) of `images` (n, 1, 28, 28), dropout off, on the device."""
+        return torch.cat([self.network(batch) for batch in images.split(EVALUATION_BATCH)])
 
     @torch.inference_mode()
     def evaluate(self) -> Metrics:
-        """Loss and accuracy over the test set."""
-        logits = self.logits()
-        loss = F.cross_entropy(logits, self.test_labels)
-        correct = (logits.argmax(1) == self.test_labels).sum()
-        return Metrics(loss.item(), correct.item() / len(self.test_labels))
+        """Loss and accuracy over the test set, each image seen by one device."""
+        part = self.peers.part(len(self.test_labels))
+        logits, labels = self.logits(self.test_images[part]), self.test_labels[part]
+        loss = F.cross_entropy(logits, labels).item() * len(labels)
+        correct = (logits.argmax(1) == labels).sum().item()
+        loss_sum, all_correct, n = self.peers.totals(loss, correct, len(labels))
+        return Metrics(loss_sum / n, all_correct / n)
 
     def predict(self) -> npt.NDArray[np.float32]:
-        """Logits over the test set, on the host: (10000, 10) float32."""
-        return self.logits().float().cpu().numpy()
+        """Logits over the whole test set, on the host: (10000, 10) float32."""
+        return self.logits(self.test_images).float().cpu().numpy()
 
     def warm_up(self) -> None:
         """Make some steps, evaluate a batch, capture graphs, then put everything back."""
         before = self.state()
         self.begin_epoch(0)
-        size, n = self.workload.batch_size, len(self.train_labels)
+        size, n = self.batch_size, len(self.train_labels) // self.peers.world
         block = self.steps * size
-        indices = torch.arange(max(min(block, n), 2 * size), device=self.device) % n
+        some = self.order(0)
+        enough = torch.arange(max(min(block, n), 2 * size)) % some.shape[-1]
+        indices = some[..., enough].to(self.device)
         # the last batch may be smaller: kernels are chosen for both
-        self._aside(lambda: self._make_steps(indices[: 2 * size + n % size]))
+        self._aside(lambda: self._make_steps(indices[..., : 2 * size + n % size]))
         lengths = {min(block, n - start) for start in range(0, n, block)}
         self._block.prepare(lengths, indices)
         with torch.inference_mode():
@@ -125,6 +170,14 @@ class Program:
         self._loss_sum.zero_()
         self._correct.zero_()
         self.load_state(before)
+
+    def member_accuracies(self) -> list[float]:
+        """Of one seed alone: nothing beside the metrics."""
+        return []
+
+    def named_weights(self, weights: Weights) -> Weights:
+        """The weights under the names in which they are saved."""
+        return weights
 
     def state(self) -> State:
         """Weights and Adam's moments in PyTorch's layout, on the host."""
@@ -164,6 +217,7 @@ class Program:
             steps_per_execution=self.steps,
             accelerator=self.device.type,
             accelerator_name=accelerator_name(self.device),
+            accelerator_count=self.peers.world,
             # cuDNN and the max-pool add up in any order
             deterministic=self.device.type == "cpu",
             tuning=self.tuning,
@@ -171,8 +225,7 @@ class Program:
 
     @torch.no_grad()
     def _make_steps(self, indices: torch.Tensor) -> None:
-        size = self.workload.batch_size
-        for batch in indices.split(size):
+        for batch in indices.split(self.batch_size, -1):
             self._step(self.train_images[batch], self.train_labels[batch])
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
@@ -188,9 +241,10 @@ class Program:
             if gradient is None:
                 break
             gradient = layer.backward(gradient)
+        self.peers.average(self.adam.parameters)
         self.adam.step()
-        self._loss_sum.add_(loss, alpha=len(labels))
-        self._correct += (x.argmax(1) == labels).sum()
+        self._loss_sum.add_(loss, alpha=labels.shape[-1])
+        self._correct += (x.argmax(-1) == labels).sum(-1)
 
     def _aside(self, work: Callable[[], None]) -> None:
         """Do `work` on a stream of its own where the device has them: graphs ask for that."""

@@ -25,7 +25,7 @@ SWITCHES = (
 
 
 def prepare(
-    asked: Mapping[str, Any], device: torch.device, products: torch.dtype
+    asked: Mapping[str, Any], device: torch.device, products: torch.dtype, alone: bool = True
 ) -> dict[str, bool]:
     """Decide every measure (`null`: where it helps) and take those that concern the process.
 
@@ -33,6 +33,8 @@ def prepare(
         asked: switch -> true, false or null.
         device: what is trained on.
         products: the type in which products are computed.
+        alone: whether no other device trains along. A capture of the all-reduce between devices has
+            not been tried, so there are no graphs then.
 
     Raises:
         UserError: an unknown switch, or a value that is none of these.
@@ -51,7 +53,7 @@ def prepare(
         and _amd()
         and _has_onednn_linear(),
         "dropout_bits": device.type != "mps",
-        "cuda_graphs": device.type == "cuda",
+        "cuda_graphs": device.type == "cuda" and alone,
     }
     taken = {name: helps[name] and asked.get(name) is not False for name in SWITCHES}
     if taken["keep_memory"]:

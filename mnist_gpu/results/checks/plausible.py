@@ -28,7 +28,7 @@ def plausible_speed(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record
     work = record.workload
-    flops = work.n_train * work.flops_per_sample
+    flops = work.n_train * work.flops_per_sample * record.members
     peak = peak_flops_per_s(record.hardware, record.engine.precision)
     for position, row in enumerate(record.epochs):
         if flops > row.train_s * peak:

@@ -90,7 +90,7 @@ def _row(row: Row) -> dict[str, Any]:
         "deviations": configuration.deviations,
         "n": row.n,
         "name": row.name,
-        "train": _sample(row.train_s, seconds(row.train_s.median, row.train_s.sd)),
+        "train": _sample(row.train_s, row.training_time),
         "total": _sample(row.total_s, seconds(row.total_s.median, row.total_s.sd)),
         "accuracy": _sample(row.accuracy, percent(row.accuracy.mean, row.accuracy.sd)),
         "interval": _interval_text(row.train_s),

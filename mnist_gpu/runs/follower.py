@@ -1,0 +1,93 @@
+"""A process that follows the first one of its run: it trains its share and leaves nothing behind.
+
+Started by `ranks` as `python -m mnist_gpu.runs.follower`, with the settings on its standard input,
+or by torchrun or Slurm as the same command line as the first.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from mnist_gpu import data, engines
+from mnist_gpu.config.checks import check
+from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.schema import Settings
+from mnist_gpu.data import shared
+from mnist_gpu.data.dataset import Dataset
+from mnist_gpu.errors import UserError
+from mnist_gpu.measure.stopwatch import Stopwatch
+from mnist_gpu.runs import ranks, signals
+from mnist_gpu.runs.journal import Journal
+from mnist_gpu.runs.outcome import failure
+from mnist_gpu.runs.workload import workload_of
+
+
+def follow_arguments(arguments: Sequence[str]) -> None:
+    """Follow as one of the processes that torchrun or Slurm started with this command line.
+
+    Raises:
+        UserError: a sweep, or what the first process refuses too.
+    """
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise UserError("a sweep starts its processes itself: leave out torchrun or srun")
+    follow_settings(check(compose_config([a for a in arguments if not a.startswith("-")])))
+
+
+def follow_settings(settings: Settings) -> None:
+    """Follow as one of the processes that torchrun or Slurm started.
+
+    Raises:
+        UserError: they do not fit the devices asked for, or training failed.
+    """
+    rank = ranks.here()
+    ranks.refuse_misfit(settings, rank)
+    with ExitStack() as held:
+        if rank.local == 0:
+            # the first of another machine
+            dataset = data.load(settings.data, announce=lambda line: None)
+            held.enter_context(shared.published(dataset, ranks.job_folder()))
+        else:
+            dataset = shared.attached(ranks.job_folder())
+        follow(settings, dataset)
+
+
+def follow(settings: Settings, dataset: Dataset) -> None:
+    """Train this process's share of every batch until the first process is done.
+
+    Raises:
+        UserError: training failed; not when the first process ended it.
+    """
+    workload = workload_of(settings, dataset)
+    engine = engines.find(settings.engine["name"])(
+        workload, settings.engine, settings.platform["accelerator"]
+    )
+    # what the others do about a signal is for the first process to say
+    asked: list[int] = []
+    with signals.noted(asked.append):
+        try:
+            engine.build()
+            engine.warm_up()
+            engine.fit(Journal(Stopwatch(synchronise=engine.synchronise), workload.epochs))
+        except Exception as fault:  # frameworks raise their own kinds
+            if not asked:
+                raise UserError(f"process {ranks.here().number}: {failure(fault)}") from None
+        finally:
+            engine.close()
+
+
+def main() -> int:
+    """Read the settings, train along, end."""
+    given = json.loads(sys.stdin.readline())
+    ranks.end_with(sys.stdin)
+    try:
+        follow(Settings(**given["settings"]), shared.attached(Path(given["data"])))
+    except UserError:
+        # the first process loses its connection to this one, and says so
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

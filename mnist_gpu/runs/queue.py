@@ -1,0 +1,337 @@
+"""Sweeps and single runs through submitit: one job a run, one record a job, none of them packed.
+
+Hydra's submitit launcher waits for the first job that fails and forgets the others, composes a
+job's configuration where nothing judges it, and starts the jobs of one machine all at once. This
+one does not. A job that is stopped before its end goes on from its checkpoint once it is requeued.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+from omegaconf import open_dict
+
+from mnist_gpu.config import guard
+from mnist_gpu.config.checks import check
+from mnist_gpu.config.complaints import complaint
+from mnist_gpu.config.compose import register
+from mnist_gpu.config.schema import Settings
+from mnist_gpu.errors import UserError
+from mnist_gpu.runs import ranks, sweep
+
+log = logging.getLogger(__name__)
+
+NAMES = {"SlurmLauncher": "mnist_gpu_slurm", "LocalLauncher": "mnist_gpu_local"}
+INTERRUPTED = 128
+LOOK_EVERY_S = 2.0
+# a result may take a while to show on a shared file system
+LATE_S = 10.0
+# what would let several runs use one GPU at once
+SHARES_OF_GPUS = ("shard", "mps")
+
+
+@dataclass
+class Options:
+    """What `hydra.launcher` may say for `launcher=slurm_local`."""
+
+    _target_: str = ""
+    timeout_min: int = 1440
+
+
+@dataclass
+class SlurmOptions(Options):
+    """And for `launcher=slurm`; null leaves it to the cluster's default. See sbatch(1).
+
+    `exclusive` is null for: whole nodes for runs on a CPU, whose speed a neighbour would change.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    gres: str | None = None
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    mem_gb: int | None = None
+    exclusive: bool | None = None
+    array_parallelism: int = 256
+    signal_delay_s: int = 120
+    max_requeues: int = 20
+    setup: list[str] | None = None
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its number, its overrides and what they come to."""
+
+    number: int
+    overrides: tuple[str, ...]
+    settings: Settings
+
+
+class QueueLauncher(BaseSubmititLauncher):
+    """What both have in common."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        """Submit every job that can run, wait for all, and keep what failed by name."""
+        assert self.config is not None
+        folder = Path(str(self.config.hydra.sweep.dir)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = []
+        for number, overrides in enumerate(job_overrides, start=initial_job_idx):
+            try:
+                jobs.append(Job(number, tuple(overrides), self._checked(overrides)))
+            except Exception as fault:
+                sweep.CURRENT.failures.append((" ".join(overrides), complaint(fault)))
+        self._run(jobs, folder)
+        done = []
+        for _ in job_overrides:
+            # what failed is named at the end; Hydra would raise the first failure
+            returned = JobReturn(status=JobStatus.COMPLETED)
+            returned.return_value = None
+            done.append(returned)
+        return done
+
+    def __call__(self, number: int, overrides: Sequence[str], folder: str, state: Any) -> Any:
+        """Run one job, in the process that submitit started for it."""
+        assert self.hydra_context is not None
+        assert self.config is not None
+        assert self.task_function is not None
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        Singleton.set_state(state)
+        setup_globals()
+        register()
+        sweep.CURRENT.folder = Path(folder)
+        with guard.guarded():
+            config = self.hydra_context.config_loader.load_sweep_config(
+                self.config, list(overrides)
+            )
+        with open_dict(config):
+            config.hydra.sweep.dir = folder
+            config.hydra.job.num = number
+            config.hydra.job.id = os.environ.get("SLURM_JOB_ID", str(number))
+        if ranks.follows():
+            from mnist_gpu.runs.follower import follow_settings
+
+            follow_settings(check(config))
+            return None
+        with suppress(KeyboardInterrupt):
+            returned = run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+            if returned.status == JobStatus.FAILED:
+                raise returned._return_value
+        failures = [(text, str(fault), fault.exit_code) for text, fault in sweep.CURRENT.failures]
+        self._ended(failures[-1][2] if failures else 0)
+        return {"failures": failures, "found": [str(path) for path in sweep.CURRENT.found]}
+
+    def _run(self, jobs: Sequence[Job], folder: Path) -> None:
+        raise NotImplementedError
+
+    def _ended(self, exit_code: int) -> None:
+        """A job's process is about to hand in its result."""
+
+    def _checked(self, overrides: Sequence[str]) -> Settings:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        loader = self.hydra_context.config_loader
+        return check(loader.load_sweep_config(self.config, list(overrides)))
+
+    def _submit(self, executor: Any, jobs: Sequence[Job], folder: Path) -> list[Any]:
+        state = Singleton.get_state()
+        with executor.batch():
+            return [
+                executor.submit(self, job.number, job.overrides, str(folder), state) for job in jobs
+            ]
+
+    def _home(self, job: Job, submitted: Any, lost: str | None = None) -> None:
+        """Take over what a job's process handed in."""
+        text = " ".join(job.overrides)
+        try:
+            if lost is not None:
+                raise UserError(lost)
+            found = submitted.task(0).result()
+        except Exception as fault:  # submitit hands on whatever the job's process raised
+            reason = str(fault).strip().splitlines()[-1:] or [type(fault).__name__]
+            sweep.CURRENT.failures.append((text, UserError(reason[0])))
+            return
+        sweep.CURRENT.found += [Path(path) for path in found["found"]]
+        sweep.CURRENT.failures += [
+            (text, UserError(line, code)) for text, line, code in found["failures"]
+        ]
+
+
+class LocalLauncher(QueueLauncher):
+    """One job after the other: timed runs never share a device."""
+
+    _EXECUTOR = "local"
+
+    def _run(self, jobs: Sequence[Job], folder: Path) -> None:
+        import submitit
+
+        executor = submitit.AutoExecutor(folder=folder / ".submitit" / "%j", cluster="local")
+        executor.update_parameters(timeout_min=self.params["timeout_min"])
+        for job in jobs:
+            log.info("job %s: %s", job.number, " ".join(job.overrides))
+            [submitted] = self._submit(executor, [job], folder)
+            self._home(job, submitted)
+
+
+class SlurmLauncher(QueueLauncher):
+    """An array of jobs for all runs that ask for the same resources."""
+
+    _EXECUTOR = "slurm"
+
+    def _run(self, jobs: Sequence[Job], folder: Path) -> None:
+        import submitit
+
+        if not shutil.which("sbatch") or not shutil.which("srun"):
+            raise UserError(
+                "launcher=slurm: no sbatch and srun here; run this on a login node of the cluster,"
+                " or try it out with launcher=slurm_local"
+            )
+        self._refuse_shared_gpus()
+        groups: dict[tuple[Any, ...], list[Job]] = {}
+        for job in jobs:
+            asked = self._resources(job.settings)
+            groups.setdefault(tuple(sorted(asked.items())), []).append(job)
+        waiting: list[tuple[Job, Any]] = []
+        for resources, members in groups.items():
+            executor = submitit.AutoExecutor(folder=folder / ".submitit" / "%j", cluster="slurm")
+            executor.update_parameters(**self._options(), **dict(resources))
+            submitted = self._submit(executor, members, folder)
+            waiting += zip(members, submitted, strict=True)
+        for job, submitted in waiting:
+            print(f"Slurm job {submitted.job_id}: {' '.join(job.overrides)}", flush=True)
+        try:
+            gather(waiting, self._home)
+        except KeyboardInterrupt:
+            print(f"the jobs go on in the queue; their records come to {folder}", file=sys.stderr)
+            raise
+
+    def _ended(self, exit_code: int) -> None:
+        """Leave no result where the job is not over: Slurm will start it again, or nobody will."""
+        if exit_code <= INTERRUPTED or "SLURM_JOB_ID" not in os.environ:
+            return
+        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        time_was_up = exit_code == INTERRUPTED + signal.SIGUSR2
+        if time_was_up and restarts < self.params["max_requeues"]:
+            subprocess.run(["scontrol", "requeue", job_id(os.environ)], check=False)
+        sys.exit(exit_code)
+
+    def _resources(self, settings: Settings) -> dict[str, Any]:
+        """What a run needs: a task for each device where there are several machines, else one that
+        starts the others itself."""
+        on_gpu = settings.platform["accelerator"] == "cuda"
+        exclusive = self.params["exclusive"]
+        if exclusive is None:
+            exclusive = settings.platform["accelerator"] == "cpu"
+        gpus = self.params["gpus_per_node"] or (settings.devices if on_gpu else None)
+        asked = {
+            "nodes": settings.num_nodes,
+            "tasks_per_node": settings.devices if settings.num_nodes > 1 else 1,
+            "gpus_per_node": gpus,
+            "slurm_exclusive": True if exclusive else None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
+    def _options(self) -> dict[str, Any]:
+        general = ("timeout_min", "cpus_per_task", "mem_gb")
+        own = ("partition", "account", "qos", "constraint", "gres", "array_parallelism", "setup")
+        options = {name: self.params[name] for name in general}
+        options |= {f"slurm_{name}": self.params[name] for name in own}
+        extra = self.params["additional_parameters"]
+        options |= {
+            "name": "mnist-gpu",
+            "slurm_signal_delay_s": self.params["signal_delay_s"],
+            "slurm_additional_parameters": {
+                "requeue": True,
+                **extra,
+            },
+        }
+        return {name: value for name, value in options.items() if value is not None}
+
+    def _refuse_shared_gpus(self) -> None:
+        gres = str(self.params["gres"] or "")
+        if any(word in gres.split(":", maxsplit=1)[0] for word in SHARES_OF_GPUS):
+            raise UserError(
+                f"hydra.launcher.gres={gres}: several runs would share a GPU, and none of their"
+                " times would mean anything; ask for whole ones (gpu:1)"
+            )
+
+
+def gather(
+    waiting: Sequence[tuple[Job, Any]],
+    home: Callable[..., None],
+    in_queue: Callable[[str], bool] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until every job has handed in its result or is gone from the queue without one.
+
+    Slurm's accounting is not asked: many clusters have none, and a job that is started again counts
+    as one that has failed there.
+
+    Args:
+        waiting: each job with what submitit calls it.
+        home: called with each as it comes, and with what was lost.
+        in_queue: whether Slurm still has a job, by its number.
+        sleep: waits for so many seconds.
+    """
+    in_queue = in_queue or is_in_queue
+    left = list(waiting)
+    while left:
+        for job, submitted in list(left):
+            if not has_result(submitted) and not in_queue(submitted.job_id):
+                sleep(LATE_S)
+            elif not has_result(submitted):
+                continue
+            left.remove((job, submitted))
+            lost = f"Slurm job {submitted.job_id} ended without a result; run again to go on"
+            home(job, submitted, None if has_result(submitted) else lost)
+        if left:
+            sleep(LOOK_EVERY_S)
+
+
+def has_result(submitted: Any) -> bool:
+    """Whether a job's first task has handed in its result."""
+    return bool(submitted.task(0).paths.result_pickle.exists())
+
+
+def is_in_queue(number: str) -> bool:
+    """Whether Slurm still has the job: waiting, running, or about to start again."""
+    done = subprocess.run(
+        ["squeue", "--noheader", "--format=%T", f"--jobs={number}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        # any other complaint may pass: the controller is restarting, the network is down
+        return "Invalid job id" not in done.stderr
+    return bool(done.stdout.strip())
+
+
+def job_id(environ: Any) -> str:
+    """The number by which Slurm knows this job, in an array or alone."""
+    if environ.get("SLURM_ARRAY_JOB_ID"):
+        return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
+    return str(environ["SLURM_JOB_ID"])

@@ -1,0 +1,204 @@
+"""The processes of one run on several devices: which one is this, and starting the others.
+
+Process 0 is the run: it prints, saves, and writes the one record. The others follow it. They are
+started by torchrun or Slurm, or else here, one for each further device of this machine, as
+`LightningEnvironment` describes for processes that somebody else starts: Lightning's own launcher
+would repeat the command line, which in a sweep is the whole sweep.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from mnist_gpu.config.schema import Settings
+from mnist_gpu.data import shared
+from mnist_gpu.data.dataset import Dataset
+from mnist_gpu.errors import UserError
+
+StartedBy = Literal["nobody", "mnist-gpu", "torchrun", "slurm"]
+MARK = "MNIST_GPU_RANKS"
+FOLLOWER = "mnist_gpu.runs.follower"
+PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process among those of its run.
+
+    Attributes:
+        number: from 0, over all machines.
+        local: from 0, on this machine.
+        world: how many there are.
+        started_by: who started them.
+    """
+
+    number: int = 0
+    local: int = 0
+    world: int = 1
+    started_by: StartedBy = "nobody"
+
+
+def here(environ: Mapping[str, str] | None = None) -> Rank:
+    """Which process this is, by what its starter left in the environment."""
+    environ = os.environ if environ is None else environ
+    if environ.get(MARK) or environ.get("TORCHELASTIC_RUN_ID"):
+        started_by: StartedBy = "mnist-gpu" if environ.get(MARK) else "torchrun"
+        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    elif environ.get("SLURM_NTASKS", "1") != "1" and environ.get("SLURM_STEP_ID"):
+        started_by, names = "slurm", ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")
+    else:
+        return Rank()
+    number, local, world = (int(environ.get(name, 0)) for name in names)
+    return Rank(number, local, max(1, world), started_by)
+
+
+def refuse_misfit(settings: Settings, rank: Rank) -> None:
+    """Refuse processes that are not as many as the devices asked for.
+
+    Raises:
+        UserError: it says what to change.
+    """
+    if rank.started_by in ("nobody", "mnist-gpu"):
+        if settings.num_nodes > 1:
+            raise UserError(
+                f"num_nodes={settings.num_nodes}: start a process for each device with torchrun or"
+                " srun (docs/scale.md)"
+            )
+    elif rank.world != settings.world:
+        raise UserError(
+            f"devices={settings.devices} num_nodes={settings.num_nodes}: {rank.started_by} started"
+            f" {rank.world} processes, {settings.world} are needed"
+        )
+
+
+@contextmanager
+def gathered(settings: Settings, dataset: Dataset) -> Iterator[None]:
+    """Within the block the run's other processes are on their way, and they go with it.
+
+    Raises:
+        UserError: the processes that are there do not fit the devices asked for.
+    """
+    rank = here()
+    refuse_misfit(settings, rank)
+    if settings.world == 1:
+        yield
+        return
+    if rank.started_by != "nobody":
+        with shared.published(dataset, job_folder()):
+            yield
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="mnist-gpu-") as folder,
+        shared.published(dataset, Path(folder) / "data"),
+        _environment(settings.devices),
+    ):
+        others = _start(settings, Path(folder) / "data")
+        try:
+            yield
+        finally:
+            _end(others)
+
+
+def follows() -> bool:
+    """Whether another process leads this one's run."""
+    return here().number > 0
+
+
+def job_folder() -> Path:
+    """Where the processes that torchrun or Slurm started on this machine meet: one name for all of
+    one start, for this user alone."""
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    if here().started_by == "slurm":
+        key = "-".join(os.environ.get(name, "0") for name in names)
+    else:
+        # torchrun's agent is the parent of all its processes on this machine
+        key = f"{os.getppid()}-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+    return Path(tempfile.gettempdir()) / f"mnist-gpu-{os.getuid()}-{key}"
+
+
+@contextmanager
+def _environment(world: int) -> Iterator[None]:
+    """What Lightning and the followers look for, put back at the end."""
+    values = {
+        MARK: "1",
+        "RANK": "0",
+        "LOCAL_RANK": "0",
+        "NODE_RANK": "0",
+        "WORLD_SIZE": str(world),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+    }
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
+    given = json.dumps({"settings": asdict(settings), "data": str(data)})
+    others = []
+    for local in range(1, settings.devices):
+        process = subprocess.Popen(
+            [sys.executable, "-m", FOLLOWER],
+            env={**os.environ, "RANK": str(local), "LOCAL_RANK": str(local)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            # Ctrl-C is for the first process, which tells the others when to end
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(given + "\n")
+        # it stays open: a follower ends when its leader is gone
+        process.stdin.flush()
+        others.append(process)
+    return others
+
+
+def _end(others: list[subprocess.Popen[str]]) -> None:
+    """Let the others end by themselves; after a while, end them."""
+    for process in others:
+        assert process.stdin is not None
+        with suppress(OSError):
+            process.stdin.close()
+    for process in others:
+        try:
+            process.wait(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def end_with(leader: IO[str]) -> None:
+    """End this process soon after `leader`, a pipe from the first process, has closed."""
+
+    def watch() -> None:
+        with suppress(OSError, ValueError):
+            while leader.read(1):
+                pass
+        threading.Event().wait(PATIENCE_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="leader", daemon=True).start()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,40 @@
+"""A checked configuration and a data set become the problem that an engine is given."""
+
+import math
+
+from mnist_gpu.config.schema import Settings
+from mnist_gpu.data import shares
+from mnist_gpu.data.dataset import Dataset
+from mnist_gpu.engines.base import Workload
+from mnist_gpu.models.initial import initial_weights
+from mnist_gpu.models.network import Network
+
+
+def workload_of(settings: Settings, dataset: Dataset) -> Workload:
+    """The workload, the same in every process of a run.
+
+    Raises:
+        UserError: this data set's batches cannot be shared by that many devices.
+    """
+    model = settings.model
+    network = Network.from_config(model["name"], model["layers"], model["dropout"])
+    batch_size = settings.global_batch_size
+    steps = settings.steps_per_execution
+    if steps < 0:
+        steps = math.ceil(len(dataset.train_labels) / batch_size)
+    if settings.world > 1:
+        shares.refuse_uneven(settings, len(dataset.train_labels))
+    return Workload(
+        network=network,
+        dataset=dataset,
+        initial_weights=initial_weights(network, settings.seed),
+        epochs=settings.epochs,
+        batch_size=batch_size,
+        learning_rate=settings.learning_rate,
+        seed=settings.seed,
+        precision=settings.precision,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        ensemble=settings.ensemble,
+        steps_per_execution=steps,
+    )

@@ -1,0 +1,38 @@
+"""One of the processes of a float64 run whose every epoch is a step; the first prints the losses.
+
+python -m torch.distributed.run --standalone --nproc-per-node 2 -m tests.scale.together mlp 100
+"""
+
+import json
+import os
+import sys
+from dataclasses import replace
+
+from mnist_gpu import data, engines
+from mnist_gpu.config.checks import check
+from mnist_gpu.config.compose import compose_config
+from mnist_gpu.measure.stopwatch import Stopwatch
+from mnist_gpu.parity import compare
+from mnist_gpu.runs import ranks
+from mnist_gpu.runs.journal import Journal
+
+
+def losses(model: str, steps: int, devices: int) -> list[float]:
+    """The global loss of each step."""
+    dataset = data.load({"source": "mnist", "dir": os.environ["MNIST_GPU_DATA"]})
+    load = replace(compare.workload(model, "float64", steps, dataset), devices=devices)
+    engine = engines.find("lightning")(load, check(compose_config([])).engine, "cpu")
+    try:
+        engine.build()
+        engine.warm_up()
+        journal = Journal(Stopwatch(synchronise=engine.synchronise, phase="other"), load.epochs)
+        engine.fit(journal)
+        return [row.train_loss for row in journal.history]
+    finally:
+        engine.close()
+
+
+if __name__ == "__main__":
+    found = losses(sys.argv[1], int(sys.argv[2]), ranks.here().world)
+    if ranks.here().number == 0:
+        print(json.dumps(found))
