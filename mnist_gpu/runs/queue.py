@@ -11,8 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,14 +29,12 @@ from mnist_gpu.config.compose import register
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.runs import ranks, sweep
+from mnist_gpu.runs.slurm import gather, job_id
 
 log = logging.getLogger(__name__)
 
 NAMES = {"SlurmLauncher": "mnist_gpu_slurm", "LocalLauncher": "mnist_gpu_local"}
 INTERRUPTED = 128
-LOOK_EVERY_S = 2.0
-# a result may take a while to show on a shared file system
-LATE_S = 10.0
 # what would let several runs use one GPU at once
 SHARES_OF_GPUS = ("shard", "mps")
 
@@ -277,61 +274,3 @@ class SlurmLauncher(QueueLauncher):
                 f"hydra.launcher.gres={gres}: several runs would share a GPU, and none of their"
                 " times would mean anything; ask for whole ones (gpu:1)"
             )
-
-
-def gather(
-    waiting: Sequence[tuple[Job, Any]],
-    home: Callable[..., None],
-    in_queue: Callable[[str], bool] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Wait until every job has handed in its result or is gone from the queue without one.
-
-    Slurm's accounting is not asked: many clusters have none, and a job that is started again counts
-    as one that has failed there.
-
-    Args:
-        waiting: each job with what submitit calls it.
-        home: called with each as it comes, and with what was lost.
-        in_queue: whether Slurm still has a job, by its number.
-        sleep: waits for so many seconds.
-    """
-    in_queue = in_queue or is_in_queue
-    left = list(waiting)
-    while left:
-        for job, submitted in list(left):
-            if not has_result(submitted) and not in_queue(submitted.job_id):
-                sleep(LATE_S)
-            elif not has_result(submitted):
-                continue
-            left.remove((job, submitted))
-            lost = f"Slurm job {submitted.job_id} ended without a result; run again to go on"
-            home(job, submitted, None if has_result(submitted) else lost)
-        if left:
-            sleep(LOOK_EVERY_S)
-
-
-def has_result(submitted: Any) -> bool:
-    """Whether a job's first task has handed in its result."""
-    return bool(submitted.task(0).paths.result_pickle.exists())
-
-
-def is_in_queue(number: str) -> bool:
-    """Whether Slurm still has the job: waiting, running, or about to start again."""
-    done = subprocess.run(
-        ["squeue", "--noheader", "--format=%T", f"--jobs={number}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        # any other complaint may pass: the controller is restarting, the network is down
-        return "Invalid job id" not in done.stderr
-    return bool(done.stdout.strip())
-
-
-def job_id(environ: Any) -> str:
-    """The number by which Slurm knows this job, in an array or alone."""
-    if environ.get("SLURM_ARRAY_JOB_ID"):
-        return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
-    return str(environ["SLURM_JOB_ID"])
