@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,8 +29,6 @@ MANY_DEVICES = (1, 8, 32, 128, 512)
 REPEATS = 5
 TRAINING_IMAGES = 60_000
 FLOAT_BYTES = 4
-# weights, gradients, two moments
-COPIES = 4
 
 
 def measured() -> Iterator[str]:
@@ -84,24 +83,22 @@ def step_s(network: Network, images: float, flops_per_s: float) -> float:
 
 
 def _strong(network: Network, world: int, flops_per_s: float) -> tuple[str, ...]:
-    alone = step_s(network, BATCH, flops_per_s)
-    size = network.n_parameters * FLOAT_BYTES
-    shared = step_s(network, BATCH / world, flops_per_s)
-    cells = []
-    for link in _assumed()["links"]:
-        now = shared + all_reduce_s(world, size, link)
-        cells.append(f"{now * 1e6:,.0f} µs ({alone / now / world:.0%})")
-    return (str(world), *cells)
+    return (str(world), *_cells(network, world, BATCH / world, flops_per_s))
 
 
 def _weak(network: Network, world: int, flops_per_s: float) -> tuple[str, ...]:
+    steps = -(-TRAINING_IMAGES // (BATCH * world))
+    return (str(world), f"{steps:,}", *_cells(network, world, BATCH, flops_per_s))
+
+
+def _cells(network: Network, world: int, images: float, flops_per_s: float) -> Iterator[str]:
+    """For each link: a step of `images` on every device, and the efficiency beside one device."""
     alone = step_s(network, BATCH, flops_per_s)
-    size = network.n_parameters * FLOAT_BYTES
-    cells = []
+    perfect = alone * images / BATCH
     for link in _assumed()["links"]:
-        now = alone + all_reduce_s(world, size, link)
-        cells.append(f"{now * 1e6:,.0f} µs ({alone / now:.0%})")
-    return (str(world), f"{-(-TRAINING_IMAGES // (BATCH * world)):,}", *cells)
+        now = step_s(network, images, flops_per_s)
+        now += all_reduce_s(world, network.n_parameters * FLOAT_BYTES, link)
+        yield f"{now * 1e6:,.0f} µs ({perfect / now:.0%})"
 
 
 def _against_batch() -> list[tuple[str, ...]]:
@@ -187,6 +184,7 @@ def _median_s(work: Callable[[], Any], repeats: int = REPEATS) -> float:
     return median(times)
 
 
+@cache
 def _assumed() -> dict[str, Any]:
     import yaml
 

@@ -35,7 +35,8 @@ def engine(name: str, workload: Workload) -> Once:
 
 
 def bare_program(workload: Workload, without: str | None = None) -> Once:
-    """The fast training pass alone: no loop, no callbacks, no journal.
+    """The fast training pass alone: no loop, no callbacks, no journal. Of many seeds at once, the
+    seconds are those of one seed's share.
 
     Args:
         workload: what to train.
@@ -43,31 +44,10 @@ def bare_program(workload: Workload, without: str | None = None) -> Once:
     """
     import torch
 
-    from mnist_gpu.engines.torch.program import Program
+    from mnist_gpu.engines.torch import make_program
 
     tuning = {"tuning": {without: False}} if without else {}
-    program = Program(workload, tuning, torch.device("cpu"))
-    program.warm_up()
-    order = torch.from_numpy(workload.order(1))
-
-    def once() -> float:
-        program.begin_epoch(1)
-        began = time.perf_counter()
-        program.run_steps(order)
-        program.take_metrics()
-        return time.perf_counter() - began
-
-    return once
-
-
-def ensemble(workload: Workload) -> Once:
-    """Many seeds at once, in a bare loop; the seconds are those of one seed's share."""
-    import torch
-
-    from mnist_gpu.engines.torch.ensemble import EnsembleProgram
-
-    together = replace(workload, ensemble=MEMBERS)
-    program = EnsembleProgram(together, {}, torch.device("cpu"))
+    program = make_program(workload, tuning, torch.device("cpu"))
     program.warm_up()
     order = program.order(1)
 
@@ -76,7 +56,7 @@ def ensemble(workload: Workload) -> Once:
         began = time.perf_counter()
         program.run_steps(order)
         program.take_metrics()
-        return (time.perf_counter() - began) / MEMBERS
+        return (time.perf_counter() - began) / workload.ensemble
 
     return once
 
@@ -193,7 +173,7 @@ WAYS: dict[str, Callable[[Workload], Once]] = {
     "program": bare_program,
     "torch": lambda workload: engine("torch", workload),
     "lightning": lambda workload: engine("lightning", workload),
-    "ensemble": ensemble,
+    "ensemble": lambda workload: bare_program(replace(workload, ensemble=MEMBERS)),
     "keras": lambda workload: engine("keras", workload),
     "tensorflow": lambda workload: engine("tensorflow", workload),
     "mlx": lambda workload: engine("mlx", workload),

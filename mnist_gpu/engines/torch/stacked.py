@@ -161,12 +161,8 @@ class Linear(layers.Step):
         return None if self.first else torch.bmm(gradient, self.cast)
 
 
-class Dropout(layers.Step):
+class Dropout(layers.Dropout):
     """Every member's mask is the one that it would have alone."""
-
-    def __init__(self, context: layers.Context, rate: float) -> None:
-        super().__init__(context)
-        self.rate = rate
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -176,10 +172,6 @@ class Dropout(layers.Step):
         masks = [keep_mask(alone, self.rate, generator, from_bits) for generator in generators]
         self.mask = torch.cat(masks, 1) if images else torch.stack(masks)
         return x * self.mask
-
-    @override
-    def backward(self, gradient: Tensor) -> Tensor:
-        return gradient * self.mask
 
 
 class Flatten(layers.Step):
