@@ -119,7 +119,7 @@ def start(home: Path, environment: dict[str, str], kernel_python: str) -> Runnin
     argv = [kernel_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "bench", "language": "python"}))
     (home / "users").mkdir()
-    hub_port, proxy_api, port = _free_ports(3)
+    hub_port, proxy_api, port = free_ports(3)
     given = {
         "url": f"http://127.0.0.1:{port}",
         "hub_port": hub_port,
@@ -180,7 +180,7 @@ def limit_cpus(pid: int) -> float | None:
     return None
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     sockets = [socket.socket() for _ in range(number)]
     try:
         for entry in sockets:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.platforms.hub import free_ports
+
 START_S = 60
 # slurm.conf(5). No cgroups, no accounting: what a container has.
 CONFIG = """
@@ -104,7 +106,7 @@ def start(home: Path) -> Slurm:
     key = home / "munge.key"
     key.write_bytes(secrets.token_bytes(128))
     key.chmod(0o400)
-    controller_port, node_port = _free_ports(2)
+    controller_port, node_port = free_ports(2)
     (home / "slurm.conf").write_text(
         CONFIG.format(
             host=socket.gethostname().partition(".")[0],
@@ -150,14 +152,3 @@ def _wait(ready, slurm: Slurm) -> None:
         time.sleep(0.2)
     outputs = "\n".join(path.read_text()[-500:] for path in slurm.home.glob("*.out"))
     raise AssertionError(f"Slurm did not start:\n{outputs}\n{slurm.log()}")
-
-
-def _free_ports(number: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(number)]
-    try:
-        for entry in sockets:
-            entry.bind(("127.0.0.1", 0))
-        return [entry.getsockname()[1] for entry in sockets]
-    finally:
-        for entry in sockets:
-            entry.close()
