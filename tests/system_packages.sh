@@ -3,6 +3,7 @@
 #
 #   system_packages.sh browser    Chromium and its driver (the default)
 #   system_packages.sh slurm      Slurm and Munge
+#   system_packages.sh compiler   gcc
 #
 # Exit 0: it is there. Exit 1, with the reason on stderr: it is not and cannot be installed here.
 set -euo pipefail
@@ -16,8 +17,12 @@ slurm)
     commands=(slurmctld slurmd munged sbatch)
     packages=(slurmctld slurmd slurm-client munge)
     ;;
+compiler)
+    commands=(gcc)
+    packages=(gcc libc6-dev)
+    ;;
 *)
-    echo "usage: $(basename "$0") [browser|slurm]" >&2
+    echo "usage: $(basename "$0") [browser|slurm|compiler]" >&2
     exit 2
     ;;
 esac

@@ -99,13 +99,31 @@ def test_every_loss_of_the_first_100_steps_is_plain_pytorchs(dataset, model, ste
         assert np.abs(reached - parameter.detach().numpy()).max() < 1e-9
 
 
-@pytest.mark.parametrize("switch", ["relu_after_pool", "fused_adam", "onednn_linear"])
+@pytest.mark.parametrize(
+    "switch", ["relu_after_pool", "fused_adam", "pooled_convolution", "onednn_linear"]
+)
 def test_each_measure_can_be_turned_off_and_changes_no_loss(dataset, switch):
     load = workload(dataset, "cnn")
     program = Program(load, {"tuning": {switch: False}}, CPU)
     assert program.facts().tuning[switch] is False
     expected, _ = plain_losses(load, 5)
     assert fast_losses(program, load, 5) == pytest.approx(expected, rel=1e-9)
+
+
+def test_dropout_makes_the_same_zeros_with_our_own_kernel_and_without(dataset):
+    load = workload(dataset, "cnn", dropout=True)
+    losses = []
+    for used in (True, False):
+        program = Program(load, {"tuning": {"pooled_convolution": used}}, CPU)
+        assert program.facts().tuning["pooled_convolution"] is used
+        program.begin_epoch(1)
+        losses.append(fast_losses(program, load, 5))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+
+
+def test_the_record_says_that_a_network_without_convolutions_used_no_kernel(dataset):
+    program = Program(workload(dataset, "mlp"), {}, CPU)
+    assert program.facts().tuning["pooled_convolution"] is False
 
 
 def test_an_unknown_measure_is_refused_by_name(dataset):

@@ -6,6 +6,7 @@ The oracle below works out by itself, from the bare JSON, whether a record still
 import json
 import math
 import random
+from contextlib import suppress
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
@@ -125,7 +126,9 @@ def mutate(document: dict, place: int, change: tuple) -> None:
     if kind == "set":
         holder[key] = value
     elif kind == "scale" and isinstance(holder[key], (int, float)):
-        holder[key] = holder[key] * value
+        # a whole number may be larger than any float
+        with suppress(OverflowError):
+            holder[key] = holder[key] * value
     elif kind == "delete":
         del holder[key]
     elif kind == "repeat" and isinstance(holder, list):

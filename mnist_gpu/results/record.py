@@ -100,7 +100,10 @@ class WorkloadRecord(Part):
 
     model: Name
     n_parameters: Count
-    flops_per_sample: Count = Field(description="to train on one sample, forward and backward")
+    flops_per_sample: Count = Field(
+        description="to train on one sample, forward and backward, counted layer by layer; a fast"
+        " kernel may do fewer"
+    )
     dataset: DatasetName
     dataset_sha256: Sha256
     n_train: Count
@@ -152,7 +155,9 @@ class Result(Part):
     images_per_s: NotNegative | None = Field(
         description="training images, of all seeds of an ensemble, over train_s"
     )
-    flops_per_s: NotNegative | None = Field(description="arithmetic of the training over train_s")
+    flops_per_s: NotNegative | None = Field(
+        description="the training's counted operations over train_s"
+    )
 
 
 class Resources(Part):

@@ -37,7 +37,7 @@ def keep_mask(
 def random_bits(like: Tensor, rate: float, generator: torch.Generator) -> Tensor:
     """As many random bytes or words as `like` has numbers, in its memory order."""
     count = like.numel()
-    if threshold(rate) < BYTES and _in_bytes(rate):
+    if threshold(rate) < BYTES and in_bytes(rate):
         words = torch.empty(-(-count // 8), dtype=torch.int64, device=like.device)
         # from -2**63 on means all 64 bits
         words.random_(-WORDS, None, generator=generator)
@@ -50,8 +50,9 @@ def random_bits(like: Tensor, rate: float, generator: torch.Generator) -> Tensor
 
 def threshold(rate: float) -> int:
     """A random number below it means a zero."""
-    return int(rate * BYTES) if _in_bytes(rate) else int(rate * WORDS)
+    return int(rate * BYTES) if in_bytes(rate) else int(rate * WORDS)
 
 
-def _in_bytes(rate: float) -> bool:
+def in_bytes(rate: float) -> bool:
+    """Whether a byte is enough to drop with exactly this probability."""
     return (rate * BYTES).is_integer()

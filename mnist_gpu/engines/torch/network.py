@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_gpu.engines.base import Weights
-from mnist_gpu.engines.torch import layers
+from mnist_gpu.engines.torch import layers, pooled
 from mnist_gpu.models.network import Layer, Network, relu_after_pool
 
 
@@ -68,9 +68,16 @@ class TorchNetwork(nn.Module):
         """The layers of the fast training pass, dropout on, over this network's parameters."""
         steps: list[layers.Step] = []
         first = True
-        following = [*self.layers[1:], Layer("end")]
         pool: layers.MaxPool | None = None
-        for layer, after in zip(self.layers, following, strict=True):
+        rest = [*self.layers, Layer("end")]
+        while len(rest) > 1:
+            group = pooled.group(rest, context)
+            if group:
+                steps.append(pooled.PooledConv(context, self.get_submodule(group.conv.name), group))
+                rest, first = rest[group.length :], False
+                continue
+            layer, after, *_ = rest
+            rest = rest[1:]
             match layer.kind:
                 case "conv":
                     pool = layers.MaxPool(context, after.size) if after.kind == "max_pool" else None

@@ -16,6 +16,7 @@ from mnist_gpu.engines.torch import graphs, layers, precision, tuning
 from mnist_gpu.engines.torch.adam import Adam
 from mnist_gpu.engines.torch.network import TorchNetwork
 from mnist_gpu.engines.torch.peers import Peers
+from mnist_gpu.engines.torch.pooled import PooledConv
 from mnist_gpu.measure import cpus
 
 EVALUATION_BATCH = 500
@@ -66,8 +67,12 @@ class Program:
             self.precision.products,
             bool(self.tuning["onednn_linear"]),
             bool(self.tuning["dropout_bits"]),
+            bool(self.tuning["pooled_convolution"]),
         )
         self.training_pass = self.network.training_pass(context)
+        self.tuning["pooled_convolution"] = any(
+            isinstance(step, PooledConv) for step in self.training_pass
+        )
         self.cross_entropy = self._make_loss()
         self._place_data()
         self._loss_sum = torch.zeros(

@@ -18,6 +18,7 @@ SWITCHES = (
     "keep_memory",
     "relu_after_pool",
     "fused_adam",
+    "pooled_convolution",
     "onednn_linear",
     "dropout_bits",
     "cuda_graphs",
@@ -48,6 +49,7 @@ def prepare(
         "keep_memory": device.type == "cpu" and sys.platform == "linux",
         "relu_after_pool": True,
         "fused_adam": device.type in ("cpu", "cuda"),
+        "pooled_convolution": device.type == "cpu" and sys.platform == "linux",
         "onednn_linear": device.type == "cpu"
         and products != torch.float64
         and _amd()

@@ -28,7 +28,8 @@ def plausible_speed(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record
     work = record.workload
-    flops = work.n_train * work.flops_per_sample * record.members
+    counted = work.n_train * work.flops_per_sample * record.members
+    flops = facts("peaks")["least_share_of_operations"] * counted
     peak = peak_flops_per_s(record.hardware, record.engine.precision)
     for position, row in enumerate(record.epochs):
         if flops > row.train_s * peak:

@@ -1,0 +1,1 @@
+"""Kernels in C for what PyTorch's own do with more work, compiled where they run."""

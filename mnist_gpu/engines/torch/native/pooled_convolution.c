@@ -1,0 +1,298 @@
+/* A 3x3 convolution (stride 1, no padding) with the 2x2 max-pool, ReLU and dropout after it, forward
+ * and backward.
+ *
+ * Both passes compute what these layers compute, with less arithmetic:
+ *
+ * - Forward is Winograd's F(2x2, 3x3) (Lavin and Gray, arXiv:1509.09308): 16 products where the
+ *   direct way has 36. One 2x2 tile of its output is one window of the pool, so the convolution's
+ *   output never goes to memory.
+ * - Backward skips zeros. A window passes its gradient to its largest element alone, and nothing
+ *   passes where ReLU or dropout made a zero: of four products one is left at most.
+ *
+ * Everything is channels-last. The compiler gets the sizes of the layer: REAL and INTEGER (of the
+ * same width), CHANNELS, FILTERS, HEIGHT and WIDTH of the input, TILE_BLOCK (a divisor of the tiles
+ * in a row). CHANNELS must be a multiple of 16, FILTERS of 64.
+ *
+ * The results depend on the number of threads only by the order in which the weights' gradient is
+ * summed; they are the same every time.
+ */
+#include <omp.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#define VECTOR_BYTES 64
+#define FILTER_BLOCK 4
+#define REGISTERS 32
+#elif defined(__AVX__)
+#define VECTOR_BYTES 32
+#define FILTER_BLOCK 2
+#define REGISTERS 16
+#else
+#define VECTOR_BYTES 16
+#define FILTER_BLOCK 4
+#define REGISTERS 32
+#endif
+
+/* aligned as its elements are: tensors may begin anywhere */
+typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef INTEGER mask __attribute__((vector_size(VECTOR_BYTES)));
+#define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
+typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), aligned(1), may_alias));
+#define AT(pointer) (*(vector *)(pointer))
+#define GIVEN(pointer) (*(const vector *)(pointer))
+
+#define TILES_DOWN ((HEIGHT - 2) / 2)
+#define TILES_ACROSS ((WIDTH - 2) / 2)
+#define CELLS (TILES_DOWN * TILES_ACROSS)
+#define IMAGE (HEIGHT * WIDTH * CHANNELS)
+#define ROW (3 * CHANNELS) /* of a filter: three pixels, beside each other in memory */
+#define WEIGHT (3 * ROW)
+
+/* G w G' of one filter (3, 3, CHANNELS), into its column of (16, CHANNELS, FILTERS) */
+static void transform_filter(const REAL *weight, REAL *out)
+{
+    for (int c = 0; c < CHANNELS; c++) {
+        REAL half[4][3];
+        for (int j = 0; j < 3; j++) {
+            const REAL top = weight[j * CHANNELS + c], middle = weight[(3 + j) * CHANNELS + c],
+                       bottom = weight[(6 + j) * CHANNELS + c];
+            half[0][j] = top;
+            half[1][j] = (top + middle + bottom) / 2;
+            half[2][j] = (top - middle + bottom) / 2;
+            half[3][j] = bottom;
+        }
+        for (int i = 0; i < 4; i++) {
+            const REAL left = half[i][0], middle = half[i][1], right = half[i][2];
+            const REAL row[4] = {left, (left + middle + right) / 2, (left - middle + right) / 2, right};
+            for (int j = 0; j < 4; j++)
+                out[((4 * i + j) * CHANNELS + c) * FILTERS] = row[j];
+        }
+    }
+}
+
+/* B' d B of a row of tiles: (4, WIDTH, CHANNELS) to (16, TILES_ACROSS, CHANNELS) */
+static void transform_input(const REAL *input, REAL *out)
+{
+    for (int tile = 0; tile < TILES_ACROSS; tile++)
+        for (int c = 0; c < CHANNELS; c += LANES) {
+            vector half[4][4];
+            for (int j = 0; j < 4; j++) {
+                const REAL *column = input + (2 * tile + j) * CHANNELS + c;
+                const vector d0 = GIVEN(column), d1 = GIVEN(column + WIDTH * CHANNELS),
+                             d2 = GIVEN(column + 2 * WIDTH * CHANNELS),
+                             d3 = GIVEN(column + 3 * WIDTH * CHANNELS);
+                half[0][j] = d0 - d2;
+                half[1][j] = d1 + d2;
+                half[2][j] = d2 - d1;
+                half[3][j] = d1 - d3;
+            }
+            for (int i = 0; i < 4; i++) {
+                const vector *h = half[i];
+                const vector row[4] = {h[0] - h[2], h[1] + h[2], h[2] - h[1], h[1] - h[3]};
+                for (int j = 0; j < 4; j++)
+                    AT(out + ((4 * i + j) * TILES_ACROSS + tile) * CHANNELS + c) = row[j];
+            }
+        }
+}
+
+/* (TILES_ACROSS, CHANNELS) times (CHANNELS, FILTERS), the sums in registers */
+static void multiply(const REAL *tiles, const REAL *filters, REAL *out)
+{
+    for (int f = 0; f < FILTERS; f += FILTER_BLOCK * LANES)
+        for (int tile = 0; tile < TILES_ACROSS; tile += TILE_BLOCK) {
+            vector sum[TILE_BLOCK][FILTER_BLOCK] = {0};
+            for (int c = 0; c < CHANNELS; c++) {
+#pragma GCC unroll 8
+                for (int v = 0; v < FILTER_BLOCK; v++) {
+                    const vector weight = GIVEN(filters + c * FILTERS + f + v * LANES);
+#pragma GCC unroll 8
+                    for (int i = 0; i < TILE_BLOCK; i++)
+                        sum[i][v] += tiles[(tile + i) * CHANNELS + c] * weight;
+                }
+            }
+            for (int i = 0; i < TILE_BLOCK; i++)
+                for (int v = 0; v < FILTER_BLOCK; v++)
+                    AT(out + (tile + i) * FILTERS + f + v * LANES) = sum[i][v];
+        }
+}
+
+static inline vector choose(mask which, vector yes, vector no)
+{
+    return (vector)((which & (mask)yes) | (~which & (mask)no));
+}
+
+/* A' m A of a row of tiles, the largest of each tile (of equals the first) and where it was; then
+ * ReLU, and zero where a random byte is below the threshold, else times scale */
+static void pool(const REAL *products, const REAL *bias, const uint8_t *random, int threshold,
+                 REAL scale, REAL *pooled, uint8_t *winners)
+{
+    for (int tile = 0; tile < TILES_ACROSS; tile++)
+        for (int f = 0; f < FILTERS; f += LANES) {
+            const int here = tile * FILTERS + f, next = TILES_ACROSS * FILTERS;
+            vector half[2][4];
+            for (int j = 0; j < 4; j++) {
+                const REAL *m = products + j * next + here;
+                const vector m0 = GIVEN(m), m1 = GIVEN(m + 4 * next), m2 = GIVEN(m + 8 * next),
+                             m3 = GIVEN(m + 12 * next);
+                half[0][j] = m0 + m1 + m2;
+                half[1][j] = m1 - m2 - m3;
+            }
+            vector best = half[0][0] + half[0][1] + half[0][2];
+            mask winner = {0};
+            for (int place = 1; place < 4; place++) {
+                const vector *h = half[place / 2];
+                const vector other = place % 2 ? h[1] - h[2] - h[3] : h[0] + h[1] + h[2];
+                const mask larger = (mask)(other > best);
+                best = choose(larger, other, best);
+                winner = (larger & place) | (~larger & winner);
+            }
+            best += GIVEN(bias + f);
+            /* as it is said, so that a NaN stays one */
+            mask zero = (mask)(best <= 0);
+            if (random)
+                zero |= __builtin_convertvector(*(const bytes *)(random + here), mask) < threshold;
+            AT(pooled + here) = choose(zero, (vector){0}, best * scale);
+            *(bytes *)(winners + here) = __builtin_convertvector(winner, bytes);
+        }
+}
+
+/* input (images, HEIGHT, WIDTH, CHANNELS), weight (FILTERS, 3, 3, CHANNELS), bias (FILTERS);
+ * random: a byte for each number of pooled, or NULL for no dropout;
+ * transformed: room for 16 * CHANNELS * FILTERS;
+ * pooled, winners (0 to 3: the place in its window): (images, TILES_DOWN, TILES_ACROSS, FILTERS) */
+void forward(const REAL *input, const REAL *weight, const REAL *bias, const uint8_t *random,
+             REAL *transformed, REAL *pooled, uint8_t *winners, int threshold, double scale,
+             int images, int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        REAL tiles[16 * TILES_ACROSS * CHANNELS], products[16 * TILES_ACROSS * FILTERS];
+#pragma omp for schedule(static)
+        for (int f = 0; f < FILTERS; f++)
+            transform_filter(weight + f * WEIGHT, transformed + f);
+#pragma omp for schedule(static)
+        for (int row = 0; row < images * TILES_DOWN; row++) {
+            const int64_t image = row / TILES_DOWN, y = row % TILES_DOWN * 2;
+            const int64_t out = (int64_t)row * TILES_ACROSS * FILTERS;
+            transform_input(input + image * IMAGE + y * WIDTH * CHANNELS, tiles);
+            for (int k = 0; k < 16; k++)
+                multiply(tiles + k * TILES_ACROSS * CHANNELS, transformed + k * CHANNELS * FILTERS,
+                         products + k * TILES_ACROSS * FILTERS);
+            pool(products, bias, random ? random + out : 0, threshold, (REAL)scale, pooled + out,
+                 winners + out);
+        }
+    }
+}
+
+/* By filter, the gradients of one image that are not zero, and where their patch of input begins. */
+typedef struct {
+    int count[FILTERS];
+    int32_t patch[FILTERS][CELLS];
+    REAL value[FILTERS][CELLS];
+} gradients;
+
+static void find(const REAL *gradient, const REAL *pooled, const uint8_t *winners, REAL scale,
+                 gradients *found, REAL *to_bias)
+{
+    const int32_t offset[4] = {0, CHANNELS, WIDTH * CHANNELS, (WIDTH + 1) * CHANNELS};
+    memset(found->count, 0, sizeof found->count);
+    for (int cell = 0; cell < CELLS; cell++) {
+        const int32_t window =
+            2 * (cell / TILES_ACROSS * WIDTH + cell % TILES_ACROSS) * CHANNELS;
+        for (int f = 0; f < FILTERS; f++) {
+            const int here = cell * FILTERS + f, n = found->count[f];
+            /* a zero in the output lets nothing back */
+            const REAL value = pooled[here] == 0 ? 0 : gradient[here] * scale;
+            found->patch[f][n] = window + offset[winners[here]];
+            found->value[f][n] = value;
+            found->count[f] = n + (value != 0);
+            to_bias[f] += value;
+        }
+    }
+}
+
+/* How many rows of a filter stay in registers: all three, or one at a time. */
+#define VECTORS (ROW / LANES)
+#define ROWS (3 * VECTORS <= REGISTERS - 4 ? 3 : 1)
+
+static void add_to_weight(const REAL *input, REAL *to_filter, const gradients *found, int f)
+{
+    for (int top = 0; top < 3; top += ROWS) {
+        vector sum[ROWS][VECTORS];
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++)
+                sum[r][v] = GIVEN(to_filter + (top + r) * ROW + v * LANES);
+        for (int i = 0; i < found->count[f]; i++) {
+            const REAL *patch = input + found->patch[f][i] + top * WIDTH * CHANNELS;
+            const REAL value = found->value[f][i];
+#pragma GCC unroll 4
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 32
+                for (int v = 0; v < VECTORS; v++)
+                    sum[r][v] += value * GIVEN(patch + r * WIDTH * CHANNELS + v * LANES);
+        }
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++)
+                AT(to_filter + (top + r) * ROW + v * LANES) = sum[r][v];
+    }
+}
+
+static void add_to_input(const REAL *filter, REAL *to_input, const gradients *found, int f)
+{
+    for (int top = 0; top < 3; top += ROWS) {
+        vector weight[ROWS][VECTORS];
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++)
+                weight[r][v] = GIVEN(filter + (top + r) * ROW + v * LANES);
+        for (int i = 0; i < found->count[f]; i++) {
+            REAL *patch = to_input + found->patch[f][i] + top * WIDTH * CHANNELS;
+            const REAL value = found->value[f][i];
+#pragma GCC unroll 4
+            for (int r = 0; r < ROWS; r++)
+#pragma GCC unroll 32
+                for (int v = 0; v < VECTORS; v++)
+                    AT(patch + r * WIDTH * CHANNELS + v * LANES) += value * weight[r][v];
+        }
+    }
+}
+
+/* gradient: of pooled, in its shape; scale: dropout's; rectified: whether input comes from a ReLU,
+ * whose backward pass is then done as well; partial: room for threads * FILTERS * (WEIGHT + 1);
+ * to_input, to_weight, to_bias: in the shapes of input, weight and bias. */
+void backward(const REAL *input, const REAL *weight, const REAL *gradient, const REAL *pooled,
+              const uint8_t *winners, REAL *partial, REAL *to_input, REAL *to_weight, REAL *to_bias,
+              int rectified, double scale, int images, int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        const int me = omp_get_thread_num(), all = omp_get_num_threads();
+        const int64_t each = FILTERS * (WEIGHT + 1);
+        REAL *mine = partial + me * each;
+        gradients found;
+        memset(mine, 0, sizeof(REAL) * each);
+        for (int64_t image = images * me / all; image < images * (me + 1) / all; image++) {
+            const int64_t cells = image * CELLS * FILTERS;
+            const REAL *x = input + image * IMAGE;
+            REAL *to_x = to_input + image * IMAGE;
+            find(gradient + cells, pooled + cells, winners + cells, (REAL)scale, &found,
+                 mine + FILTERS * WEIGHT);
+            memset(to_x, 0, sizeof(REAL) * IMAGE);
+            for (int f = 0; f < FILTERS; f++) {
+                add_to_weight(x, mine + f * WEIGHT, &found, f);
+                add_to_input(weight + f * WEIGHT, to_x, &found, f);
+            }
+            if (rectified)
+                for (int i = 0; i < IMAGE; i++)
+                    to_x[i] = x[i] <= 0 ? 0 : to_x[i];
+        }
+#pragma omp barrier
+#pragma omp for schedule(static)
+        for (int i = 0; i < FILTERS * (WEIGHT + 1); i++) {
+            REAL sum = 0;
+            for (int thread = 0; thread < all; thread++)
+                sum += partial[thread * each + i];
+            *(i < FILTERS * WEIGHT ? to_weight + i : to_bias + i - FILTERS * WEIGHT) = sum;
+        }
+    }
+}
