@@ -168,6 +168,19 @@ def test_a_kernel_is_compiled_once_and_kept(afresh, monkeypatch):
     assert [kept] == list(afresh.iterdir())
 
 
+def test_a_kept_file_that_others_may_write_is_not_loaded(afresh):
+    conv = layer("conv2", 16, 64, 6, 6)
+    assert pooled_convolution.find(conv, torch.float32) is not None
+    [kept] = afresh.iterdir()
+    before = kept.stat().st_ino
+    kept.chmod(0o777)
+    pooled_convolution.find.cache_clear()
+    assert pooled_convolution.find(conv, torch.float32) is not None
+    [kept] = afresh.iterdir()
+    assert kept.stat().st_ino != before
+    assert not kept.stat().st_mode & 0o022
+
+
 def test_other_sizes_and_another_compiler_get_kernels_of_their_own(afresh, monkeypatch):
     for conv in (layer("a", 16, 64, 6, 6), layer("b", 16, 64, 8, 6)):
         assert pooled_convolution.find(conv, torch.float32) is not None

@@ -6,8 +6,10 @@ import sys
 from dataclasses import dataclass, field
 from statistics import median
 
-from mnist_gpu.bench.ways import NEEDS
+from mnist_gpu.bench.ways import ABLATIONS, NEEDS, WAYS
 from mnist_gpu.errors import UserError
+
+CNN_STEPS, MLP_STEPS = 60, 938
 
 
 @dataclass
@@ -93,3 +95,30 @@ def interleave(model: str, precision: str, ways: list[str], steps: int, repeats:
         for worker in workers:
             worker.close()
     return [worker.row for worker in workers]
+
+
+def default_ways(model: str, ablate: bool) -> list[str]:
+    """All that this machine can do in reasonable time, or the fast pass without each measure."""
+    if ablate:
+        return ["program", *ABLATIONS]
+    left_out = {*ABLATIONS} if model == "mlp" else {*ABLATIONS, "ensemble"}
+    return [way for way in WAYS if way not in left_out and installed(way)]
+
+
+def speed(model: str, ways: list[str], repeats: int, quick: bool) -> list[Row]:
+    """Measure ways in float32, the fast pass also in bfloat16, and the peaks.
+
+    Raises:
+        UserError: an unknown way or model.
+    """
+    unknown = [way for way in ways if way not in WAYS]
+    if unknown or model not in ("cnn", "mlp"):
+        raise UserError(f"unknown {(unknown or [model])[0]!r}: see --help")
+    steps = CNN_STEPS if model == "cnn" else MLP_STEPS
+    if quick:
+        steps //= 2
+    print(f"measuring {model}: {', '.join(ways)}; {repeats} repeats", file=sys.stderr, flush=True)
+    rows = interleave(model, "float32", [*ways, "peak"], steps, repeats)
+    if model == "cnn" and "program" in ways:
+        rows += interleave(model, "bf16-mixed", ["program", "peak"], steps, repeats)
+    return rows

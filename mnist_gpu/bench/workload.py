@@ -1,5 +1,7 @@
 """A slice of the standard workload, small enough to be trained many times over."""
 
+from dataclasses import replace
+
 from mnist_gpu import data
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
@@ -13,17 +15,28 @@ BATCH = 64
 
 def workload(model: str, steps: int, precision: str = "float32") -> Workload:
     """One epoch of `steps` optimizer steps of the protocol's batch, on the first images."""
-    settings = check(compose_config([f"model={model}", "data=auto"]))
-    whole = data.load(settings.data, announce=lambda line: None)
+    whole = full(model, epochs=1, seed=0)
+    images = whole.dataset
     part = Dataset(
-        whole.name,
-        whole.sha256,
-        whole.train_images[: steps * BATCH],
-        whole.train_labels[: steps * BATCH],
-        whole.test_images[:BATCH],
-        whole.test_labels[:BATCH],
+        images.name,
+        images.sha256,
+        images.train_images[: steps * BATCH],
+        images.train_labels[: steps * BATCH],
+        images.test_images[:BATCH],
+        images.test_labels[:BATCH],
     )
+    return replace(whole, dataset=part, precision=precision)
+
+
+def full(model: str, epochs: int, seed: int) -> Workload:
+    """The protocol's training of all images."""
+    settings = check(compose_config([f"model={model}", "data=auto"]))
     network = Network.from_config(model, settings.model["layers"])
     return Workload(
-        network, part, initial_weights(network, 0), epochs=1, batch_size=BATCH, precision=precision
+        network,
+        data.load(settings.data, announce=lambda line: None),
+        initial_weights(network, seed),
+        seed=seed,
+        epochs=epochs,
+        batch_size=BATCH,
     )

@@ -10,6 +10,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ def load(source: Path, definitions: Mapping[str, str | int]) -> ctypes.CDLL:
     """The library made from `source` with these macros, from the cache or compiled now (a second).
 
     What is kept is found again by source, macros, compiler and processor: a cache may be shared by
-    machines. A cache that cannot be written is no error.
+    machines. A cache that cannot be written, or a file in it that others could have, is no error.
 
     Raises:
         Unavailable: not Linux, no compiler, or one that cannot compile this.
@@ -39,7 +40,7 @@ def load(source: Path, definitions: Mapping[str, str | int]) -> ctypes.CDLL:
     compiler = _compiler()
     macros = [f"-D{name}={value}" for name, value in definitions.items()]
     kept = default_cache() / "kernels" / f"{source.stem}-{_key(source, compiler, macros)}.so"
-    if kept.exists():
+    if _ours(kept):
         try:
             return _open(kept)
         except Unavailable:
@@ -64,6 +65,7 @@ def _compile(source: Path, command: list[str], folder: Path, kept: Path) -> ctyp
         # linked without OpenMP: its symbols are those of the library that PyTorch brought
         _run([command[0], "-shared", str(unlinked), "-o", str(library)])
         loaded = _open(library)
+        library.chmod(0o755)
         library.replace(folder / kept.name)
         return loaded
     finally:
@@ -88,6 +90,15 @@ def _open(library: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(library))
     except OSError as fault:
         raise Unavailable(f"the compiled kernel cannot be loaded: {fault}") from fault
+
+
+def _ours(library: Path) -> bool:
+    """Whether it is there and nobody else could have written it: it is code."""
+    try:
+        status = library.stat()
+    except OSError:
+        return False
+    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _compiler() -> list[str]:
