@@ -121,6 +121,15 @@ def test_dropout_makes_the_same_zeros_with_our_own_kernel_and_without(dataset):
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
 
 
+def test_an_evaluation_on_our_own_kernel_is_the_plain_networks(dataset):
+    load = workload(dataset, "cnn", precision="float64", dropout=True)
+    program = Program(load, {}, CPU)
+    images = program.test_images[:700]
+    with torch.no_grad():
+        expected = PlainNetwork(load)(images)
+    assert torch.allclose(program.logits(images), expected, rtol=0, atol=1e-12)
+
+
 def test_the_record_says_that_a_network_without_convolutions_used_no_kernel(dataset):
     program = Program(workload(dataset, "mlp"), {}, CPU)
     assert program.facts().tuning["pooled_convolution"] is False

@@ -64,12 +64,13 @@ class TorchNetwork(nn.Module):
                     x = x.permute(0, 2, 3, 1).reshape(len(x), -1)
         return x
 
-    def training_pass(self, context: layers.Context) -> list[layers.Step]:
-        """The layers of the fast training pass, dropout on, over this network's parameters."""
+    def training_pass(self, context: layers.Context, dropout: bool = True) -> list[layers.Step]:
+        """The layers of the fast training pass over this network's parameters."""
         steps: list[layers.Step] = []
         first = True
         pool: layers.MaxPool | None = None
-        rest = [*self.layers, Layer("end")]
+        rest = [layer for layer in self.layers if dropout or layer.kind != "dropout"]
+        rest.append(Layer("end"))
         while len(rest) > 1:
             group = pooled.group(rest, context)
             if group:

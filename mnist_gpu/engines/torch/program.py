@@ -1,6 +1,7 @@
 """What `engine=torch` and `engine=lightning` share: network, optimizer, resident data, steps."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,10 @@ class Program:
         self.tuning["pooled_convolution"] = any(
             isinstance(step, PooledConv) for step in self.training_pass
         )
+        self.evaluation_pass: list[layers.Step] = []
+        if self.tuning["pooled_convolution"]:
+            exact = replace(context, compute_dtype=self.precision.parameters)
+            self.evaluation_pass = self.network.training_pass(exact, dropout=False)
         self.cross_entropy = self._make_loss()
         self._place_data()
         self._loss_sum = torch.zeros(
@@ -141,7 +146,7 @@ class Program:
     @torch.inference_mode()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits (n, 10) of `images` (n, 1, 28, 28), dropout off, on the device."""
-        return torch.cat([self.network(batch) for batch in images.split(EVALUATION_BATCH)])
+        return torch.cat([self._forward(batch) for batch in images.split(EVALUATION_BATCH)])
 
     @torch.inference_mode()
     def evaluate(self) -> Metrics:
@@ -170,8 +175,7 @@ class Program:
         self._aside(lambda: self._make_steps(indices[..., : 2 * size + n % size]))
         lengths = {min(block, n - start) for start in range(0, n, block)}
         self._block.prepare(lengths, indices)
-        with torch.inference_mode():
-            self.network(self.test_images[:EVALUATION_BATCH])
+        self.logits(self.test_images[:EVALUATION_BATCH])
         self._loss_sum.zero_()
         self._correct.zero_()
         self.load_state(before)
@@ -232,6 +236,13 @@ class Program:
     def _make_steps(self, indices: torch.Tensor) -> None:
         for batch in indices.split(self.batch_size, -1):
             self._step(self.train_images[batch], self.train_labels[batch])
+
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.evaluation_pass:
+            return self.network(x)
+        for step in self.evaluation_pass:
+            x = step.forward(x)
+        return x
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         x = images
