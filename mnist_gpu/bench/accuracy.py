@@ -49,7 +49,7 @@ def eager(workload: Workload) -> float:
     optimizer = torch.optim.Adam(network.parameters(), lr=workload.learning_rate)
     part = workload.dataset
     images, test_images = (
-        (torch.from_numpy(array).unsqueeze(1).float() / 255 - 0.1307) / 0.3081
+        (torch.tensor(array).unsqueeze(1).float() / 255 - 0.1307) / 0.3081
         for array in (part.train_images, part.test_images)
     )
     labels, test_labels = (
