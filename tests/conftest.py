@@ -1,9 +1,13 @@
 """What every test may ask for."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+# a shell starts what it sends to the background with Ctrl-C ignored, and children inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
