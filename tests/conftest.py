@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-# a shell starts what it sends to the background with Ctrl-C ignored, and children inherit that
+# what is sent to the background, or started by nohup, ignores these, and so do its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
