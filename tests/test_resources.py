@@ -46,6 +46,16 @@ def test_a_quiet_run_has_its_cpu_use_and_no_warning(tmp_path):
     assert found.reasons["gpu_percent"] == "no accelerator in use"
 
 
+def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(tmp_path):
+    machine = Machine(tmp_path)
+    machine.sampler.start()
+    machine.works(0.008, own=2.5)
+    found = machine.sampler.stop()
+    assert (found.cpu_percent, found.foreign_cpu_percent) == (None, None)
+    assert found.reasons["cpu_percent"] == "too short to tell"
+    assert found.reasons["foreign_cpu_percent"] == "too short to tell"
+
+
 def test_another_process_on_the_same_cpus_is_warned_of(tmp_path):
     machine = Machine(tmp_path)
     machine.sampler.start()

@@ -9,8 +9,10 @@ FOREIGN_LIMIT_PERCENT = 10.0  # of one CPU, and
 FOREIGN_LIMIT_SHARE = 0.02  # of all that the run may use
 STOLEN_LIMIT_SHARE = 0.01
 THROTTLED_LIMIT_SHARE = 0.01
-# counters of CPU time advance in steps of 10 ms
-SHORTEST_S = 1.0
+# counters of CPU time advance in steps of 10 ms: over 8 ms a step reads as more CPUs than there are
+SHORTEST_S = 0.25
+SHORTEST_FOREIGN_S = 1.0
+TOO_SHORT = "too short to tell"
 MOST_WARNINGS = 20
 SUMS = ("energy_j", "throttled_s", "suspended_s")
 PEAKS = ("rss_peak_mib", "gpu_memory_peak_mib")
@@ -66,6 +68,8 @@ def shares(passed: Mapping[str, float], reasons: Mapping[str, str]) -> Shares:
     found = Shares()
     if not awake_s or own_s is None:
         found.reasons["cpu_percent"] = reasons.get("own_cpu_s", "not measured")
+    elif awake_s < SHORTEST_S:
+        found.reasons["cpu_percent"] = TOO_SHORT
     else:
         found.own = own_s / awake_s * 100
     if not awake_s or own_s is None or busy_s is None:
@@ -74,8 +78,8 @@ def shares(passed: Mapping[str, float], reasons: Mapping[str, str]) -> Shares:
             or found.reasons.get("cpu_percent")
             or "the system does not say how busy its CPUs are"
         )
-    elif awake_s < SHORTEST_S:
-        found.reasons["foreign_cpu_percent"] = "too short to tell"
+    elif awake_s < SHORTEST_FOREIGN_S:
+        found.reasons["foreign_cpu_percent"] = TOO_SHORT
     elif busy_s < own_s / 2:
         # sandboxes (gVisor) show counters that stand still
         found.reasons["foreign_cpu_percent"] = "the system's counters do not include this run"
