@@ -231,6 +231,22 @@ def test_a_run_imports_its_own_framework_only(engine):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("switch", ["enable", "disable"])
+def test_a_framework_loads_without_being_searched_for_garbage(switch):
+    script = (
+        f"import gc; gc.{switch}(); found = [];"
+        "gc.callbacks.append(lambda phase, info: found.append(phase));"
+        "from mnist_gpu import engines; before = len(found); engines.find('torch');"
+        "print(len(found) - before, gc.isenabled(), gc.get_freeze_count())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    collections, enabled, frozen = done.stdout.split()
+    assert int(collections) < 10
+    assert (enabled, frozen) == (str(switch == "enable"), "0")
+
+
 def test_a_framework_that_is_not_installed_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlx", None)
     monkeypatch.setitem(sys.modules, "mlx.core", None)

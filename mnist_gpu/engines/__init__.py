@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING
 
+from mnist_gpu.collection import no_collection
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def find(name: str) -> type["Engine"]:
     if name not in names():
         raise UserError(f"engine={name}: choose from {', '.join(names())}")
     try:
-        module = importlib.import_module(f"mnist_gpu.engines.{name}")
+        # a framework's modules stay: searching them for garbage while they load takes a second
+        with no_collection():
+            module = importlib.import_module(f"mnist_gpu.engines.{name}")
     except ModuleNotFoundError as fault:
         if fault.name and fault.name.partition(".")[0] == "mnist_gpu":
             raise

@@ -1,10 +1,8 @@
 """Checking files of records: each by itself, then all together."""
 
-import gc
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import repeat
@@ -12,6 +10,7 @@ from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from threading import active_count
 
+from mnist_gpu.collection import no_collection
 from mnist_gpu.results.checks.registry import check_record
 from mnist_gpu.results.run import Run
 from mnist_gpu.results.store import RecordError, find_records, printable, read_record
@@ -51,7 +50,8 @@ def check_files(paths: Sequence[Path | str], now: datetime | None = None) -> Ver
     now = now or datetime.now(UTC)
     accepted: list[Run] = []
     faults: list[Fault] = []
-    with _no_collection():
+    # records hold no cycles: searching them for some would take longer than judging them
+    with no_collection():
         for outcome in _judge_all(find_records(paths), now):
             if isinstance(outcome, Run):
                 accepted.append(outcome)
@@ -75,20 +75,9 @@ def _judge_all(files: Sequence[Path], now: datetime) -> Iterator[Run | list[Faul
 
 
 def _judge_chunk(files: Sequence[Path], now: datetime) -> list[Run | list[Fault]]:
-    with _no_collection():
+    # records hold no cycles: searching them for some would take longer than judging them
+    with no_collection():
         return [_judge(path, now) for path in files]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Records hold no cycles: searching them for some would take longer than judging them."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _judge(path: Path, now: datetime) -> Run | list[Fault]:
