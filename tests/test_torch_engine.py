@@ -100,7 +100,14 @@ def test_every_loss_of_the_first_100_steps_is_plain_pytorchs(dataset, model, ste
 
 
 @pytest.mark.parametrize(
-    "switch", ["relu_after_pool", "fused_adam", "pooled_convolution", "onednn_linear"]
+    "switch",
+    [
+        "relu_after_pool",
+        "fused_adam",
+        "first_convolution",
+        "pooled_convolution",
+        "onednn_linear",
+    ],
 )
 def test_each_measure_can_be_turned_off_and_changes_no_loss(dataset, switch):
     load = workload(dataset, "cnn")

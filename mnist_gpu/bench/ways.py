@@ -162,6 +162,7 @@ ABLATIONS = {
         "keep_memory",
         "relu_after_pool",
         "fused_adam",
+        "first_convolution",
         "pooled_convolution",
         "onednn_linear",
         "dropout_bits",

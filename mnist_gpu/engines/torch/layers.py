@@ -29,6 +29,7 @@ class Context:
     compute_dtype: torch.dtype
     onednn_linear: bool
     dropout_bits: bool = True
+    first_convolution: bool = False
     pooled_convolution: bool = False
 
 

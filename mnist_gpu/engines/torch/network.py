@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_gpu.engines.base import Weights
-from mnist_gpu.engines.torch import layers, pooled
+from mnist_gpu.engines.torch import fused, layers
 from mnist_gpu.models.network import Layer, Network, relu_after_pool
 
 
@@ -72,9 +72,9 @@ class TorchNetwork(nn.Module):
         rest = [layer for layer in self.layers if dropout or layer.kind != "dropout"]
         rest.append(Layer("end"))
         while len(rest) > 1:
-            group = pooled.group(rest, context)
+            group = fused.group(rest, context, first)
             if group:
-                steps.append(pooled.PooledConv(context, self.get_submodule(group.conv.name), group))
+                steps.append(group.step(context, self.get_submodule(group.conv.name)))
                 rest, first = rest[group.length :], False
                 continue
             layer, after, *_ = rest

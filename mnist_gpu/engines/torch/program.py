@@ -15,9 +15,9 @@ from mnist_gpu.data.order import dropout_seed
 from mnist_gpu.engines.base import EngineFacts, Metrics, State, Weights, Workload
 from mnist_gpu.engines.torch import graphs, layers, precision, tuning
 from mnist_gpu.engines.torch.adam import Adam
+from mnist_gpu.engines.torch.fused import FirstConv, PooledConv
 from mnist_gpu.engines.torch.network import TorchNetwork
 from mnist_gpu.engines.torch.peers import Peers
-from mnist_gpu.engines.torch.pooled import PooledConv
 from mnist_gpu.measure import cpus
 
 EVALUATION_BATCH = 500
@@ -68,14 +68,15 @@ class Program:
             self.precision.products,
             bool(self.tuning["onednn_linear"]),
             bool(self.tuning["dropout_bits"]),
+            bool(self.tuning["first_convolution"]),
             bool(self.tuning["pooled_convolution"]),
         )
         self.training_pass = self.network.training_pass(context)
-        self.tuning["pooled_convolution"] = any(
-            isinstance(step, PooledConv) for step in self.training_pass
-        )
+        ours = {"first_convolution": FirstConv, "pooled_convolution": PooledConv}
+        for measure, kind in ours.items():
+            self.tuning[measure] = any(isinstance(step, kind) for step in self.training_pass)
         self.evaluation_pass: list[layers.Step] = []
-        if self.tuning["pooled_convolution"]:
+        if any(self.tuning[measure] for measure in ours):
             exact = replace(context, compute_dtype=self.precision.parameters)
             self.evaluation_pass = self.network.training_pass(exact, dropout=False)
         self.cross_entropy = self._make_loss()

@@ -18,6 +18,7 @@ SWITCHES = (
     "keep_memory",
     "relu_after_pool",
     "fused_adam",
+    "first_convolution",
     "pooled_convolution",
     "onednn_linear",
     "dropout_bits",
@@ -49,6 +50,7 @@ def prepare(
         "keep_memory": device.type == "cpu" and sys.platform == "linux",
         "relu_after_pool": True,
         "fused_adam": device.type in ("cpu", "cuda"),
+        "first_convolution": device.type == "cpu" and sys.platform == "linux",
         "pooled_convolution": device.type == "cpu" and sys.platform == "linux",
         "onednn_linear": device.type == "cpu"
         and products != torch.float64

@@ -115,7 +115,14 @@ def _key(source: Path, compiler: list[str], macros: list[str]) -> str:
     version = subprocess.run(
         [*compiler, "--version"], capture_output=True, text=True, check=False
     ).stdout
-    parts = [source.read_text(encoding="utf-8"), version, _processor(), *compiler, *macros]
+    read = [source, *sorted(source.parent.glob("*.h"))]
+    parts = [
+        *(path.read_text(encoding="utf-8") for path in read),
+        version,
+        _processor(),
+        *compiler,
+        *macros,
+    ]
     return hashlib.sha256("\0".join([*parts, *OPTIONS]).encode()).hexdigest()[:16]
 
 

@@ -17,30 +17,48 @@
  * summed; they are the same every time.
  */
 #include <omp.h>
-#include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
-#define VECTOR_BYTES 64
-#define FILTER_BLOCK 4
-#define REGISTERS 32
-#elif defined(__AVX__)
-#define VECTOR_BYTES 32
-#define FILTER_BLOCK 2
-#define REGISTERS 16
-#else
-#define VECTOR_BYTES 16
-#define FILTER_BLOCK 4
-#define REGISTERS 32
-#endif
+#include "vectors.h"
 
-/* aligned as its elements are: tensors may begin anywhere */
-typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
-typedef INTEGER mask __attribute__((vector_size(VECTOR_BYTES)));
-#define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
+#define FILTER_BLOCK (VECTOR_BYTES == 32 ? 2 : 4)
 typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), aligned(1), may_alias));
-#define AT(pointer) (*(vector *)(pointer))
-#define GIVEN(pointer) (*(const vector *)(pointer))
+
+/* What forward multiplies: numbers as they are, or pairs of channels rounded to bfloat16. */
+#if defined(BFLOAT16) && defined(__AVX512BF16__)
+#include <immintrin.h>
+typedef uint16_t operand;
+typedef uint32_t uint32_u __attribute__((aligned(2), may_alias));
+#define PAIR 2
+static inline void round_to(operand *out, vector value)
+{
+    _mm256_storeu_si256((__m256i_u *)out, (__m256i)_mm512_cvtneps_pbh((__m512)value));
+}
+static inline operand rounded(REAL value)
+{
+    return (operand)_mm_cvtsi128_si32((__m128i)_mm_cvtneps_pbh(_mm_set_ss(value)));
+}
+static inline vector multiply_add(const operand *left, const operand *right, vector sum)
+{
+    const __m512i pair = _mm512_set1_epi32(*(const uint32_u *)left);
+    return (vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)pair, (__m512bh)_mm512_loadu_si512(right));
+}
+#else
+typedef REAL operand;
+#define PAIR 1
+static inline void round_to(operand *out, vector value)
+{
+    AT(out) = value;
+}
+static inline operand rounded(REAL value)
+{
+    return value;
+}
+static inline vector multiply_add(const operand *left, const operand *right, vector sum)
+{
+    return sum + *left * GIVEN(right);
+}
+#endif
 
 #define TILES_DOWN ((HEIGHT - 2) / 2)
 #define TILES_ACROSS ((WIDTH - 2) / 2)
@@ -49,8 +67,8 @@ typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), a
 #define ROW (3 * CHANNELS) /* of a filter: three pixels, beside each other in memory */
 #define WEIGHT (3 * ROW)
 
-/* G w G' of one filter (3, 3, CHANNELS), into its column of (16, CHANNELS, FILTERS) */
-static void transform_filter(const REAL *weight, REAL *out)
+/* G w G' of filter f (3, 3, CHANNELS), into its column of (16, CHANNELS / PAIR, FILTERS, PAIR) */
+static void transform_filter(const REAL *weight, int f, operand *out)
 {
     for (int c = 0; c < CHANNELS; c++) {
         REAL half[4][3];
@@ -66,13 +84,14 @@ static void transform_filter(const REAL *weight, REAL *out)
             const REAL left = half[i][0], middle = half[i][1], right = half[i][2];
             const REAL row[4] = {left, (left + middle + right) / 2, (left - middle + right) / 2, right};
             for (int j = 0; j < 4; j++)
-                out[((4 * i + j) * CHANNELS + c) * FILTERS] = row[j];
+                out[((4 * i + j) * CHANNELS + c / PAIR * PAIR) * FILTERS + f * PAIR + c % PAIR] =
+                    rounded(row[j]);
         }
     }
 }
 
 /* B' d B of a row of tiles: (4, WIDTH, CHANNELS) to (16, TILES_ACROSS, CHANNELS) */
-static void transform_input(const REAL *input, REAL *out)
+static void transform_input(const REAL *input, operand *out)
 {
     for (int tile = 0; tile < TILES_ACROSS; tile++)
         for (int c = 0; c < CHANNELS; c += LANES) {
@@ -91,35 +110,30 @@ static void transform_input(const REAL *input, REAL *out)
                 const vector *h = half[i];
                 const vector row[4] = {h[0] - h[2], h[1] + h[2], h[2] - h[1], h[1] - h[3]};
                 for (int j = 0; j < 4; j++)
-                    AT(out + ((4 * i + j) * TILES_ACROSS + tile) * CHANNELS + c) = row[j];
+                    round_to(out + ((4 * i + j) * TILES_ACROSS + tile) * CHANNELS + c, row[j]);
             }
         }
 }
 
 /* (TILES_ACROSS, CHANNELS) times (CHANNELS, FILTERS), the sums in registers */
-static void multiply(const REAL *tiles, const REAL *filters, REAL *out)
+static void multiply(const operand *tiles, const operand *filters, REAL *out)
 {
     for (int f = 0; f < FILTERS; f += FILTER_BLOCK * LANES)
         for (int tile = 0; tile < TILES_ACROSS; tile += TILE_BLOCK) {
             vector sum[TILE_BLOCK][FILTER_BLOCK] = {0};
-            for (int c = 0; c < CHANNELS; c++) {
+            for (int c = 0; c < CHANNELS; c += PAIR) {
 #pragma GCC unroll 8
                 for (int v = 0; v < FILTER_BLOCK; v++) {
-                    const vector weight = GIVEN(filters + c * FILTERS + f + v * LANES);
+                    const operand *weight = filters + c * FILTERS + (f + v * LANES) * PAIR;
 #pragma GCC unroll 8
                     for (int i = 0; i < TILE_BLOCK; i++)
-                        sum[i][v] += tiles[(tile + i) * CHANNELS + c] * weight;
+                        sum[i][v] = multiply_add(tiles + (tile + i) * CHANNELS + c, weight, sum[i][v]);
                 }
             }
             for (int i = 0; i < TILE_BLOCK; i++)
                 for (int v = 0; v < FILTER_BLOCK; v++)
                     AT(out + (tile + i) * FILTERS + f + v * LANES) = sum[i][v];
         }
-}
-
-static inline vector choose(mask which, vector yes, vector no)
-{
-    return (vector)((which & (mask)yes) | (~which & (mask)no));
 }
 
 /* A' m A of a row of tiles, the largest of each tile (of equals the first) and where it was; then
@@ -162,15 +176,16 @@ static void pool(const REAL *products, const REAL *bias, const uint8_t *random, 
  * transformed: room for 16 * CHANNELS * FILTERS;
  * pooled, winners (0 to 3: the place in its window): (images, TILES_DOWN, TILES_ACROSS, FILTERS) */
 void forward(const REAL *input, const REAL *weight, const REAL *bias, const uint8_t *random,
-             REAL *transformed, REAL *pooled, uint8_t *winners, int threshold, double scale,
+             operand *transformed, REAL *pooled, uint8_t *winners, int threshold, double scale,
              int images, int threads)
 {
 #pragma omp parallel num_threads(threads)
     {
-        REAL tiles[16 * TILES_ACROSS * CHANNELS], products[16 * TILES_ACROSS * FILTERS];
+        operand tiles[16 * TILES_ACROSS * CHANNELS];
+        REAL products[16 * TILES_ACROSS * FILTERS];
 #pragma omp for schedule(static)
         for (int f = 0; f < FILTERS; f++)
-            transform_filter(weight + f * WEIGHT, transformed + f);
+            transform_filter(weight + f * WEIGHT, f, transformed);
 #pragma omp for schedule(static)
         for (int row = 0; row < images * TILES_DOWN; row++) {
             const int64_t image = row / TILES_DOWN, y = row % TILES_DOWN * 2;
@@ -200,14 +215,23 @@ static void find(const REAL *gradient, const REAL *pooled, const uint8_t *winner
     for (int cell = 0; cell < CELLS; cell++) {
         const int32_t window =
             2 * (cell / TILES_ACROSS * WIDTH + cell % TILES_ACROSS) * CHANNELS;
+        const int here = cell * FILTERS;
+        REAL value[FILTERS];
         for (int f = 0; f < FILTERS; f++) {
-            const int here = cell * FILTERS + f, n = found->count[f];
             /* a zero in the output lets nothing back */
-            const REAL value = pooled[here] == 0 ? 0 : gradient[here] * scale;
-            found->patch[f][n] = window + offset[winners[here]];
-            found->value[f][n] = value;
-            found->count[f] = n + (value != 0);
-            to_bias[f] += value;
+            value[f] = pooled[here + f] == 0 ? 0 : gradient[here + f] * scale;
+            to_bias[f] += value[f];
+        }
+        /* without a branch that nobody can predict */
+        int which[FILTERS + 1], left = 0;
+        for (int f = 0; f < FILTERS; f++) {
+            which[left] = f;
+            left += value[f] != 0;
+        }
+        for (int i = 0; i < left; i++) {
+            const int f = which[i], n = found->count[f]++;
+            found->patch[f][n] = window + offset[winners[here + f]];
+            found->value[f][n] = value[f];
         }
     }
 }
@@ -257,12 +281,11 @@ static void add_to_input(const REAL *filter, REAL *to_input, const gradients *fo
     }
 }
 
-/* gradient: of pooled, in its shape; scale: dropout's; rectified: whether input comes from a ReLU,
- * whose backward pass is then done as well; partial: room for threads * FILTERS * (WEIGHT + 1);
- * to_input, to_weight, to_bias: in the shapes of input, weight and bias. */
+/* gradient: of pooled, in its shape; scale: dropout's; partial: room for threads * FILTERS *
+ * (WEIGHT + 1); to_input, to_weight, to_bias: in the shapes of input, weight and bias. */
 void backward(const REAL *input, const REAL *weight, const REAL *gradient, const REAL *pooled,
               const uint8_t *winners, REAL *partial, REAL *to_input, REAL *to_weight, REAL *to_bias,
-              int rectified, double scale, int images, int threads)
+              double scale, int images, int threads)
 {
 #pragma omp parallel num_threads(threads)
     {
@@ -282,9 +305,6 @@ void backward(const REAL *input, const REAL *weight, const REAL *gradient, const
                 add_to_weight(x, mine + f * WEIGHT, &found, f);
                 add_to_input(weight + f * WEIGHT, to_x, &found, f);
             }
-            if (rectified)
-                for (int i = 0; i < IMAGE; i++)
-                    to_x[i] = x[i] <= 0 ? 0 : to_x[i];
         }
 #pragma omp barrier
 #pragma omp for schedule(static)

@@ -1,4 +1,4 @@
-"""Our own kernel computes what PyTorch's operations compute, or is not used.
+"""Our own kernels compute what PyTorch's operations compute, or are not used.
 
 Needs gcc: tests/system_packages.sh installs it where it can.
 """
@@ -12,7 +12,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mnist_gpu.engines.torch.native import compiler, pooled_convolution
+from mnist_gpu.engines.torch.native import (
+    compiler,
+    first_convolution,
+    kernel,
+    pooled_convolution,
+)
 from mnist_gpu.models.network import Layer
 
 CHANNELS_LAST = torch.channels_last
@@ -53,71 +58,91 @@ def draw(*shape: int, dtype=torch.float64) -> torch.Tensor:
 
 
 def kernel_of(conv: Layer, dtype=torch.float64) -> pooled_convolution.PooledConvolution:
-    kernel = pooled_convolution.find(conv, dtype)
-    assert kernel is not None
-    return kernel
+    made = pooled_convolution.find(conv, dtype)
+    assert made is not None
+    return made
 
 
 @pytest.mark.parametrize("dropped", [0, 64])
 @pytest.mark.parametrize("sizes", LAYERS.values(), ids=LAYERS)
 def test_output_and_gradients_are_those_of_convolution_pool_relu_and_dropout(sizes, dropped):
     conv = layer(*sizes)
-    kernel = kernel_of(conv)
-    inner = draw(5, *conv.input_shape)
+    made = kernel_of(conv)
+    x = draw(5, *conv.input_shape)
     weight, bias = draw(conv.filters, conv.input_shape[0], 3, 3), draw(conv.filters)
-    gradient = draw(5, *kernel.output_shape)
+    gradient = draw(5, *made.output_shape)
     random = torch.randint(256, gradient.shape, dtype=torch.uint8)
     random = random.contiguous(memory_format=CHANNELS_LAST)
-    x = torch.relu(inner)
-    pooled, winners = kernel.forward(x, weight, bias, random, dropped)
-    found = kernel.backward(x, weight, gradient, pooled, winners, dropped, rectified=True)
+    pooled, winners = made.forward(x, weight, bias, random, dropped)
+    found = made.backward(x, weight, gradient, pooled, winners, dropped)
 
-    given = [tensor.requires_grad_() for tensor in (inner, weight, bias)]
+    given = [tensor.requires_grad_() for tensor in (x, weight, bias)]
     mask = (random >= dropped).double() / (1 - dropped / 256)
-    expected = torch.relu(F.max_pool2d(F.conv2d(torch.relu(inner), weight, bias), 2)) * mask
+    expected = torch.relu(F.max_pool2d(F.conv2d(x, weight, bias), 2)) * mask
     wanted = torch.autograd.grad(expected, given, gradient)
     for reached, right in zip((pooled, *found), (expected, *wanted), strict=True):
         assert (reached - right).abs().max() < 1e-13 * right.abs().max()
 
 
-def test_an_input_that_is_no_relus_keeps_its_whole_gradient():
-    conv = layer("conv2", 16, 64, 6, 6)
-    kernel = kernel_of(conv)
-    x, weight, bias = draw(2, 16, 6, 6), draw(64, 16, 3, 3), draw(64)
-    gradient = draw(2, *kernel.output_shape)
-    pooled, winners = kernel.forward(x, weight, bias, None, 0)
-    to_x, *_ = kernel.backward(x, weight, gradient, pooled, winners, 0, rectified=False)
-    expected = torch.relu(F.max_pool2d(F.conv2d(x.requires_grad_(), weight, bias), 2))
-    [wanted] = torch.autograd.grad(expected, [x], gradient)
-    assert (to_x - wanted).abs().max() < 1e-13 * wanted.abs().max()
-    assert (to_x[x <= 0] != 0).any()
+@pytest.mark.parametrize(("filters", "height", "width"), [(32, 28, 28), (16, 5, 3), (80, 3, 12)])
+def test_the_first_convolution_and_its_gradients_are_those_of_convolution_and_relu(
+    filters, height, width
+):
+    conv = layer("conv1", 1, filters, height, width)
+    made = first_convolution.find(conv, torch.float64)
+    assert made is not None
+    x, weight, bias = draw(5, 1, height, width), draw(filters, 1, 3, 3), draw(filters)
+    gradient = draw(5, *made.output_shape)
+    output = made.forward(x, weight, bias)
+    found = made.backward(x, weight, output, gradient)
+    given = [tensor.requires_grad_() for tensor in (weight, bias)]
+    expected = torch.relu(F.conv2d(x, weight, bias))
+    wanted = torch.autograd.grad(expected, given, gradient)
+    for reached, right in zip((output, *found), (expected, *wanted), strict=True):
+        assert (reached - right).abs().max() < 1e-13 * right.abs().max()
+
+
+def test_products_of_bfloat16_are_near_and_their_sums_are_float32():
+    conv = layer(*LAYERS["the standard network's"])
+    made = pooled_convolution.find(conv, torch.float32, bfloat16=True)
+    assert made is not None
+    x, weight, bias = draw(5, 32, 26, 26), draw(64, 32, 3, 3), draw(64)
+    pooled, _ = made.forward(x.float(), weight.float(), bias.float(), None, 0)
+    expected = torch.relu(F.max_pool2d(F.conv2d(x, weight, bias), 2))
+    away = ((pooled - expected).abs().max() / expected.abs().max()).item()
+    if "avx512_bf16" in Path("/proc/cpuinfo").read_text():
+        assert 1e-4 < away < 1e-2
+    else:
+        assert away < 1e-5
 
 
 def test_of_equals_the_first_wins_as_in_pytorch():
     conv = layer("conv2", 16, 64, 6, 6)
-    kernel = kernel_of(conv)
+    made = kernel_of(conv)
     x = torch.ones(1, 16, 6, 6, dtype=torch.float64).contiguous(memory_format=CHANNELS_LAST)
-    _, winners = kernel.forward(x, draw(64, 16, 3, 3), draw(64), None, 0)
+    _, winners = made.forward(x, draw(64, 16, 3, 3), draw(64), None, 0)
     assert (winners == 0).all()
 
 
 def test_a_network_that_diverges_shows_it():
-    conv = layer("conv2", 16, 64, 6, 6)
-    kernel = kernel_of(conv)
+    first = first_convolution.find(layer("conv1", 1, 16, 6, 6), torch.float64)
+    nothing = torch.full((16, 1, 3, 3), float("nan"), dtype=torch.float64)
+    assert first.forward(draw(1, 1, 6, 6), nothing, draw(16)).isnan().all()
+    made = kernel_of(layer("conv2", 16, 64, 6, 6))
     weight = draw(64, 16, 3, 3).fill_(float("nan"))
-    pooled, _ = kernel.forward(draw(1, 16, 6, 6), weight, draw(64), None, 0)
+    pooled, _ = made.forward(draw(1, 16, 6, 6), weight, draw(64), None, 0)
     assert pooled.isnan().all()
 
 
 def test_the_same_comes_out_every_time():
     conv = layer(*LAYERS["the standard network's"])
-    kernel = kernel_of(conv, torch.float32)
+    made = kernel_of(conv, torch.float32)
     x, weight = draw(64, 32, 26, 26, dtype=torch.float32), draw(64, 32, 3, 3, dtype=torch.float32)
     bias, gradient = weight[:, 0, 0, 0].clone(), draw(64, 64, 12, 12, dtype=torch.float32)
 
     def once():
-        pooled, winners = kernel.forward(x, weight, bias, None, 0)
-        return pooled, *kernel.backward(x, weight, gradient, pooled, winners, 0, rectified=True)
+        pooled, winners = made.forward(x, weight, bias, None, 0)
+        return pooled, *made.backward(x, weight, gradient, pooled, winners, 0)
 
     for one, other in zip(once(), once(), strict=True):
         assert torch.equal(one, other)
@@ -135,7 +160,7 @@ def test_without_a_compiler_there_is_none_and_one_line_says_why(afresh, monkeypa
 
 
 def test_a_compiler_that_fails_is_quoted(afresh, monkeypatch, caplog):
-    monkeypatch.setattr(pooled_convolution, "TYPES", {torch.float32: ("flaot", "int32_t")})
+    monkeypatch.setattr(kernel, "TYPES", {torch.float32: ("flaot", "int32_t")})
     assert pooled_convolution.find(layer("conv2", 16, 64, 6, 6), torch.float32) is None
     assert "flaot" in caplog.text
     assert list(afresh.iterdir()) == []
@@ -149,6 +174,8 @@ def test_a_kernel_that_computes_something_else_is_not_trusted(
     )
     wrong = tmp_path / "wrong.c"
     wrong.write_text(source)
+    for header in pooled_convolution.SOURCE.parent.glob("*.h"):
+        (tmp_path / header.name).write_text(header.read_text())
     monkeypatch.setattr(pooled_convolution, "SOURCE", wrong)
     assert pooled_convolution.find(layer("conv2", 16, 64, 6, 6), torch.float32) is None
     assert "does not compute what PyTorch computes" in caplog.text

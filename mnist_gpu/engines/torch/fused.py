@@ -1,0 +1,123 @@
+"""A convolution with the layers after it as one layer of the training pass, on our own kernels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from mnist_gpu.engines.torch import dropout
+from mnist_gpu.engines.torch.layers import Context, Step
+from mnist_gpu.engines.torch.native import first_convolution, pooled_convolution
+from mnist_gpu.models.network import Layer
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that a kernel does at once.
+
+    Attributes:
+        conv: the first of them.
+        length: how many they are.
+        step: from the pass's context and the convolution's weights (channels-last) and bias.
+    """
+
+    conv: Layer
+    length: int
+    step: Callable[[Context, Any], Step]
+
+
+def group(layers: Sequence[Layer], context: Context, first: bool) -> Group | None:
+    """The layers at the beginning of `layers` that one kernel can do, if there are any; `first`
+    says whether they are the network's first."""
+    # where something narrower is asked for, sums are float32, and the backward pass is: it does
+    # little, and not in an order that a processor has narrower products for
+    dtype = torch.promote_types(context.compute_dtype, torch.float32)
+    conv, *rest = [*layers[:4], *[Layer("end")] * 3]
+    find = _first if first else _pooled
+    return find(conv, rest, context, dtype)
+
+
+def _first(conv: Layer, rest: list[Layer], context: Context, dtype: torch.dtype) -> Group | None:
+    if not context.first_convolution or not first_convolution.suits(conv, rest[0], dtype):
+        return None
+    kernel = first_convolution.find(conv, dtype)
+    return Group(conv, 2, partial(FirstConv, kernel)) if kernel else None
+
+
+def _pooled(conv: Layer, rest: list[Layer], context: Context, dtype: torch.dtype) -> Group | None:
+    pool, relu, after, *_ = rest
+    if not context.pooled_convolution or not pooled_convolution.suits(conv, pool, relu, dtype):
+        return None
+    kernel = pooled_convolution.find(conv, dtype, context.compute_dtype == torch.bfloat16)
+    drop = after.kind == "dropout" and context.dropout_bits and dropout.in_bytes(after.rate)
+    rate = after.rate if drop else 0.0
+    return Group(conv, 3 + drop, partial(PooledConv, kernel, rate)) if kernel else None
+
+
+class FirstConv(Step):
+    """The network's first convolution and the ReLU after it."""
+
+    def __init__(
+        self, kernel: first_convolution.FirstConvolution, context: Context, module: Any
+    ) -> None:
+        super().__init__(context)
+        self.kernel = kernel
+        self.weight, self.bias = module.weight, module.bias
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        self.output = self.kernel.forward(x, self.weight, self.bias)
+        return self.output
+
+    @override
+    def backward(self, gradient: Tensor) -> None:
+        self.weight.grad, self.bias.grad = self.kernel.backward(
+            self.x, self.weight, self.output, gradient.to(self.kernel.dtype)
+        )
+
+
+class PooledConv(Step):
+    """A convolution, max-pool, ReLU and dropout; never the network's first, whose input has too few
+    channels."""
+
+    def __init__(
+        self,
+        kernel: pooled_convolution.PooledConvolution,
+        rate: float,
+        context: Context,
+        module: Any,
+    ) -> None:
+        super().__init__(context)
+        self.kernel, self.rate = kernel, rate
+        self.weight, self.bias = module.weight, module.bias
+        self.threshold = dropout.threshold(rate)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        self.dtype = x.dtype
+        self.x = x.to(self.kernel.dtype, memory_format=torch.channels_last)
+        random = None
+        if self.threshold:
+            [generator] = self.context.generators
+            random = dropout.random_bits(self.kernel.output(len(x)), self.rate, generator)
+        self.pooled, self.winners = self.kernel.forward(
+            self.x, self.weight, self.bias, random, self.threshold
+        )
+        return self.pooled
+
+    @override
+    def backward(self, gradient: Tensor) -> Tensor:
+        to_x, self.weight.grad, self.bias.grad = self.kernel.backward(
+            self.x,
+            self.weight,
+            gradient.to(self.kernel.dtype),
+            self.pooled,
+            self.winners,
+            self.threshold,
+        )
+        return to_x.to(self.dtype)
