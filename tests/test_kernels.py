@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from mnist_gpu.engines.torch.native import (
+    bfloat16_linear,
     compiler,
     first_convolution,
     kernel,
@@ -114,6 +115,27 @@ def test_products_of_bfloat16_are_near_and_their_sums_are_float32():
         assert 1e-4 < away < 1e-2
     else:
         assert away < 1e-5
+
+
+@pytest.mark.parametrize("images", [1, 2, 7, 64])
+@pytest.mark.parametrize(("features", "units"), [(9216, 128), (1024, 4), (64, 20)])
+def test_a_fully_connected_layer_of_bfloat16_sums_in_float32(features, units, images):
+    linear = Layer("linear", "fc1", units=units, input_shape=(features,))
+    if not bfloat16_linear.suits(linear):
+        pytest.skip("this processor has no products of bfloat16")
+    made = bfloat16_linear.find(linear)
+    assert made is not None
+    x, weight, bias = (
+        draw(*shape, dtype=torch.float32)
+        for shape in ((images, features), (units, features), (units,))
+    )
+    gradient = draw(images, units, dtype=torch.float32)
+    rounded = x.bfloat16()
+    found = made.forward(rounded, weight, bias), *made.backward(rounded, weight, gradient)
+    x, weight, gradient = (t.bfloat16().double() for t in (x, weight, gradient))
+    wanted = x @ weight.t() + bias, gradient @ weight, gradient.t() @ x
+    for reached, right in zip(found, wanted, strict=True):
+        assert (reached - right).abs().max() < 1e-5 * right.abs().max()
 
 
 def test_of_equals_the_first_wins_as_in_pytorch():

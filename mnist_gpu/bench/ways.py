@@ -164,6 +164,7 @@ ABLATIONS = {
         "fused_adam",
         "first_convolution",
         "pooled_convolution",
+        "bfloat16_linear",
         "onednn_linear",
         "dropout_bits",
     )

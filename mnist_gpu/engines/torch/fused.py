@@ -1,4 +1,4 @@
-"""A convolution with the layers after it as one layer of the training pass, on our own kernels."""
+"""Layers, or several as one, of the training pass on our own kernels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from mnist_gpu.engines.torch import dropout
 from mnist_gpu.engines.torch.layers import Context, Step
-from mnist_gpu.engines.torch.native import first_convolution, pooled_convolution
+from mnist_gpu.engines.torch.native import bfloat16_linear, first_convolution, pooled_convolution
 from mnist_gpu.models.network import Layer
 
 
@@ -20,25 +20,27 @@ class Group:
     """Layers that a kernel does at once.
 
     Attributes:
-        conv: the first of them.
+        layer: the first of them, which has weights.
         length: how many they are.
-        step: from the pass's context and the convolution's weights (channels-last) and bias.
+        step: from the pass's context and the layer's module.
     """
 
-    conv: Layer
+    layer: Layer
     length: int
     step: Callable[[Context, Any], Step]
 
 
 def group(layers: Sequence[Layer], context: Context, first: bool) -> Group | None:
     """The layers at the beginning of `layers` that one kernel can do, if there are any; `first`
-    says whether they are the network's first."""
+    says whether none before them has weights."""
     # where something narrower is asked for, sums are float32, and the backward pass is: it does
     # little, and not in an order that a processor has narrower products for
     dtype = torch.promote_types(context.compute_dtype, torch.float32)
-    conv, *rest = [*layers[:4], *[Layer("end")] * 3]
+    layer, *rest = [*layers[:4], *[Layer("end")] * 3]
+    if layer.kind == "linear":
+        return None if first else _linear(layer, context)
     find = _first if first else _pooled
-    return find(conv, rest, context, dtype)
+    return find(layer, rest, context, dtype)
 
 
 def _first(conv: Layer, rest: list[Layer], context: Context, dtype: torch.dtype) -> Group | None:
@@ -56,6 +58,13 @@ def _pooled(conv: Layer, rest: list[Layer], context: Context, dtype: torch.dtype
     drop = after.kind == "dropout" and context.dropout_bits and dropout.in_bytes(after.rate)
     rate = after.rate if drop else 0.0
     return Group(conv, 3 + drop, partial(PooledConv, kernel, rate)) if kernel else None
+
+
+def _linear(layer: Layer, context: Context) -> Group | None:
+    if context.compute_dtype != torch.bfloat16 or not context.bfloat16_linear:
+        return None
+    kernel = bfloat16_linear.find(layer) if bfloat16_linear.suits(layer) else None
+    return Group(layer, 1, partial(Bfloat16Linear, kernel)) if kernel else None
 
 
 class FirstConv(Step):
@@ -121,3 +130,38 @@ class PooledConv(Step):
             self.threshold,
         )
         return to_x.to(self.dtype)
+
+
+class Bfloat16Linear(Step):
+    """A fully connected layer with products of bfloat16; float32 comes out, both ways."""
+
+    def __init__(
+        self, kernel: bfloat16_linear.Bfloat16Linear, context: Context, module: Any
+    ) -> None:
+        super().__init__(context)
+        self.kernel = kernel
+        self.weight, self.bias = module.weight, module.bias
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x.to(torch.bfloat16)
+        return self.kernel.forward(self.x, self.weight, self.bias)
+
+    @override
+    def backward(self, gradient: Tensor) -> Tensor:
+        gradient = gradient.float()
+        to_x, self.weight.grad = self.kernel.backward(self.x, self.weight, gradient)
+        self.bias.grad = gradient.sum(0)
+        return to_x
+
+
+def used(steps: Sequence[Step]) -> dict[str, bool]:
+    """By switch (`tuning`), whether one of `steps` is its."""
+    switches = {
+        "first_convolution": FirstConv,
+        "pooled_convolution": PooledConv,
+        "bfloat16_linear": Bfloat16Linear,
+    }
+    return {
+        switch: any(isinstance(step, kind) for step in steps) for switch, kind in switches.items()
+    }

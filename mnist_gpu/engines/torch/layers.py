@@ -19,6 +19,8 @@ from typing_extensions import override
 from mnist_gpu.engines.torch.dropout import keep_mask
 
 aten = torch.ops.aten
+# weights of a layer on a CPU: what smaller ones take to prepare is more than there is to do
+WORTH_ONEDNN, WORTH_ROUNDING = 500_000, 10_000
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Context:
     dropout_bits: bool = True
     first_convolution: bool = False
     pooled_convolution: bool = False
+    bfloat16_linear: bool = False
 
 
 class Step:
@@ -120,22 +123,26 @@ class Linear(Step):
         super().__init__(context)
         self.weight, self.bias = module.weight, module.bias
         self.first = first
+        weights = module.weight.numel()
+        self.onednn = context.onednn_linear and weights >= WORTH_ONEDNN
+        exact = module.weight.device.type == "cpu" and weights < WORTH_ROUNDING
+        self.dtype = module.weight.dtype if exact else context.compute_dtype
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        dtype = self.context.compute_dtype
-        self.x, self.cast = x.to(dtype), self.weight.to(dtype)
-        return self._product(self.x, self.cast, self.bias.to(dtype))
+        self.x, self.cast = x.to(self.dtype), self.weight.to(self.dtype)
+        return self._product(self.x, self.cast, self.bias.to(self.dtype))
 
     @override
     def backward(self, gradient: Tensor) -> Tensor | None:
+        gradient = gradient.to(self.dtype)
         self.weight.grad = self._product(gradient.t(), self.x.t()).to(self.weight.dtype)
         self.bias.grad = gradient.sum(0, dtype=self.bias.dtype)
         return None if self.first else self._product(gradient, self.cast.t())
 
     def _product(self, a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
         """`a @ b.t() + bias`."""
-        if self.context.onednn_linear:
+        if self.onednn:
             return torch.ops.mkldnn._linear_pointwise(a, b, bias, "none", [], "")
         return torch.nn.functional.linear(a, b, bias)
 

@@ -74,7 +74,7 @@ class TorchNetwork(nn.Module):
         while len(rest) > 1:
             group = fused.group(rest, context, first)
             if group:
-                steps.append(group.step(context, self.get_submodule(group.conv.name)))
+                steps.append(group.step(context, self.get_submodule(group.layer.name)))
                 rest, first = rest[group.length :], False
                 continue
             layer, after, *_ = rest

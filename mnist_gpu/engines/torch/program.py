@@ -13,9 +13,8 @@ from mnist_gpu.data import shares
 from mnist_gpu.data.dataset import normalise
 from mnist_gpu.data.order import dropout_seed
 from mnist_gpu.engines.base import EngineFacts, Metrics, State, Weights, Workload
-from mnist_gpu.engines.torch import graphs, layers, precision, tuning
+from mnist_gpu.engines.torch import fused, graphs, layers, precision, tuning
 from mnist_gpu.engines.torch.adam import Adam
-from mnist_gpu.engines.torch.fused import FirstConv, PooledConv
 from mnist_gpu.engines.torch.network import TorchNetwork
 from mnist_gpu.engines.torch.peers import Peers
 from mnist_gpu.measure import cpus
@@ -70,15 +69,18 @@ class Program:
             bool(self.tuning["dropout_bits"]),
             bool(self.tuning["first_convolution"]),
             bool(self.tuning["pooled_convolution"]),
+            bool(self.tuning["bfloat16_linear"]),
         )
         self.training_pass = self.network.training_pass(context)
-        ours = {"first_convolution": FirstConv, "pooled_convolution": PooledConv}
-        for measure, kind in ours.items():
-            self.tuning[measure] = any(isinstance(step, kind) for step in self.training_pass)
+        ours = fused.used(self.training_pass)
+        self.tuning.update(ours)
         self.evaluation_pass: list[layers.Step] = []
-        if any(self.tuning[measure] for measure in ours):
+        if any(ours.values()):
             exact = replace(context, compute_dtype=self.precision.parameters)
             self.evaluation_pass = self.network.training_pass(exact, dropout=False)
+        self.tuning["onednn_linear"] = any(
+            isinstance(step, layers.Linear) and step.onednn for step in self.training_pass
+        )
         self.cross_entropy = self._make_loss()
         self._place_data()
         self._loss_sum = torch.zeros(

@@ -20,6 +20,7 @@ SWITCHES = (
     "fused_adam",
     "first_convolution",
     "pooled_convolution",
+    "bfloat16_linear",
     "onednn_linear",
     "dropout_bits",
     "cuda_graphs",
@@ -52,6 +53,9 @@ def prepare(
         "fused_adam": device.type in ("cpu", "cuda"),
         "first_convolution": device.type == "cpu" and sys.platform == "linux",
         "pooled_convolution": device.type == "cpu" and sys.platform == "linux",
+        "bfloat16_linear": device.type == "cpu"
+        and sys.platform == "linux"
+        and products == torch.bfloat16,
         "onednn_linear": device.type == "cpu"
         and products != torch.float64
         and _amd()

@@ -119,15 +119,15 @@ def _key(source: Path, compiler: list[str], macros: list[str]) -> str:
     parts = [
         *(path.read_text(encoding="utf-8") for path in read),
         version,
-        _processor(),
+        processor(),
         *compiler,
         *macros,
     ]
     return hashlib.sha256("\0".join([*parts, *OPTIONS]).encode()).hexdigest()[:16]
 
 
-def _processor() -> str:
-    """What `-march=native` goes by."""
+def processor() -> str:
+    """What `-march=native` goes by: the processor's model and instructions; empty where unknown."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     starts = ("vendor_id", "cpu family", "model\t", "flags", "Features", "CPU part")
     return "\n".join([platform.machine(), *sorted({ln for ln in lines if ln.startswith(starts)})])

@@ -90,10 +90,10 @@ static void transform_filter(const REAL *weight, int f, operand *out)
     }
 }
 
-/* B' d B of a row of tiles: (4, WIDTH, CHANNELS) to (16, TILES_ACROSS, CHANNELS) */
+/* B' d B of some tiles of a row: (4, WIDTH, CHANNELS) to (16, TILE_BLOCK, CHANNELS) */
 static void transform_input(const REAL *input, operand *out)
 {
-    for (int tile = 0; tile < TILES_ACROSS; tile++)
+    for (int tile = 0; tile < TILE_BLOCK; tile++)
         for (int c = 0; c < CHANNELS; c += LANES) {
             vector half[4][4];
             for (int j = 0; j < 4; j++) {
@@ -110,40 +110,39 @@ static void transform_input(const REAL *input, operand *out)
                 const vector *h = half[i];
                 const vector row[4] = {h[0] - h[2], h[1] + h[2], h[2] - h[1], h[1] - h[3]};
                 for (int j = 0; j < 4; j++)
-                    round_to(out + ((4 * i + j) * TILES_ACROSS + tile) * CHANNELS + c, row[j]);
+                    round_to(out + ((4 * i + j) * TILE_BLOCK + tile) * CHANNELS + c, row[j]);
             }
         }
 }
 
-/* (TILES_ACROSS, CHANNELS) times (CHANNELS, FILTERS), the sums in registers */
+/* (TILE_BLOCK, CHANNELS) times (CHANNELS, FILTERS), the sums in registers */
 static void multiply(const operand *tiles, const operand *filters, REAL *out)
 {
-    for (int f = 0; f < FILTERS; f += FILTER_BLOCK * LANES)
-        for (int tile = 0; tile < TILES_ACROSS; tile += TILE_BLOCK) {
-            vector sum[TILE_BLOCK][FILTER_BLOCK] = {0};
-            for (int c = 0; c < CHANNELS; c += PAIR) {
+    for (int f = 0; f < FILTERS; f += FILTER_BLOCK * LANES) {
+        vector sum[TILE_BLOCK][FILTER_BLOCK] = {0};
+        for (int c = 0; c < CHANNELS; c += PAIR) {
 #pragma GCC unroll 8
-                for (int v = 0; v < FILTER_BLOCK; v++) {
-                    const operand *weight = filters + c * FILTERS + (f + v * LANES) * PAIR;
+            for (int v = 0; v < FILTER_BLOCK; v++) {
+                const operand *weight = filters + c * FILTERS + (f + v * LANES) * PAIR;
 #pragma GCC unroll 8
-                    for (int i = 0; i < TILE_BLOCK; i++)
-                        sum[i][v] = multiply_add(tiles + (tile + i) * CHANNELS + c, weight, sum[i][v]);
-                }
+                for (int i = 0; i < TILE_BLOCK; i++)
+                    sum[i][v] = multiply_add(tiles + i * CHANNELS + c, weight, sum[i][v]);
             }
-            for (int i = 0; i < TILE_BLOCK; i++)
-                for (int v = 0; v < FILTER_BLOCK; v++)
-                    AT(out + (tile + i) * FILTERS + f + v * LANES) = sum[i][v];
         }
+        for (int i = 0; i < TILE_BLOCK; i++)
+            for (int v = 0; v < FILTER_BLOCK; v++)
+                AT(out + i * FILTERS + f + v * LANES) = sum[i][v];
+    }
 }
 
-/* A' m A of a row of tiles, the largest of each tile (of equals the first) and where it was; then
+/* A' m A of the tiles, the largest of each tile (of equals the first) and where it was; then
  * ReLU, and zero where a random byte is below the threshold, else times scale */
 static void pool(const REAL *products, const REAL *bias, const uint8_t *random, int threshold,
                  REAL scale, REAL *pooled, uint8_t *winners)
 {
-    for (int tile = 0; tile < TILES_ACROSS; tile++)
+    for (int tile = 0; tile < TILE_BLOCK; tile++)
         for (int f = 0; f < FILTERS; f += LANES) {
-            const int here = tile * FILTERS + f, next = TILES_ACROSS * FILTERS;
+            const int here = tile * FILTERS + f, next = TILE_BLOCK * FILTERS;
             vector half[2][4];
             for (int j = 0; j < 4; j++) {
                 const REAL *m = products + j * next + here;
@@ -181,22 +180,24 @@ void forward(const REAL *input, const REAL *weight, const REAL *bias, const uint
 {
 #pragma omp parallel num_threads(threads)
     {
-        operand tiles[16 * TILES_ACROSS * CHANNELS];
-        REAL products[16 * TILES_ACROSS * FILTERS];
+        operand tiles[16 * TILE_BLOCK * CHANNELS];
+        REAL products[16 * TILE_BLOCK * FILTERS];
 #pragma omp for schedule(static)
         for (int f = 0; f < FILTERS; f++)
             transform_filter(weight + f * WEIGHT, f, transformed);
 #pragma omp for schedule(static)
-        for (int row = 0; row < images * TILES_DOWN; row++) {
-            const int64_t image = row / TILES_DOWN, y = row % TILES_DOWN * 2;
-            const int64_t out = (int64_t)row * TILES_ACROSS * FILTERS;
-            transform_input(input + image * IMAGE + y * WIDTH * CHANNELS, tiles);
-            for (int k = 0; k < 16; k++)
-                multiply(tiles + k * TILES_ACROSS * CHANNELS, transformed + k * CHANNELS * FILTERS,
-                         products + k * TILES_ACROSS * FILTERS);
-            pool(products, bias, random ? random + out : 0, threshold, (REAL)scale, pooled + out,
-                 winners + out);
-        }
+        for (int row = 0; row < images * TILES_DOWN; row++)
+            for (int tile = 0; tile < TILES_ACROSS; tile += TILE_BLOCK) {
+                const int64_t image = row / TILES_DOWN, y = row % TILES_DOWN * 2;
+                const int64_t out = ((int64_t)row * TILES_ACROSS + tile) * FILTERS;
+                transform_input(input + image * IMAGE + (y * WIDTH + 2 * tile) * CHANNELS, tiles);
+                for (int k = 0; k < 16; k++)
+                    multiply(tiles + k * TILE_BLOCK * CHANNELS,
+                             transformed + k * CHANNELS * FILTERS,
+                             products + k * TILE_BLOCK * FILTERS);
+                pool(products, bias, random ? random + out : 0, threshold, (REAL)scale,
+                     pooled + out, winners + out);
+            }
     }
 }
 
