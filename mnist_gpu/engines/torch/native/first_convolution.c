@@ -19,34 +19,71 @@
 #define VECTORS (TAPS * FILTERS / LANES < REGISTERS ? FILTERS / LANES : 1)
 #define BLOCK (VECTORS * LANES)
 
+/* a pixel and those around it, of the row where the convolution begins */
+#define PIXEL(x, tap, at) ((x)[(tap) / 3 * WIDTH + (tap) % 3 + (at)])
+
+static const REAL *row_of(const REAL *input, int row)
+{
+    return input + ((int64_t)row / DOWN * HEIGHT + row % DOWN) * WIDTH;
+}
+
+/* one row of output, for BLOCK filters; weight (TAPS, FILTERS) */
+static void convolve(const REAL *x, const REAL *weight, const REAL *bias, REAL *out)
+{
+    vector w[TAPS][VECTORS], start[VECTORS];
+    for (int v = 0; v < VECTORS; v++) {
+        start[v] = GIVEN(bias + v * LANES);
+        for (int tap = 0; tap < TAPS; tap++)
+            w[tap][v] = GIVEN(weight + tap * FILTERS + v * LANES);
+    }
+    for (int at = 0; at < ACROSS; at++)
+#pragma GCC unroll 4
+        for (int v = 0; v < VECTORS; v++) {
+            vector sum = start[v];
+#pragma GCC unroll 9
+            for (int tap = 0; tap < TAPS; tap++)
+                sum += PIXEL(x, tap, at) * w[tap][v];
+            /* as it is said, so that a NaN stays one */
+            AT(out + at * FILTERS + v * LANES) = choose((mask)(sum <= 0), (vector){0}, sum);
+        }
+}
+
 /* input (images, HEIGHT, WIDTH), weight (FILTERS, 3, 3), bias (FILTERS);
  * output (images, DOWN, ACROSS, FILTERS) */
 void forward(const REAL *input, const REAL *weight, const REAL *bias, REAL *output, int images,
              int threads)
 {
-#pragma omp parallel num_threads(threads)
-    for (int first = 0; first < FILTERS; first += BLOCK) {
-        REAL across[TAPS][BLOCK];
-        for (int tap = 0; tap < TAPS; tap++)
-            for (int f = 0; f < BLOCK; f++)
-                across[tap][f] = weight[(first + f) * TAPS + tap];
-#pragma omp for schedule(static)
-        for (int row = 0; row < images * DOWN; row++) {
-            const REAL *x = input + ((int64_t)row / DOWN * HEIGHT + row % DOWN) * WIDTH;
-            REAL *out = output + (int64_t)row * ACROSS * FILTERS + first;
-            for (int at = 0; at < ACROSS; at++)
+    REAL across[TAPS * FILTERS];
+    for (int i = 0; i < TAPS * FILTERS; i++)
+        across[i] = weight[i % FILTERS * TAPS + i / FILTERS];
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int row = 0; row < images * DOWN; row++)
+        for (int f = 0; f < FILTERS; f += BLOCK)
+            convolve(row_of(input, row), across + f, bias + f,
+                     output + (int64_t)row * ACROSS * FILTERS + f);
+}
+
+/* sums (TAPS + 1, FILTERS): of the gradients of the weights, then of the bias, for BLOCK filters */
+static void gather(const REAL *x, const REAL *output, const REAL *gradient, REAL *sums)
+{
+    vector sum[TAPS + 1][VECTORS];
+    for (int tap = 0; tap <= TAPS; tap++)
+        for (int v = 0; v < VECTORS; v++)
+            sum[tap][v] = GIVEN(sums + tap * FILTERS + v * LANES);
+    for (int at = 0; at < ACROSS; at++)
 #pragma GCC unroll 4
-                for (int v = 0; v < VECTORS; v++) {
-                    vector sum = GIVEN(bias + first + v * LANES);
+        for (int v = 0; v < VECTORS; v++) {
+            const int here = at * FILTERS + v * LANES;
+            const vector passed =
+                choose((mask)(GIVEN(output + here) <= 0), (vector){0}, GIVEN(gradient + here));
 #pragma GCC unroll 9
-                    for (int tap = 0; tap < TAPS; tap++)
-                        sum += x[tap / 3 * WIDTH + tap % 3 + at] * GIVEN(across[tap] + v * LANES);
-                    /* as it is said, so that a NaN stays one */
-                    AT(out + at * FILTERS + v * LANES) =
-                        choose((mask)(sum <= 0), (vector){0}, sum);
-                }
+            for (int tap = 0; tap < TAPS; tap++)
+                sum[tap][v] += PIXEL(x, tap, at) * passed;
+            sum[TAPS][v] += passed;
         }
-    }
+    for (int tap = 0; tap <= TAPS; tap++)
+        for (int v = 0; v < VECTORS; v++)
+            AT(sums + tap * FILTERS + v * LANES) = sum[tap][v];
 }
 
 /* gradient: of output, in its shape; partial: room for threads * FILTERS * (TAPS + 1);
@@ -59,30 +96,13 @@ void backward(const REAL *input, const REAL *output, const REAL *gradient, REAL 
         const int me = omp_get_thread_num(), all = omp_get_num_threads();
         const int each = FILTERS * (TAPS + 1);
         REAL *mine = partial + me * each;
-        for (int first = 0; first < FILTERS; first += BLOCK) {
-            vector sum[TAPS][VECTORS] = {0}, of_all[VECTORS] = {0};
-            for (int row = images * DOWN * me / all; row < images * DOWN * (me + 1) / all; row++) {
-                const REAL *x = input + ((int64_t)row / DOWN * HEIGHT + row % DOWN) * WIDTH;
-                const int64_t here = (int64_t)row * ACROSS * FILTERS + first;
-                for (int at = 0; at < ACROSS; at++)
-#pragma GCC unroll 4
-                    for (int v = 0; v < VECTORS; v++) {
-                        const int64_t place = here + at * FILTERS + v * LANES;
-                        const vector passed = choose((mask)(GIVEN(output + place) <= 0),
-                                                     (vector){0}, GIVEN(gradient + place));
-                        of_all[v] += passed;
-#pragma GCC unroll 9
-                        for (int tap = 0; tap < TAPS; tap++)
-                            sum[tap][v] += x[tap / 3 * WIDTH + tap % 3 + at] * passed;
-                    }
+        memset(mine, 0, sizeof(REAL) * each);
+#pragma omp for schedule(static)
+        for (int row = 0; row < images * DOWN; row++)
+            for (int f = 0; f < FILTERS; f += BLOCK) {
+                const int64_t here = (int64_t)row * ACROSS * FILTERS + f;
+                gather(row_of(input, row), output + here, gradient + here, mine + f);
             }
-            for (int v = 0; v < VECTORS; v++) {
-                for (int tap = 0; tap < TAPS; tap++)
-                    AT(mine + tap * FILTERS + first + v * LANES) = sum[tap][v];
-                AT(mine + TAPS * FILTERS + first + v * LANES) = of_all[v];
-            }
-        }
-#pragma omp barrier
 #pragma omp for schedule(static)
         for (int i = 0; i < each; i++) {
             const int tap = i / FILTERS, f = i % FILTERS;
