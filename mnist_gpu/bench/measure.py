@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -10,6 +11,14 @@ from mnist_gpu.bench.ways import ABLATIONS, NEEDS, WAYS
 from mnist_gpu.errors import UserError
 
 CNN_STEPS, MLP_STEPS = 60, 938
+FOR_LARGE_LAYERS = (
+    "relu_after_pool",
+    "first_convolution",
+    "pooled_convolution",
+    "bfloat16_linear",
+    "onednn_linear",
+)
+IN_BFLOAT16_ONLY = ("without-bfloat16_linear",)
 
 
 @dataclass
@@ -78,15 +87,21 @@ def installed(way: str) -> bool:
     return way not in NEEDS or importlib.util.find_spec(NEEDS[way]) is not None
 
 
-def interleave(model: str, precision: str, ways: list[str], steps: int, repeats: int) -> list[Row]:
+def interleave(model: str, ways: Sequence[tuple[str, str]], steps: int, repeats: int) -> list[Row]:
     """Measure every way `repeats` times, in turn: A B C A B C …
 
     A machine's speed drifts; what is compared is measured side by side. Only one process works at a
     time; the others wait for their turn without using the processor.
+
+    Args:
+        model: what is trained.
+        ways: keys of `ways.WAYS`, or `peak`, each with a precision.
+        steps: optimizer steps of one repeat.
+        repeats: of each way.
     """
     workers: list[Worker] = []
     try:
-        for way in ways:
+        for way, precision in ways:
             workers.append(Worker(Row(model, precision, way), steps))
         for _ in range(repeats):
             for worker in workers:
@@ -98,9 +113,11 @@ def interleave(model: str, precision: str, ways: list[str], steps: int, repeats:
 
 
 def default_ways(model: str, ablate: bool) -> list[str]:
-    """All that this machine can do in reasonable time, or the fast pass without each measure."""
+    """All that this machine can do in reasonable time, or the fast pass without each measure that
+    this model has a use for."""
     if ablate:
-        return ["program", *ABLATIONS]
+        left_out = {f"without-{measure}" for measure in FOR_LARGE_LAYERS if model == "mlp"}
+        return ["program", *(way for way in ABLATIONS if way not in left_out)]
     left_out = {*ABLATIONS} if model == "mlp" else {*ABLATIONS, "ensemble"}
     return [way for way in WAYS if way not in left_out and installed(way)]
 
@@ -118,7 +135,8 @@ def speed(model: str, ways: list[str], repeats: int, quick: bool) -> list[Row]:
     if quick:
         steps //= 2
     print(f"measuring {model}: {', '.join(ways)}; {repeats} repeats", file=sys.stderr, flush=True)
-    rows = interleave(model, "float32", [*ways, "peak"], steps, repeats)
-    if model == "cnn" and "program" in ways:
-        rows += interleave(model, "bf16-mixed", ["program", "peak"], steps, repeats)
-    return rows
+    pairs = [(way, "float32") for way in [*ways, "peak"] if way not in IN_BFLOAT16_ONLY]
+    narrow = [way for way in ways if way in ("program", *IN_BFLOAT16_ONLY)]
+    if model == "cnn" and narrow:
+        pairs += [(way, "bf16-mixed") for way in [*narrow, "peak"]]
+    return interleave(model, pairs, steps, repeats)
