@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_gpu import data, engines
+from mnist_gpu.collection import no_collection
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.engines.base import Engine, State, Weights, Workload
 from mnist_gpu.errors import UserError
@@ -62,7 +63,9 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
 
 def _build(engine: Engine, before: Continuation, stopwatch: Stopwatch) -> None:
     try:
-        engine.build()
+        # frameworks load more of themselves here
+        with no_collection():
+            engine.build()
         stopwatch.synchronise = engine.synchronise
         if before.checkpoint is not None:
             _refuse_misfit(before.checkpoint.state, engine.state(), before.folder)
