@@ -53,7 +53,7 @@ def eager(workload: Workload) -> float:
         for array in (part.train_images, part.test_images)
     )
     labels, test_labels = (
-        torch.from_numpy(array).long() for array in (part.train_labels, part.test_labels)
+        torch.tensor(array).long() for array in (part.train_labels, part.test_labels)
     )
     for _ in range(workload.epochs):
         for batch in torch.randperm(len(labels)).split(workload.batch_size):
