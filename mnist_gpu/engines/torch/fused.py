@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from typing_extensions import override
 from mnist_gpu.engines.torch import dropout
 from mnist_gpu.engines.torch.layers import Context, Step
 from mnist_gpu.engines.torch.native import bfloat16_linear, first_convolution, pooled_convolution
+from mnist_gpu.engines.torch.native.kernel import Kernel
 from mnist_gpu.models.network import Layer
 
 
@@ -67,15 +68,23 @@ def _linear(layer: Layer, context: Context) -> Group | None:
     return Group(layer, 1, partial(Bfloat16Linear, kernel)) if kernel else None
 
 
-class FirstConv(Step):
-    """The network's first convolution and the ReLU after it."""
+class KernelStep(Step, Generic[Kernel]):
+    """A step whose work a kernel does.
 
-    def __init__(
-        self, kernel: first_convolution.FirstConvolution, context: Context, module: Any
-    ) -> None:
+    Args:
+        kernel: made for the layer.
+        context: of the pass.
+        module: the layer's weights and bias.
+    """
+
+    def __init__(self, kernel: Kernel, context: Context, module: Any) -> None:
         super().__init__(context)
         self.kernel = kernel
         self.weight, self.bias = module.weight, module.bias
+
+
+class FirstConv(KernelStep[first_convolution.FirstConvolution]):
+    """The network's first convolution and the ReLU after it."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -90,7 +99,7 @@ class FirstConv(Step):
         )
 
 
-class PooledConv(Step):
+class PooledConv(KernelStep[pooled_convolution.PooledConvolution]):
     """A convolution, max-pool, ReLU and dropout; never the network's first, whose input has too few
     channels."""
 
@@ -101,9 +110,8 @@ class PooledConv(Step):
         context: Context,
         module: Any,
     ) -> None:
-        super().__init__(context)
-        self.kernel, self.rate = kernel, rate
-        self.weight, self.bias = module.weight, module.bias
+        super().__init__(kernel, context, module)
+        self.rate = rate
         self.threshold = dropout.threshold(rate)
 
     @override
@@ -132,15 +140,8 @@ class PooledConv(Step):
         return to_x.to(self.dtype)
 
 
-class Bfloat16Linear(Step):
+class Bfloat16Linear(KernelStep[bfloat16_linear.Bfloat16Linear]):
     """A fully connected layer with products of bfloat16; float32 comes out, both ways."""
-
-    def __init__(
-        self, kernel: bfloat16_linear.Bfloat16Linear, context: Context, module: Any
-    ) -> None:
-        super().__init__(context)
-        self.kernel = kernel
-        self.weight, self.bias = module.weight, module.bias
 
     @override
     def forward(self, x: Tensor) -> Tensor:

@@ -75,7 +75,6 @@ def _judge_all(files: Sequence[Path], now: datetime) -> Iterator[Run | list[Faul
 
 
 def _judge_chunk(files: Sequence[Path], now: datetime) -> list[Run | list[Fault]]:
-    # records hold no cycles: searching them for some would take longer than judging them
     with no_collection():
         return [_judge(path, now) for path in files]
 

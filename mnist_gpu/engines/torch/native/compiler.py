@@ -127,7 +127,7 @@ def _key(source: Path, compiler: list[str], macros: list[str]) -> str:
 
 
 def processor() -> str:
-    """What `-march=native` goes by: the processor's model and instructions; empty where unknown."""
+    """What `-march=native` goes by: the processor's model and instructions (Linux)."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     starts = ("vendor_id", "cpu family", "model\t", "flags", "Features", "CPU part")
     return "\n".join([platform.machine(), *sorted({ln for ln in lines if ln.startswith(starts)})])
