@@ -187,10 +187,12 @@ def test_bf16_learns_like_float32(dataset, model):
     assert program.state()["weights/fc1.weight"].dtype == np.float32
 
 
-@pytest.mark.parametrize("rate", [0.25, 0.5])
-def test_a_rate_in_bytes_drops_exactly_its_share_of_all_bytes(rate):
-    every_byte = np.arange(256)
-    assert (every_byte < dropout.threshold(rate)).mean() == rate
+@pytest.mark.parametrize(("rate", "digits"), [(0.25, 2), (0.5, 1), (0.375, 3), (3 / 256, 8)])
+def test_a_rate_in_few_bits_drops_exactly_its_share_of_all_bits_there_are(rate, digits):
+    every = np.arange(2**digits)
+    random = [torch.from_numpy(every >> place & 1) for place in range(digits)]
+    kept = dropout.join(random, dropout.digits(rate))
+    assert (kept == 0).double().mean() == rate
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.1, 1 / 3])

@@ -1,5 +1,6 @@
 """Layers, or several as one, of the training pass on our own kernels."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -47,7 +48,7 @@ def group(layers: Sequence[Layer], context: Context, first: bool) -> Group | Non
 def _first(conv: Layer, rest: list[Layer], context: Context, dtype: torch.dtype) -> Group | None:
     if not context.first_convolution or not first_convolution.suits(conv, rest[0], dtype):
         return None
-    kernel = first_convolution.find(conv, dtype)
+    kernel = first_convolution.find(conv, dtype, context.compute_dtype == torch.bfloat16)
     return Group(conv, 2, partial(FirstConv, kernel)) if kernel else None
 
 
@@ -56,7 +57,7 @@ def _pooled(conv: Layer, rest: list[Layer], context: Context, dtype: torch.dtype
     if not context.pooled_convolution or not pooled_convolution.suits(conv, pool, relu, dtype):
         return None
     kernel = pooled_convolution.find(conv, dtype, context.compute_dtype == torch.bfloat16)
-    drop = after.kind == "dropout" and context.dropout_bits and dropout.in_bytes(after.rate)
+    drop = after.kind == "dropout" and context.dropout_bits and dropout.in_few_bits(after.rate)
     rate = after.rate if drop else 0.0
     return Group(conv, 3 + drop, partial(PooledConv, kernel, rate)) if kernel else None
 
@@ -94,8 +95,9 @@ class FirstConv(KernelStep[first_convolution.FirstConvolution]):
 
     @override
     def backward(self, gradient: Tensor) -> None:
+        gradient = gradient.to(self.kernel.dtype)
         self.weight.grad, self.bias.grad = self.kernel.backward(
-            self.x, self.weight, self.output, gradient.to(self.kernel.dtype)
+            self.x, self.weight, self.output, gradient
         )
 
 
@@ -112,32 +114,26 @@ class PooledConv(KernelStep[pooled_convolution.PooledConvolution]):
     ) -> None:
         super().__init__(kernel, context, module)
         self.rate = rate
-        self.threshold = dropout.threshold(rate)
+        self.scale = 1.0 / (1.0 - rate)
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        self.dtype = x.dtype
-        self.x = x.to(self.kernel.dtype, memory_format=torch.channels_last)
-        random = None
-        if self.threshold:
+        self.x = x.to(self.kernel.image_dtype, memory_format=torch.channels_last)
+        kept = None
+        if self.rate:
             [generator] = self.context.generators
-            random = dropout.random_bits(self.kernel.output(len(x)), self.rate, generator)
-        self.pooled, self.winners = self.kernel.forward(
-            self.x, self.weight, self.bias, random, self.threshold
-        )
-        return self.pooled
+            count = len(x) * math.prod(self.kernel.output_shape)
+            kept = dropout.kept_bits(count, self.rate, generator)
+        output, self.winners = self.kernel.forward(self.x, self.weight, self.bias, kept, self.scale)
+        return output
 
     @override
     def backward(self, gradient: Tensor) -> Tensor:
+        gradient = gradient.to(self.kernel.dtype)
         to_x, self.weight.grad, self.bias.grad = self.kernel.backward(
-            self.x,
-            self.weight,
-            gradient.to(self.kernel.dtype),
-            self.pooled,
-            self.winners,
-            self.threshold,
+            self.x, self.weight, gradient, self.winners, self.scale
         )
-        return to_x.to(self.dtype)
+        return to_x
 
 
 class Bfloat16Linear(KernelStep[bfloat16_linear.Bfloat16Linear]):

@@ -47,7 +47,11 @@ class Step:
         raise NotImplementedError
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        """The gradient of the input, None for the first layer with weights."""
+        """The gradient of the input, None for the first layer with weights.
+
+        Args:
+            gradient: of the output; it may be wider than that.
+        """
         raise NotImplementedError
 
 
@@ -66,7 +70,7 @@ class MaxPool(Step):
 
     @override
     def backward(self, gradient: Tensor) -> Tensor:
-        self.gradient = gradient
+        self.gradient = gradient = gradient.to(self.x.dtype)
         return aten.max_pool2d_with_indices_backward(
             gradient, self.x, self.size, self.size, [0, 0], [1, 1], False, self.indices
         )
@@ -94,6 +98,7 @@ class Conv(Step):
     @override
     def backward(self, gradient: Tensor) -> Tensor | None:
         assert self.bias is not None
+        gradient = gradient.to(self.x.dtype)
         mask = [not self.first, True, self.pool is None]
         to_input, to_weight, to_bias = aten.convolution_backward(
             gradient,
@@ -157,7 +162,7 @@ class ReLU(Step):
 
     @override
     def backward(self, gradient: Tensor) -> Tensor:
-        return aten.threshold_backward(gradient, self.output, 0)
+        return aten.threshold_backward(gradient.to(self.output.dtype), self.output, 0)
 
 
 class Dropout(Step):

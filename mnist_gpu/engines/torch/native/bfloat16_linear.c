@@ -5,24 +5,14 @@
  * Needs AVX512_BF16, whose one instruction multiplies 16 pairs and adds both products to 16 sums.
  * The compiler gets FEATURES (a multiple of 64) and UNITS (a multiple of 4).
  */
-#include <immintrin.h>
 #include <omp.h>
-#include <stdint.h>
 #include <string.h>
 
-#ifndef __AVX512BF16__
-#error "this processor has no products of bfloat16"
-#endif
+#include "bfloat16.h"
 
-typedef uint16_t bfloat16;
 #define TILE 4     /* rows of each operand whose sums are in registers */
 #define CHUNK 64   /* features at a time, TILE vectors of float */
 #define SEGMENT (FEATURES % 1024 ? CHUNK : 1024) /* features whose weights stay in the first cache */
-
-static inline __m512 add_products(__m512 sum, __m512i left, __m512i right)
-{
-    return _mm512_dpbf16_ps(sum, (__m512bh)left, (__m512bh)right);
-}
 
 static inline __m512i round_two(const float *low, const float *high)
 {
@@ -97,9 +87,7 @@ static inline __attribute__((always_inline)) void multiply_across(const bfloat16
     for (int pair = 0; pair < pairs; pair++)
 #pragma GCC unroll 4
         for (int i = 0; i < rows; i++) {
-            int32_t both;
-            memcpy(&both, left + 2 * (i * pairs + pair), sizeof both);
-            const __m512i value = _mm512_set1_epi32(both);
+            const __m512i value = both_of(left + 2 * (i * pairs + pair));
 #pragma GCC unroll 4
             for (int j = 0; j < TILE; j++)
                 sum[i][j] = add_products(

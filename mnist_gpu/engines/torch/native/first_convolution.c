@@ -5,12 +5,14 @@
  * goes to memory once, rectified. Its input needs no gradient.
  *
  * Outputs are channels-last. The compiler gets REAL and INTEGER (of the same width), FILTERS (a
- * multiple of 16), HEIGHT and WIDTH of the input.
+ * multiple of 16), HEIGHT and WIDTH of the input. With BFLOAT16, the output is bfloat16 and all else
+ * float.
  */
 #include <omp.h>
 #include <string.h>
 
 #include "vectors.h"
+#include "pixels.h"
 
 #define DOWN (HEIGHT - 2)
 #define ACROSS (WIDTH - 2)
@@ -28,7 +30,7 @@ static const REAL *row_of(const REAL *input, int row)
 }
 
 /* one row of output, for BLOCK filters; weight (TAPS, FILTERS) */
-static void convolve(const REAL *x, const REAL *weight, const REAL *bias, REAL *out)
+static void convolve(const REAL *x, const REAL *weight, const REAL *bias, pixel *out)
 {
     vector w[TAPS][VECTORS], start[VECTORS];
     for (int v = 0; v < VECTORS; v++) {
@@ -44,13 +46,14 @@ static void convolve(const REAL *x, const REAL *weight, const REAL *bias, REAL *
             for (int tap = 0; tap < TAPS; tap++)
                 sum += PIXEL(x, tap, at) * w[tap][v];
             /* as it is said, so that a NaN stays one */
-            AT(out + at * FILTERS + v * LANES) = choose((mask)(sum <= 0), (vector){0}, sum);
+            write_pixels(out + at * FILTERS + v * LANES,
+                         choose((mask)(sum <= 0), (vector){0}, sum));
         }
 }
 
 /* input (images, HEIGHT, WIDTH), weight (FILTERS, 3, 3), bias (FILTERS);
  * output (images, DOWN, ACROSS, FILTERS) */
-void forward(const REAL *input, const REAL *weight, const REAL *bias, REAL *output, int images,
+void forward(const REAL *input, const REAL *weight, const REAL *bias, pixel *output, int images,
              int threads)
 {
     REAL across[TAPS * FILTERS];
@@ -64,7 +67,7 @@ void forward(const REAL *input, const REAL *weight, const REAL *bias, REAL *outp
 }
 
 /* sums (TAPS + 1, FILTERS): of the gradients of the weights, then of the bias, for BLOCK filters */
-static void gather(const REAL *x, const REAL *output, const REAL *gradient, REAL *sums)
+static void gather(const REAL *x, const pixel *output, const REAL *gradient, REAL *sums)
 {
     vector sum[TAPS + 1][VECTORS];
     for (int tap = 0; tap <= TAPS; tap++)
@@ -74,8 +77,8 @@ static void gather(const REAL *x, const REAL *output, const REAL *gradient, REAL
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
             const int here = at * FILTERS + v * LANES;
-            const vector passed =
-                choose((mask)(GIVEN(output + here) <= 0), (vector){0}, GIVEN(gradient + here));
+            const mask zero = (mask)(read_pixels(output + here) <= 0);
+            const vector passed = choose(zero, (vector){0}, GIVEN(gradient + here));
 #pragma GCC unroll 9
             for (int tap = 0; tap < TAPS; tap++)
                 sum[tap][v] += PIXEL(x, tap, at) * passed;
@@ -88,7 +91,7 @@ static void gather(const REAL *x, const REAL *output, const REAL *gradient, REAL
 
 /* gradient: of output, in its shape; partial: room for threads * FILTERS * (TAPS + 1);
  * to_weight, to_bias: in the shapes of weight and bias. */
-void backward(const REAL *input, const REAL *output, const REAL *gradient, REAL *partial,
+void backward(const REAL *input, const pixel *output, const REAL *gradient, REAL *partial,
               REAL *to_weight, REAL *to_bias, int images, int threads)
 {
 #pragma omp parallel num_threads(threads)

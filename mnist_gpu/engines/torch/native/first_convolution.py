@@ -22,13 +22,16 @@ class FirstConvolution:
     Args:
         library: compiled for these sizes.
         conv: the convolution.
-        dtype: of every tensor.
+        dtype: of every tensor but the output.
+        image_dtype: of the output.
     """
 
-    def __init__(self, library: ctypes.CDLL, conv: Layer, dtype: torch.dtype) -> None:
+    def __init__(
+        self, library: ctypes.CDLL, conv: Layer, dtype: torch.dtype, image_dtype: torch.dtype
+    ) -> None:
         _, height, width = conv.input_shape
         self.library = library
-        self.dtype = dtype
+        self.dtype, self.image_dtype = dtype, image_dtype
         self.output_shape = (conv.filters, height - 2, width - 2)
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -40,7 +43,7 @@ class FirstConvolution:
             bias: (filters,).
         """
         shape = (len(x), *self.output_shape)
-        output = torch.empty(shape, dtype=self.dtype, memory_format=kernel.CHANNELS_LAST)
+        output = torch.empty(shape, dtype=self.image_dtype, memory_format=kernel.CHANNELS_LAST)
         kernel.call(self.library.forward, (x, weight, bias, output), (), len(x))
         return output
 
@@ -53,7 +56,7 @@ class FirstConvolution:
             x: what `forward` was given.
             weight: the same.
             output: what `forward` gave.
-            gradient: of the output.
+            gradient: of the output, not narrower than the weights.
         """
         filters = len(weight)
         partial = torch.empty(torch.get_num_threads() * filters * (TAPS + 1), dtype=self.dtype)
@@ -75,15 +78,22 @@ def suits(conv: Layer, relu: Layer, dtype: torch.dtype) -> bool:
 
 
 @cache
-def find(conv: Layer, dtype: torch.dtype) -> FirstConvolution | None:
+def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> FirstConvolution | None:
     """The kernel for a convolution that suits, None (and a warning that says why) if it cannot be
-    had here."""
+    had here.
+
+    Args:
+        conv: the convolution.
+        dtype: of the weights.
+        bfloat16: whether the output may be rounded to that, where the processor can.
+    """
     _, height, width = conv.input_shape
-    sizes = {"FILTERS": conv.filters, "HEIGHT": height, "WIDTH": width}
+    images = kernel.image_type(dtype, bfloat16)
+    macros = kernel.macros(dtype, images)
+    macros |= {"FILTERS": conv.filters, "HEIGHT": height, "WIDTH": width}
 
     def make() -> FirstConvolution:
-        library = compiler.load(SOURCE, {**kernel.macros(dtype), **sizes})
-        return FirstConvolution(library, conv, dtype)
+        return FirstConvolution(compiler.load(SOURCE, macros), conv, dtype, images)
 
     return kernel.trusted(conv.name, make, lambda made: _agrees(made, conv))
 

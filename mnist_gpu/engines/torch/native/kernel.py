@@ -13,15 +13,22 @@ from mnist_gpu.engines.torch.native import compiler
 log = logging.getLogger(__name__)
 CHANNELS_LAST = torch.channels_last
 TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
+TOLERANCE = {torch.bfloat16: 2.0**-7, torch.float32: 1e-5, torch.float64: 1e-13}
 
 Kernel = TypeVar("Kernel")
 
 
-def macros(dtype: torch.dtype) -> dict[str, str | int]:
+def macros(dtype: torch.dtype, image_dtype: torch.dtype) -> dict[str, str | int]:
     """The C types that a kernel for `dtype` is compiled with."""
     real, integer = TYPES[dtype]
-    return {"REAL": real, "INTEGER": integer}
+    narrow: dict[str, str | int] = {} if image_dtype == dtype else {"BFLOAT16": 1}
+    return {"REAL": real, "INTEGER": integer, **narrow}
+
+
+def image_type(dtype: torch.dtype, bfloat16: bool) -> torch.dtype:
+    """What a kernel for `dtype` keeps images in: bfloat16 if it may and the processor can."""
+    can = dtype == torch.float32 and "avx512_bf16" in compiler.processor()
+    return torch.bfloat16 if bfloat16 and can else dtype
 
 
 def trusted(

@@ -12,6 +12,7 @@ from mnist_gpu.models.network import Layer
 
 SOURCE = Path(__file__).with_suffix(".c")
 LARGEST_TILE_BLOCK = 6
+BFLOAT16_CHANNELS = 32  # a multiple of
 
 
 class PooledConvolution:
@@ -22,39 +23,39 @@ class PooledConvolution:
     Args:
         library: compiled for these sizes.
         layer: the convolution.
-        dtype: of every tensor of real numbers.
+        dtype: of the weights and of all gradients.
+        image_dtype: of the input and the output.
     """
 
-    def __init__(self, library: ctypes.CDLL, layer: Layer, dtype: torch.dtype) -> None:
+    def __init__(
+        self, library: ctypes.CDLL, layer: Layer, dtype: torch.dtype, image_dtype: torch.dtype
+    ) -> None:
         channels, height, width = layer.input_shape
         self.library = library
-        self.dtype = dtype
+        self.dtype, self.image_dtype = dtype, image_dtype
         self.output_shape = (layer.filters, (height - 2) // 2, (width - 2) // 2)
-        self.transformed = torch.empty(16 * channels * layer.filters, dtype=dtype)
+        self.transformed = torch.empty(16 * channels * layer.filters, dtype=image_dtype)
         self.parameters = layer.filters * (9 * channels + 1)
 
-    def output(self, images: int) -> Tensor:
-        """An empty output: (images, filters, h, w)."""
-        shape = (images, *self.output_shape)
-        return torch.empty(shape, dtype=self.dtype, memory_format=kernel.CHANNELS_LAST)
-
     def forward(
-        self, x: Tensor, weight: Tensor, bias: Tensor, random: Tensor | None, threshold: int
+        self, x: Tensor, weight: Tensor, bias: Tensor, kept: Tensor | None, scale: float
     ) -> tuple[Tensor, Tensor]:
-        """The output, and the place of each window's largest element in it (uint8, 0 to 3).
+        """The output, and for each of its numbers (uint8) the place of the largest element in its
+        window, 0 to 3, or more where it is zero.
 
         Args:
             x: (n, channels, height, width).
             weight: (filters, channels, 3, 3).
             bias: (filters,).
-            random: a byte for each number of the output, which is dropped if the byte is below
-                `threshold`; None: no dropout.
-            threshold: 256 times the rate.
+            kept: a bit for each number of the output, in memory order, the lowest of a byte first:
+                0 drops it; None: no dropout.
+            scale: of what is kept.
         """
-        pooled = self.output(len(x))
+        shape = (len(x), *self.output_shape)
+        pooled = torch.empty(shape, dtype=self.image_dtype, memory_format=kernel.CHANNELS_LAST)
         winners = torch.empty_like(pooled, dtype=torch.uint8)
-        tensors = (x, weight, bias, random, self.transformed, pooled, winners)
-        kernel.call(self.library.forward, tensors, (threshold, _scale(threshold)), len(x))
+        tensors = (x, weight, bias, kept, self.transformed, pooled, winners)
+        kernel.call(self.library.forward, tensors, (scale,), len(x))
         return pooled, winners
 
     def backward(
@@ -62,26 +63,24 @@ class PooledConvolution:
         x: Tensor,
         weight: Tensor,
         gradient: Tensor,
-        pooled: Tensor,
         winners: Tensor,
-        threshold: int,
+        scale: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The gradients of `x`, `weight` and the bias.
 
         Args:
             x: what `forward` was given.
             weight: the same.
-            gradient: of `pooled`.
-            pooled: what `forward` gave.
-            winners: the same.
-            threshold: what `forward` was given.
+            gradient: of the output.
+            winners: what `forward` gave.
+            scale: what `forward` was given.
         """
         partial = torch.empty(torch.get_num_threads() * self.parameters, dtype=self.dtype)
-        to_x, to_weight = torch.empty_like(x), torch.empty_like(weight)
+        to_x, to_weight = torch.empty_like(x, dtype=self.dtype), torch.empty_like(weight)
         to_bias = torch.empty(len(weight), dtype=self.dtype)
         gradient = gradient.contiguous(memory_format=kernel.CHANNELS_LAST)
-        tensors = (x, weight, gradient, pooled, winners, partial, to_x, to_weight, to_bias)
-        kernel.call(self.library.backward, tensors, (_scale(threshold),), len(x))
+        tensors = (x, weight, gradient, winners, partial, to_x, to_weight, to_bias)
+        kernel.call(self.library.backward, tensors, (scale,), len(x))
         return to_x, to_weight, to_bias
 
 
@@ -103,31 +102,26 @@ def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> PooledConvo
 
     Args:
         conv: the convolution.
-        dtype: of every tensor of real numbers.
-        bfloat16: whether the forward pass may round what it multiplies, where the processor has
-            products of such numbers; `dtype` must be float32.
+        dtype: of the weights and of all gradients.
+        bfloat16: whether images, and what is multiplied, may be rounded to that, where the
+            processor can.
     """
     channels, height, width = conv.input_shape
     tiles = (width - 2) // 2
+    images = kernel.image_type(dtype, bfloat16 and channels % BFLOAT16_CHANNELS == 0)
     macros = {
-        **kernel.macros(dtype),
+        **kernel.macros(dtype, images),
         "TILE_BLOCK": max(n for n in range(1, LARGEST_TILE_BLOCK + 1) if tiles % n == 0),
         "CHANNELS": channels,
         "FILTERS": conv.filters,
         "HEIGHT": height,
         "WIDTH": width,
     }
-    if bfloat16:
-        macros["BFLOAT16"] = 1
 
     def make() -> PooledConvolution:
-        return PooledConvolution(compiler.load(SOURCE, macros), conv, dtype)
+        return PooledConvolution(compiler.load(SOURCE, macros), conv, dtype, images)
 
     return kernel.trusted(conv.name, make, lambda made: _agrees(made, conv))
-
-
-def _scale(threshold: int) -> float:
-    return 1.0 / (1.0 - threshold / 256)
 
 
 def _agrees(made: PooledConvolution, conv: Layer) -> bool:
@@ -137,8 +131,9 @@ def _agrees(made: PooledConvolution, conv: Layer) -> bool:
     weight = kernel.whole_numbers(random, made.dtype, conv.filters, conv.input_shape[0], 3, 3)
     bias = kernel.whole_numbers(random, made.dtype, conv.filters)
     gradient = kernel.whole_numbers(random, made.dtype, 3, *made.output_shape)
-    pooled, winners = made.forward(x, weight, bias, None, 0)
-    found = made.backward(x, weight, gradient, pooled, winners, 0)
+    narrow = x.to(made.image_dtype)
+    pooled, winners = made.forward(narrow, weight, bias, None, 1.0)
+    found = made.backward(narrow, weight, gradient, winners, 1.0)
     with torch.enable_grad():
         given = [tensor.requires_grad_() for tensor in (x, weight, bias)]
         expected = torch.relu(torch.max_pool2d(torch.conv2d(x, weight, bias), 2))

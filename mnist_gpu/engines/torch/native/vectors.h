@@ -2,6 +2,7 @@
 #include <stdint.h>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 #define VECTOR_BYTES 64
 #define REGISTERS 32
 #elif defined(__AVX__)
@@ -14,6 +15,7 @@
 
 /* aligned as its elements are: tensors may begin anywhere */
 typedef REAL vector __attribute__((vector_size(VECTOR_BYTES), aligned(sizeof(REAL)), may_alias));
+typedef uint8_t bytes __attribute__((vector_size(VECTOR_BYTES / sizeof(REAL)), aligned(1), may_alias));
 typedef INTEGER mask __attribute__((vector_size(VECTOR_BYTES)));
 #define LANES ((int)(VECTOR_BYTES / sizeof(REAL)))
 #define AT(pointer) (*(vector *)(pointer))
