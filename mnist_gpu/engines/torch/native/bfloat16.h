@@ -1,6 +1,6 @@
 /* The processor's instructions for bfloat16 (AVX512_BF16). */
 #ifndef __AVX512BF16__
-#error "this processor has no products of bfloat16"
+#error "no instructions for bfloat16 (AVX512_BF16)"
 #endif
 #include <immintrin.h>
 #include <stdint.h>
