@@ -9,6 +9,7 @@ from torch import nn
 from mnist_gpu import data
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
+from mnist_gpu.data.order import dropout_seed
 from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch import dropout
 from mnist_gpu.engines.torch.program import Program
@@ -36,6 +37,7 @@ class PlainNetwork(nn.Module):
     def __init__(self, load: Workload) -> None:
         super().__init__()
         self.list = load.network.layers
+        self.masks = torch.Generator().manual_seed(dropout_seed(load.seed, 1))
         for layer in self.list:
             if layer.kind == "conv":
                 channels = layer.input_shape[0]
@@ -59,6 +61,11 @@ class PlainNetwork(nn.Module):
                     x = F.max_pool2d(x, layer.size)
                 case "flatten":
                     x = x.flatten(1)
+                case "dropout" if self.training:
+                    # drawn in the order in which the engine keeps images in memory
+                    form = torch.channels_last if x.dim() == 4 else torch.contiguous_format
+                    like = torch.empty_like(x, memory_format=form)
+                    x = x * dropout.keep_mask(like, layer.rate, self.masks)
         return x
 
 
@@ -117,6 +124,17 @@ def test_each_measure_can_be_turned_off_and_changes_no_loss(dataset, switch):
     assert fast_losses(program, load, 5) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("model", ["cnn", "mlp"])
+def test_with_dropout_too_every_loss_is_plain_pytorchs_with_the_same_masks(dataset, model):
+    load = workload(dataset, model, dropout=True)
+    program = Program(load, {}, CPU)
+    program.begin_epoch(1)
+    expected, _ = plain_losses(load, 25)
+    without, _ = plain_losses(workload(dataset, model), 25)
+    assert fast_losses(program, load, 25) == pytest.approx(expected, rel=1e-9)
+    assert np.abs(np.array(expected) - without).max() > 0.01
+
+
 def test_dropout_makes_the_same_zeros_with_our_own_kernel_and_without(dataset):
     load = workload(dataset, "cnn", dropout=True)
     losses = []
@@ -133,7 +151,7 @@ def test_an_evaluation_on_our_own_kernel_is_the_plain_networks(dataset):
     program = Program(load, {}, CPU)
     images = program.test_images[:700]
     with torch.no_grad():
-        expected = PlainNetwork(load)(images)
+        expected = PlainNetwork(load).eval()(images)
     assert torch.allclose(program.logits(images), expected, rtol=0, atol=1e-12)
 
 

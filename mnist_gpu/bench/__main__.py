@@ -29,7 +29,10 @@ def main() -> None:
         "--accuracy",
         type=int,
         metavar="EPOCHS",
-        help="compare the test accuracy with the plain loop's instead, over three seeds",
+        help="compare the test accuracy with the plain loop's instead",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="how many, from 0 on, for --accuracy (default 3)"
     )
     try:
         _show(parser.parse_args())
@@ -43,6 +46,8 @@ def main() -> None:
 def _show(arguments: argparse.Namespace) -> None:
     from mnist_gpu.results.readme import update
 
+    if arguments.seeds < 2:
+        raise UserError(f"--seeds={arguments.seeds}: two at least, to have a spread")
     if arguments.startup:
         from mnist_gpu.bench import startup
 
@@ -52,7 +57,7 @@ def _show(arguments: argparse.Namespace) -> None:
         from mnist_gpu.bench import accuracy
 
         model = arguments.models.split(",")[0]
-        name, table = "accuracy", accuracy.markdown(model, arguments.accuracy)
+        name, table = "accuracy", accuracy.markdown(model, arguments.accuracy, arguments.seeds)
     else:
         name, table = "ablation" if arguments.ablate else "bench", _speed(arguments)
     print(table)
