@@ -9,7 +9,6 @@ import torch.nn.functional as F
 
 from mnist_gpu.bench.plain import plain_network
 from mnist_gpu.bench.workload import full
-from mnist_gpu.data.order import epoch_order
 from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch import make_program
 from mnist_gpu.measure import cpus
@@ -60,8 +59,7 @@ def eager(workload: Workload) -> float:
         torch.tensor(array).long() for array in (part.train_labels, part.test_labels)
     )
     for epoch in range(1, workload.epochs + 1):
-        order = torch.from_numpy(epoch_order(workload.seed, epoch, len(labels)))
-        for batch in order.split(workload.batch_size):
+        for batch in torch.from_numpy(workload.order(epoch)).split(workload.batch_size):
             optimizer.zero_grad()
             F.cross_entropy(network(images[batch]), labels[batch]).backward()
             optimizer.step()

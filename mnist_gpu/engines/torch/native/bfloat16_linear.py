@@ -65,7 +65,7 @@ def suits(linear: Layer) -> bool:
         linear.kind == "linear"
         and linear.input_shape[0] % CHUNK == 0
         and linear.units % TILE == 0
-        and "avx512_bf16" in compiler.processor()
+        and compiler.has_bfloat16()
     )
 
 

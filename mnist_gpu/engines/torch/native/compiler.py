@@ -133,6 +133,11 @@ def processor() -> str:
     return "\n".join([platform.machine(), *sorted({ln for ln in lines if ln.startswith(starts)})])
 
 
+def has_bfloat16() -> bool:
+    """Whether the processor has products of bfloat16 (AVX512_BF16)."""
+    return "avx512_bf16" in processor()
+
+
 def _share_openmp() -> None:
     """Make the symbols of the OpenMP library that PyTorch has loaded visible to ours."""
     if sys.platform != "linux":

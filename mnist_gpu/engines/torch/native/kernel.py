@@ -27,7 +27,7 @@ def macros(dtype: torch.dtype, image_dtype: torch.dtype) -> dict[str, str | int]
 
 def image_type(dtype: torch.dtype, bfloat16: bool) -> torch.dtype:
     """What a kernel for `dtype` keeps images in: bfloat16 if it may and the processor can."""
-    can = dtype == torch.float32 and "avx512_bf16" in compiler.processor()
+    can = dtype == torch.float32 and compiler.has_bfloat16()
     return torch.bfloat16 if bfloat16 and can else dtype
 
 
