@@ -297,6 +297,21 @@ def test_sigterm_at_any_instant_leaves_a_record_and_a_run_that_resumes(
             subprocess.run(["rm", "-r", "runs"], check=True)
 
 
+@pytest.mark.parametrize("engine", ["lightning", "torch"])
+def test_no_framework_takes_sigterm_over_from_the_run(here, digits, monkeypatch, engine):
+    owners = set()
+
+    def installing(number, handler):
+        if number == signal.SIGTERM and callable(handler):
+            owners.add(handler.__module__)
+        return installed(number, handler)
+
+    installed = signal.signal
+    monkeypatch.setattr(signal, "signal", installing)
+    mnist_gpu.run(["platform=cpu", f"engine={engine}", "model=mlp", "epochs=1", *digits])
+    assert owners == {"mnist_gpu.runs.signals"}
+
+
 def signalling(work, before: bool):
     """`work`, with one SIGTERM just before or just after its first call."""
     sent = []

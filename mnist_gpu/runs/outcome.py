@@ -46,10 +46,7 @@ def guarded(work: Callable[[], None], journal: Journal) -> Outcome:
     except KeyboardInterrupt:
         outcome = Outcome("interrupted", "Ctrl-C", SIGNALLED + 2)
     except SystemExit:
-        # Lightning leaves by this door when its own handler saw the signal before our journal did
         outcome = Outcome("failed", "the framework ended the run", 1)
-        if journal.interrupted_by is not None:
-            outcome = _interrupted(journal.interrupted_by)
     except Diverged as fault:
         outcome = Outcome("diverged", str(fault), 1)
     except Exception as fault:  # frameworks raise their own kinds

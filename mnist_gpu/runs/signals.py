@@ -27,16 +27,11 @@ def noted(note: Callable[[int], None]) -> Iterator[None]:
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     # nohup's ignored SIGHUP stays ignored
     before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
-    seen: list[int] = []
 
     def handler(signum: int, frame: FrameType | None) -> None:
         # a call into a framework may last: the next signal must not wait for Python
         for number in before:
             signal.signal(number, signal.SIG_DFL)
-        if seen:
-            # the Trainer puts this handler back when it is torn down
-            signal.raise_signal(signum)
-        seen.append(signum)
         note(signum)
 
     for number in before:

@@ -47,6 +47,7 @@ class LightningEngine(TorchEngine):
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
+        processes.leave_signals_alone(self.trainer)
         peers = processes.join(self.trainer, self.workload)
         device = self.trainer.strategy.root_device
         self.program = make_program(self.workload, self.settings, device, peers)
@@ -60,7 +61,7 @@ class LightningEngine(TorchEngine):
             program.blocks, count, len(dataset.train_labels), len(dataset.test_labels)
         )
         timing = TimingCallback(journal, module)
-        self.trainer.callbacks += [timing, processes.OwnSignals()]  # type: ignore[attr-defined]
+        self.trainer.callbacks.append(timing)  # type: ignore[attr-defined]
         # a resumed run goes on counting where it stopped
         progress: Any = self.trainer.fit_loop.epoch_progress.current
         progress.processed = progress.completed = self._agree_on_start(len(journal.history))

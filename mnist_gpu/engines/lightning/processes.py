@@ -1,7 +1,5 @@
 """What the Trainer must know of the processes that train one run together."""
 
-import signal
-import threading
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +11,6 @@ from lightning.pytorch.plugins.environments import (
     TorchElasticEnvironment,
 )
 from lightning.pytorch.strategies import DDPStrategy
-from typing_extensions import override
 
 from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch.peers import Peers
@@ -61,19 +58,12 @@ def leave() -> None:
         torch.distributed.destroy_process_group()
 
 
-class OwnSignals(L.Callback):
-    """Puts the run's own handlers back after the Trainer has replaced them.
+def leave_signals_alone(trainer: L.Trainer) -> None:
+    """Keep the Trainer from taking SIGTERM over from the run, which has its own handler.
 
-    With several processes Lightning's SIGTERM handler broadcasts from within the handler, between
-    whatever collectives are under way.
+    Lightning's broadcasts from within the handler: where the other processes are in a sum of
+    gradients, each waits for the other. It is installed after `on_fit_start`, so no hook before
+    the loop can put the run's handler back.
     """
-
-    def __init__(self) -> None:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM,)}
-
-    @override
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in self._before.items():
-                restored: Any = signal.SIG_DFL if handler is None else handler
-                signal.signal(number, restored)
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = lambda: None
