@@ -113,6 +113,7 @@ def test_every_loss_of_the_first_100_steps_is_plain_pytorchs(dataset, model, ste
         "fused_adam",
         "first_convolution",
         "pooled_convolution",
+        "sparse_linear",
         "onednn_linear",
     ],
 )

@@ -15,10 +15,10 @@ FOR_LARGE_LAYERS = (
     "relu_after_pool",
     "first_convolution",
     "pooled_convolution",
-    "bfloat16_linear",
-    "onednn_linear",
+    "sparse_linear",
 )
-IN_BFLOAT16_ONLY = ("without-bfloat16_linear",)
+# in both precisions
+NARROW = ("program", "without-sparse_linear")
 
 
 @dataclass
@@ -135,8 +135,8 @@ def speed(model: str, ways: list[str], repeats: int, quick: bool) -> list[Row]:
     if quick:
         steps //= 2
     print(f"measuring {model}: {', '.join(ways)}; {repeats} repeats", file=sys.stderr, flush=True)
-    pairs = [(way, "float32") for way in [*ways, "peak"] if way not in IN_BFLOAT16_ONLY]
-    narrow = [way for way in ways if way in ("program", *IN_BFLOAT16_ONLY)]
+    pairs = [(way, "float32") for way in [*ways, "peak"]]
+    narrow = [way for way in ways if way in NARROW]
     if model == "cnn" and narrow:
         pairs += [(way, "bf16-mixed") for way in [*narrow, "peak"]]
     return interleave(model, pairs, steps, repeats)

@@ -164,8 +164,8 @@ ABLATIONS = {
         "fused_adam",
         "first_convolution",
         "pooled_convolution",
-        "bfloat16_linear",
-        "onednn_linear",
+        "sparse_linear",
+        "output_layers",
         "dropout_bits",
     )
 }

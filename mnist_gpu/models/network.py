@@ -121,6 +121,15 @@ def relu_after_pool(layers: Sequence[Layer]) -> list[Layer]:
     return swapped
 
 
+def comes_from_relu(before: Sequence[Layer]) -> bool:
+    """Whether what the layers `before` give is never negative, and no gradient passes where it is
+    zero: they end in a ReLU, or in layers after one that zero, choose or rearrange its numbers."""
+    for layer in reversed(before):
+        if layer.kind == "relu" or layer.weight_shape is not None:
+            return layer.kind == "relu"
+    return False
+
+
 def _layer(number: int, entry: Mapping[str, Any]) -> Layer:
     kind = entry.get("kind")
     if kind not in KINDS:

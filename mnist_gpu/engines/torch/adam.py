@@ -50,6 +50,8 @@ class Adam:
                 "exp_avg": torch.zeros_like(parameter, requires_grad=False),
                 "exp_avg_sq": torch.zeros_like(parameter, requires_grad=False),
             }
+        # the kernel copies what is not contiguous back and forth: it gets such memory as it lies
+        self._strided = [not parameter.is_contiguous() for parameter in self.parameters]
         self.steps = self._column("step")
         self.means, self.squares = self._column("exp_avg"), self._column("exp_avg_sq")
         self.scale: Tensor | None = None
@@ -99,10 +101,10 @@ class Adam:
 
     def _fused_step(self, overflow: Tensor | None) -> None:
         torch._fused_adam_(
-            self.parameters,
-            self._gradients(),
-            self.means,
-            self.squares,
+            self._as_it_lies(self.parameters),
+            self._as_it_lies(self._gradients()),
+            self._as_it_lies(self.means),
+            self._as_it_lies(self.squares),
             [],
             self.steps,
             lr=self.optimizer.defaults["lr"],
@@ -114,6 +116,13 @@ class Adam:
             maximize=False,
             found_inf=overflow,
         )
+
+    def _as_it_lies(self, tensors: list[Tensor]) -> list[Tensor]:
+        """The same memory; all tensors of one parameter have the same strides."""
+        return [
+            tensor.as_strided((tensor.numel(),), (1,)) if strided else tensor
+            for tensor, strided in zip(tensors, self._strided, strict=True)
+        ]
 
     def _gradients(self) -> list[Tensor]:
         gradients: list[Any] = [parameter.grad for parameter in self.parameters]

@@ -42,9 +42,7 @@ def keep_mask(
         bit, value = _each_bit(like.device, like.dtype, scale)
         mask = ((kept.unsqueeze(1) & bit) * value).view(-1)[:count]
     else:
-        drawn = torch.empty(count, dtype=torch.int64, device=like.device)
-        drawn.random_(generator=generator)
-        mask = (drawn >= threshold(rate)).to(like.dtype).mul_(scale)
+        mask = (words(count, generator) >= threshold(rate)).to(like.dtype).mul_(scale)
     return mask.as_strided(like.shape, like.stride())
 
 
@@ -81,6 +79,12 @@ def join(random: Sequence[Tensor], places: Sequence[bool]) -> Tensor:
 def in_few_bits(rate: float) -> bool:
     """Whether few random bits are enough to drop with exactly this probability."""
     return 0 < rate < 1 and (rate * 2**DIGITS).is_integer()
+
+
+def words(count: int, generator: torch.Generator) -> Tensor:
+    """A random 63-bit word for each of `count` numbers, to compare with `threshold`: int64."""
+    drawn = torch.empty(count, dtype=torch.int64, device=generator.device)
+    return drawn.random_(generator=generator)
 
 
 def threshold(rate: float) -> int:

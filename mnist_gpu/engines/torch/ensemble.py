@@ -74,10 +74,10 @@ class EnsembleProgram(Program):
         """Means over the members; `member_accuracies` then has each."""
         logits = self.logits(self.test_images)
         labels = self.test_labels.expand(len(logits), -1)
-        loss = stacked.CrossEntropy().forward(logits, labels).mean()
-        right = (logits.argmax(-1) == labels).sum(-1).cpu().numpy()
+        losses, correct = stacked.CrossEntropy().forward(logits, labels)
+        right = correct.cpu().numpy()
         self._accuracies = tuple(float(count) / labels.shape[-1] for count in right)
-        return Metrics(loss.item(), float(right.sum()) / labels.numel())
+        return Metrics(losses.mean().item(), float(right.sum()) / labels.numel())
 
     @override
     def member_accuracies(self) -> list[float]:

@@ -33,7 +33,8 @@ class Context:
     dropout_bits: bool = True
     first_convolution: bool = False
     pooled_convolution: bool = False
-    bfloat16_linear: bool = False
+    sparse_linear: bool = False
+    output_layers: bool = False
 
 
 class Step:
@@ -200,8 +201,8 @@ class Flatten(Step):
 class Loss(Protocol):
     """A loss and its gradient."""
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss over the batch."""
+    def forward(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss over the batch, and how many of the largest logits are the label's."""
 
     def backward(self, loss_gradient: Tensor) -> Tensor:
         """The gradient of the logits."""
@@ -210,15 +211,15 @@ class Loss(Protocol):
 class CrossEntropy:
     """Mean cross-entropy on logits, and its gradient."""
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss over the batch, in float32 or wider."""
+    def forward(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss over the batch, in float32 or wider, and the number of right answers."""
         self.labels, self.dtype = labels, logits.dtype
         wide = logits if logits.dtype == torch.float64 else logits.float()
         self.log_probabilities = torch.log_softmax(wide, 1)
         loss, self.total_weight = aten.nll_loss_forward(
             self.log_probabilities, labels, None, 1, -100
         )
-        return loss
+        return loss, right_answers(logits, labels)
 
     def backward(self, loss_gradient: Tensor) -> Tensor:
         """The gradient of the logits."""
@@ -229,6 +230,11 @@ class CrossEntropy:
             to_log, self.log_probabilities, 1, self.log_probabilities.dtype
         )
         return to_logits.to(self.dtype)
+
+
+def right_answers(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many of the largest logits are the label's, over the last dimension of `labels`."""
+    return (logits.argmax(-1) == labels).sum(-1)
 
 
 def _laid_out_as(weight: Tensor, gradient: Tensor) -> Tensor:

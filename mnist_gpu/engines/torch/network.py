@@ -67,28 +67,27 @@ class TorchNetwork(nn.Module):
     def training_pass(self, context: layers.Context, dropout: bool = True) -> list[layers.Step]:
         """The layers of the fast training pass over this network's parameters."""
         steps: list[layers.Step] = []
-        first = True
         pool: layers.MaxPool | None = None
         rest = [layer for layer in self.layers if dropout or layer.kind != "dropout"]
+        before: list[Layer] = []
         rest.append(Layer("end"))
         while len(rest) > 1:
-            group = fused.group(rest, context, first)
+            group = fused.group(rest, context, before)
+            length = group.length if group else 1
+            first = not any(layer.weight_shape for layer in before)
+            layer, after, *_ = rest
+            before, rest = before + rest[:length], rest[length:]
             if group:
                 steps.append(group.step(context, self.get_submodule(group.layer.name)))
-                rest, first = rest[group.length :], False
                 continue
-            layer, after, *_ = rest
-            rest = rest[1:]
             match layer.kind:
                 case "conv":
                     pool = layers.MaxPool(context, after.size) if after.kind == "max_pool" else None
                     module: Any = self.get_submodule(layer.name)
                     steps.append(layers.Conv(context, module, layer.padding, first, pool))
-                    first = False
                 case "linear":
                     module = self.get_submodule(layer.name)
                     steps.append(layers.Linear(context, module, first))
-                    first = False
                 case "max_pool":
                     steps.append(pool or layers.MaxPool(context, layer.size))
                     pool = None

@@ -55,12 +55,6 @@ class Program:
         )
         torch.set_num_threads(max(1, cpus.threads() // self.peers.local_world))
         self.network = self._make_network().to(device)
-        self.adam = Adam(
-            dict(self.network.named_parameters()),
-            workload.learning_rate,
-            bool(self.tuning["fused_adam"]),
-            self.precision.scaled,
-        )
         self.generators = [torch.Generator(device) for _ in workload.seeds]
         context = layers.Context(
             self.generators,
@@ -69,7 +63,8 @@ class Program:
             bool(self.tuning["dropout_bits"]),
             bool(self.tuning["first_convolution"]),
             bool(self.tuning["pooled_convolution"]),
-            bool(self.tuning["bfloat16_linear"]),
+            bool(self.tuning["sparse_linear"]),
+            bool(self.tuning["output_layers"]),
         )
         self.training_pass = self.network.training_pass(context)
         ours = fused.used(self.training_pass)
@@ -78,6 +73,12 @@ class Program:
         if any(ours.values()):
             exact = replace(context, compute_dtype=self.precision.parameters)
             self.evaluation_pass = self.network.training_pass(exact, dropout=False)
+        self.adam = Adam(
+            dict(self.network.named_parameters()),
+            workload.learning_rate,
+            bool(self.tuning["fused_adam"]),
+            self.precision.scaled,
+        )
         self.tuning["onednn_linear"] = any(
             isinstance(step, layers.Linear) and step.onednn for step in self.training_pass
         )
@@ -101,7 +102,7 @@ class Program:
         return network
 
     def _make_loss(self) -> layers.Loss:
-        return layers.CrossEntropy()
+        return fused.loss_after(self.training_pass) or layers.CrossEntropy()
 
     @property
     def shape_of_sums(self) -> tuple[int, ...]:
@@ -251,7 +252,7 @@ class Program:
         x = images
         for layer in self.training_pass:
             x = layer.forward(x)
-        loss = self.cross_entropy.forward(x, labels)
+        loss, right = self.cross_entropy.forward(x, labels)
         scale = self.adam.scale
         gradient: torch.Tensor | None = self.cross_entropy.backward(
             self._one if scale is None else scale
@@ -263,7 +264,7 @@ class Program:
         self.peers.average(self.adam.parameters)
         self.adam.step()
         self._loss_sum.add_(loss, alpha=labels.shape[-1])
-        self._correct += (x.argmax(-1) == labels).sum(-1)
+        self._correct += right
 
     def _aside(self, work: Callable[[], None]) -> None:
         """Do `work` on a stream of its own where the device has them: graphs ask for that."""

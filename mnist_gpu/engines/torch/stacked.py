@@ -193,12 +193,14 @@ class Flatten(layers.Step):
 class CrossEntropy:
     """Each member's mean cross-entropy on logits, and its gradient."""
 
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss of each member, (members,), from logits (members, n, 10)."""
+    def forward(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean loss of each member and its number of right answers, (members,) both, from
+        logits (members, n, 10)."""
         self.labels, self.dtype = labels.unsqueeze(-1), logits.dtype
         wide = logits if logits.dtype == torch.float64 else logits.float()
         self.log_probabilities = torch.log_softmax(wide, -1)
-        return -self.log_probabilities.gather(-1, self.labels).squeeze(-1).mean(-1)
+        losses = -self.log_probabilities.gather(-1, self.labels).squeeze(-1)
+        return losses.mean(-1), layers.right_answers(logits, labels)
 
     def backward(self, loss_gradient: Tensor) -> Tensor:
         """The gradient of the logits."""

@@ -14,13 +14,12 @@ from mnist_gpu.errors import UserError
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 
+KERNELS = ("first_convolution", "pooled_convolution", "sparse_linear", "output_layers")
 SWITCHES = (
     "keep_memory",
     "relu_after_pool",
     "fused_adam",
-    "first_convolution",
-    "pooled_convolution",
-    "bfloat16_linear",
+    *KERNELS,
     "onednn_linear",
     "dropout_bits",
     "cuda_graphs",
@@ -51,11 +50,7 @@ def prepare(
         "keep_memory": device.type == "cpu" and sys.platform == "linux",
         "relu_after_pool": True,
         "fused_adam": device.type in ("cpu", "cuda"),
-        "first_convolution": device.type == "cpu" and sys.platform == "linux",
-        "pooled_convolution": device.type == "cpu" and sys.platform == "linux",
-        "bfloat16_linear": device.type == "cpu"
-        and sys.platform == "linux"
-        and products == torch.bfloat16,
+        **dict.fromkeys(KERNELS, device.type == "cpu" and sys.platform == "linux"),
         "onednn_linear": device.type == "cpu"
         and products != torch.float64
         and _amd()

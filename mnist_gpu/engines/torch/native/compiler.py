@@ -63,7 +63,7 @@ def _compile(source: Path, command: list[str], folder: Path, kept: Path) -> ctyp
     try:
         _run([*command, "-c", str(source), "-o", str(unlinked)])
         # linked without OpenMP: its symbols are those of the library that PyTorch brought
-        _run([command[0], "-shared", str(unlinked), "-o", str(library)])
+        _run([command[0], "-shared", str(unlinked), "-o", str(library), "-lm"])
         loaded = _open(library)
         library.chmod(0o755)
         library.replace(folder / kept.name)

@@ -5,8 +5,8 @@
  * goes to memory once, rectified. Its input needs no gradient.
  *
  * Outputs are channels-last. The compiler gets REAL and INTEGER (of the same width), FILTERS (a
- * multiple of 16), HEIGHT and WIDTH of the input. With BFLOAT16, the output is bfloat16 and all else
- * float.
+ * multiple of 16), HEIGHT and WIDTH of the input. With BFLOAT16, the output and its gradient are
+ * bfloat16 and all else is float.
  */
 #include <omp.h>
 #include <string.h>
@@ -67,7 +67,7 @@ void forward(const REAL *input, const REAL *weight, const REAL *bias, pixel *out
 }
 
 /* sums (TAPS + 1, FILTERS): of the gradients of the weights, then of the bias, for BLOCK filters */
-static void gather(const REAL *x, const pixel *output, const REAL *gradient, REAL *sums)
+static void gather(const REAL *x, const pixel *output, const pixel *gradient, REAL *sums)
 {
     vector sum[TAPS + 1][VECTORS];
     for (int tap = 0; tap <= TAPS; tap++)
@@ -78,7 +78,7 @@ static void gather(const REAL *x, const pixel *output, const REAL *gradient, REA
         for (int v = 0; v < VECTORS; v++) {
             const int here = at * FILTERS + v * LANES;
             const mask zero = (mask)(read_pixels(output + here) <= 0);
-            const vector passed = choose(zero, (vector){0}, GIVEN(gradient + here));
+            const vector passed = choose(zero, (vector){0}, read_pixels(gradient + here));
 #pragma GCC unroll 9
             for (int tap = 0; tap < TAPS; tap++)
                 sum[tap][v] += PIXEL(x, tap, at) * passed;
@@ -91,7 +91,7 @@ static void gather(const REAL *x, const pixel *output, const REAL *gradient, REA
 
 /* gradient: of output, in its shape; partial: room for threads * FILTERS * (TAPS + 1);
  * to_weight, to_bias: in the shapes of weight and bias. */
-void backward(const REAL *input, const pixel *output, const REAL *gradient, REAL *partial,
+void backward(const REAL *input, const pixel *output, const pixel *gradient, REAL *partial,
               REAL *to_weight, REAL *to_bias, int images, int threads)
 {
 #pragma omp parallel num_threads(threads)

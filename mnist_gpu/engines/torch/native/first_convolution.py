@@ -22,8 +22,8 @@ class FirstConvolution:
     Args:
         library: compiled for these sizes.
         conv: the convolution.
-        dtype: of every tensor but the output.
-        image_dtype: of the output.
+        dtype: of every tensor but the output and its gradient.
+        image_dtype: of these.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class FirstConvolution:
             x: what `forward` was given.
             weight: the same.
             output: what `forward` gave.
-            gradient: of the output, not narrower than the weights.
+            gradient: of the output.
         """
         filters = len(weight)
         partial = torch.empty(torch.get_num_threads() * filters * (TAPS + 1), dtype=self.dtype)
@@ -85,7 +85,8 @@ def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> FirstConvol
     Args:
         conv: the convolution.
         dtype: of the weights.
-        bfloat16: whether the output may be rounded to that, where the processor can.
+        bfloat16: whether the output and its gradient may be rounded to that, where the processor
+            can.
     """
     _, height, width = conv.input_shape
     images = kernel.image_type(dtype, bfloat16)
@@ -106,7 +107,7 @@ def _agrees(made: FirstConvolution, conv: Layer) -> bool:
     bias = kernel.whole_numbers(random, made.dtype, conv.filters)
     gradient = kernel.whole_numbers(random, made.dtype, 3, *made.output_shape)
     output = made.forward(x, weight, bias)
-    found = made.backward(x, weight, output, gradient)
+    found = made.backward(x, weight, output, gradient.to(made.image_dtype))
     with torch.enable_grad():
         given = [tensor.requires_grad_() for tensor in (weight, bias)]
         expected = torch.relu(torch.conv2d(x, weight, bias))

@@ -63,7 +63,7 @@ def call(
 ) -> None:
     """Call `function(tensors..., numbers..., images, threads)`; None becomes a null pointer."""
     pointers = [ctypes.c_void_p(None if t is None else t.data_ptr()) for t in tensors]
-    values = [ctypes.c_int(n) if isinstance(n, int) else ctypes.c_double(n) for n in numbers]
+    values = [ctypes.c_int64(n) if isinstance(n, int) else ctypes.c_double(n) for n in numbers]
     function(*pointers, *values, ctypes.c_int(images), ctypes.c_int(torch.get_num_threads()))
 
 

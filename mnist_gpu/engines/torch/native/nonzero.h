@@ -9,32 +9,8 @@ typedef struct {
     REAL value[FILTERS][CELLS + LANES];
 } gradients;
 
-/* which of FILTERS numbers are not zero, and how many; without a branch that nobody can predict */
-static int list(const REAL *value, int which[FILTERS + LANES])
-{
-    int left = 0;
-#if defined(__AVX512F__)
-    if (sizeof(REAL) == 4) {
-        const __m512i lane = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
-        for (int f = 0; f < FILTERS; f += 16) {
-            const __mmask16 some = _mm512_cmp_ps_mask(_mm512_loadu_ps(value + f),
-                                                      _mm512_setzero_ps(), _CMP_NEQ_UQ);
-            const __m512i number = _mm512_add_epi32(lane, _mm512_set1_epi32(f));
-            _mm512_storeu_si512(which + left, _mm512_maskz_compress_epi32(some, number));
-            left += __builtin_popcount(some);
-        }
-        return left;
-    }
-#endif
-    for (int f = 0; f < FILTERS; f++) {
-        which[left] = f;
-        left += value[f] != 0;
-    }
-    return left;
-}
-
 /* gradient, winners (CELLS, FILTERS); to_bias: each filter's gradients are added to it */
-static void find(const REAL *gradient, const uint8_t *winners, REAL scale, int first, int end,
+static void find(const pixel *gradient, const uint8_t *winners, REAL scale, int first, int end,
                  gradients *found, REAL *to_bias)
 {
     const int32_t offset[NOBODY] = {0, CHANNELS, WIDTH * CHANNELS, (WIDTH + 1) * CHANNELS};
@@ -43,12 +19,14 @@ static void find(const REAL *gradient, const uint8_t *winners, REAL scale, int f
         const int32_t window = 2 * (cell / TILES_ACROSS * WIDTH + cell % TILES_ACROSS) * CHANNELS;
         const int here = cell * FILTERS;
         REAL value[FILTERS];
+        for (int f = 0; f < FILTERS; f += LANES)
+            AT(value + f) = read_pixels(gradient + here + f) * scale;
         for (int f = 0; f < FILTERS; f++) {
-            value[f] = winners[here + f] < NOBODY ? gradient[here + f] * scale : 0;
+            value[f] = winners[here + f] < NOBODY ? value[f] : 0;
             to_bias[f] += value[f];
         }
-        int which[FILTERS + LANES];
-        const int left = list(value, which);
+        int which[FILTERS + SPARE];
+        const int left = list(value, FILTERS, which);
         for (int i = 0; i < left; i++) {
             const int f = which[i], n = found->count[f]++;
             found->patch[f][n] = window + offset[winners[here + f]];

@@ -11,9 +11,9 @@
  *
  * Everything is channels-last. The compiler gets the sizes of the layer: REAL and INTEGER (of the
  * same width), CHANNELS, FILTERS, HEIGHT and WIDTH of the input, TILE_BLOCK (a divisor of the tiles
- * in a row). CHANNELS must be a multiple of 16, FILTERS of 64. With BFLOAT16, images and outputs are
- * bfloat16, and so is what is multiplied, but for the gradient of the input; sums and all gradients
- * are float. CHANNELS must then be a multiple of 32.
+ * in a row). CHANNELS must be a multiple of 16, FILTERS of 64. With BFLOAT16, images, outputs and
+ * their gradients are bfloat16, and so is what is multiplied, but for the gradient of the input; sums,
+ * weights and their gradients are float. CHANNELS must then be a multiple of 32.
  *
  * The results depend on the number of threads only by the order in which the weights' gradient is
  * summed; they are the same every time.
@@ -32,6 +32,7 @@
 #define ROW (3 * CHANNELS) /* of a filter: three pixels, beside each other in memory */
 #define WEIGHT (3 * ROW)
 
+#include "list.h"
 #include "nonzero.h"
 #include "winograd.h"
 
@@ -66,22 +67,21 @@ void forward(const pixel *input, const REAL *weight, const REAL *bias, const uin
     }
 }
 
-/* gradient: of pooled, in its shape; scale: forward's; partial: room for threads * FILTERS *
- * (WEIGHT + 1); to_input, to_weight, to_bias: in the shapes of input, weight and bias. */
-void backward(const pixel *input, const REAL *weight, const REAL *gradient,
-              const uint8_t *winners, REAL *partial, REAL *to_input, REAL *to_weight,
+/* gradient: of pooled, in its shape; scale: forward's; room: for threads * (FILTERS * (WEIGHT + 1)
+ * + IMAGE); to_input, to_weight, to_bias: in the shapes of input, weight and bias. */
+void backward(const pixel *input, const REAL *weight, const pixel *gradient,
+              const uint8_t *winners, REAL *room, pixel *to_input, REAL *to_weight,
               REAL *to_bias, double scale, int images, int threads)
 {
 #pragma omp parallel num_threads(threads)
     {
         const int me = omp_get_thread_num(), all = omp_get_num_threads();
-        const int64_t each = FILTERS * (WEIGHT + 1);
-        REAL *mine = partial + me * each;
+        const int64_t sums = FILTERS * (WEIGHT + 1), each = sums + IMAGE;
+        REAL *mine = room + me * each, *to_x = mine + sums;
         gradients found;
-        memset(mine, 0, sizeof(REAL) * each);
+        memset(mine, 0, sizeof(REAL) * sums);
         for (int64_t image = images * me / all; image < images * (me + 1) / all; image++) {
             const int64_t cells = image * CELLS * FILTERS;
-            REAL *to_x = to_input + image * IMAGE;
             memset(to_x, 0, sizeof(REAL) * IMAGE);
             /* by halves: what is gone over filter by filter stays nearer */
             for (int half = 0; half < 2; half++) {
@@ -93,6 +93,8 @@ void backward(const pixel *input, const REAL *weight, const REAL *gradient,
                 for (int f = 0; f < FILTERS; f++)
                     add_to_input(weight + f * WEIGHT, to_x, &found, f);
             }
+            for (int i = 0; i < IMAGE; i += LANES)
+                write_pixels(to_input + image * IMAGE + i, GIVEN(to_x + i));
         }
 #pragma omp barrier
 #pragma omp for schedule(static)
@@ -100,7 +102,7 @@ void backward(const pixel *input, const REAL *weight, const REAL *gradient,
             const int bias = i - FILTERS * WEIGHT;
             REAL sum = 0;
             for (int thread = 0; thread < all; thread++)
-                sum += partial[thread * each + (bias < 0 ? stored(i) : i)];
+                sum += room[thread * each + (bias < 0 ? stored(i) : i)];
             *(bias < 0 ? to_weight + i : to_bias + bias) = sum;
         }
     }

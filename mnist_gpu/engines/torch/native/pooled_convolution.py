@@ -23,8 +23,8 @@ class PooledConvolution:
     Args:
         library: compiled for these sizes.
         layer: the convolution.
-        dtype: of the weights and of all gradients.
-        image_dtype: of the input and the output.
+        dtype: of the weights and their gradients.
+        image_dtype: of the input and the output, and of their gradients.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class PooledConvolution:
         self.dtype, self.image_dtype = dtype, image_dtype
         self.output_shape = (layer.filters, (height - 2) // 2, (width - 2) // 2)
         self.transformed = torch.empty(16 * channels * layer.filters, dtype=image_dtype)
-        self.parameters = layer.filters * (9 * channels + 1)
+        self.room = layer.filters * (9 * channels + 1) + channels * height * width
 
     def forward(
         self, x: Tensor, weight: Tensor, bias: Tensor, kept: Tensor | None, scale: float
@@ -75,11 +75,11 @@ class PooledConvolution:
             winners: what `forward` gave.
             scale: what `forward` was given.
         """
-        partial = torch.empty(torch.get_num_threads() * self.parameters, dtype=self.dtype)
-        to_x, to_weight = torch.empty_like(x, dtype=self.dtype), torch.empty_like(weight)
+        room = torch.empty(torch.get_num_threads() * self.room, dtype=self.dtype)
+        to_x, to_weight = torch.empty_like(x), torch.empty_like(weight)
         to_bias = torch.empty(len(weight), dtype=self.dtype)
         gradient = gradient.contiguous(memory_format=kernel.CHANNELS_LAST)
-        tensors = (x, weight, gradient, winners, partial, to_x, to_weight, to_bias)
+        tensors = (x, weight, gradient, winners, room, to_x, to_weight, to_bias)
         kernel.call(self.library.backward, tensors, (scale,), len(x))
         return to_x, to_weight, to_bias
 
@@ -102,9 +102,9 @@ def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> PooledConvo
 
     Args:
         conv: the convolution.
-        dtype: of the weights and of all gradients.
-        bfloat16: whether images, and what is multiplied, may be rounded to that, where the
-            processor can.
+        dtype: of the weights and their gradients.
+        bfloat16: whether images, their gradients and what is multiplied may be rounded to that,
+            where the processor can.
     """
     channels, height, width = conv.input_shape
     tiles = (width - 2) // 2
@@ -133,7 +133,7 @@ def _agrees(made: PooledConvolution, conv: Layer) -> bool:
     gradient = kernel.whole_numbers(random, made.dtype, 3, *made.output_shape)
     narrow = x.to(made.image_dtype)
     pooled, winners = made.forward(narrow, weight, bias, None, 1.0)
-    found = made.backward(narrow, weight, gradient, winners, 1.0)
+    found = made.backward(narrow, weight, gradient.to(made.image_dtype), winners, 1.0)
     with torch.enable_grad():
         given = [tensor.requires_grad_() for tensor in (x, weight, bias)]
         expected = torch.relu(torch.max_pool2d(torch.conv2d(x, weight, bias), 2))

@@ -25,3 +25,27 @@ static inline vector choose(mask which, vector yes, vector no)
 {
     return (vector)((which & (mask)yes) | (~which & (mask)no));
 }
+
+/* the sum of its numbers */
+static inline REAL total(vector v)
+{
+#if defined(__AVX512F__)
+    if (sizeof(REAL) == 4)
+        return _mm512_reduce_add_ps((__m512)v);
+#endif
+    REAL sum = 0;
+    for (int i = 0; i < LANES; i++)
+        sum += v[i];
+    return sum;
+}
+
+/* whether each of LANES numbers is dropped: a bit that is 0 in kept, from number `here` on */
+static inline mask dropped(const uint8_t *kept, int64_t here)
+{
+    mask lane;
+    for (int i = 0; i < LANES; i++)
+        lane[i] = 1 << i;
+    const INTEGER bits = LANES == 16 ? kept[here / 8] | kept[here / 8 + 1] << 8
+                                     : kept[here / 8] >> here % 8;
+    return (mask)((bits & lane) == 0);
+}

@@ -104,17 +104,6 @@ static void multiply(const pixel *tiles, const pixel *filters, REAL *out)
     }
 }
 
-/* whether each of LANES numbers is dropped: a bit that is 0 in kept, from number `here` on */
-static inline mask dropped(const uint8_t *kept, int64_t here)
-{
-    mask lane;
-    for (int i = 0; i < LANES; i++)
-        lane[i] = 1 << i;
-    const INTEGER bits = LANES == 16 ? kept[here / 8] | kept[here / 8 + 1] << 8
-                                     : kept[here / 8] >> here % 8;
-    return (mask)((bits & lane) == 0);
-}
-
 /* A' m A of the tiles, the largest of each tile (of equals the first) and where it was; then
  * ReLU, and dropout by the bits of kept, from number `at` on */
 static void pool(const REAL *products, const REAL *bias, const uint8_t *kept, int64_t at,
