@@ -4,8 +4,11 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from mnist_gpu.bench.ways import ABLATIONS, NEEDS, WAYS
 from mnist_gpu.errors import UserError
@@ -42,14 +45,14 @@ class Row:
 
 
 class Worker:
-    """A process that repeats one way on request."""
+    """A process that repeats one way on request, from the weights that it is given."""
 
-    def __init__(self, row: Row, steps: int) -> None:
+    def __init__(self, row: Row, steps: int, weights: Path) -> None:
         self.row = row
         self.steps = steps
         command = [sys.executable, "-m", "mnist_gpu.bench.worker", row.way, row.model]
         self.process = subprocess.Popen(
-            [*command, row.precision, str(steps)],
+            [*command, row.precision, str(steps), str(weights)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -99,17 +102,25 @@ def interleave(model: str, ways: Sequence[tuple[str, str]], steps: int, repeats:
         steps: optimizer steps of one repeat.
         repeats: of each way.
     """
-    workers: list[Worker] = []
-    try:
+    with ExitStack() as held:
+        weights = Path(held.enter_context(TemporaryDirectory())) / "weights.npz"
+        _train(model, weights)
+        workers: list[Worker] = []
         for way, precision in ways:
-            workers.append(Worker(Row(model, precision, way), steps))
+            workers.append(Worker(Row(model, precision, way), steps, weights))
+            held.callback(workers[-1].close)
         for _ in range(repeats):
             for worker in workers:
                 worker.repeat()
-    finally:
-        for worker in workers:
-            worker.close()
     return [worker.row for worker in workers]
+
+
+def _train(model: str, weights: Path) -> None:
+    command = [sys.executable, "-m", "mnist_gpu.bench.trained", model, str(weights)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        fault = done.stderr.strip().splitlines()[-1:]
+        raise UserError(f"bench: one epoch of {model} could not be trained: {''.join(fault)}")
 
 
 def default_ways(model: str, ablate: bool) -> list[str]:

@@ -20,7 +20,8 @@ def markdown(rows: list[Row], descriptions: dict[str, str]) -> str:
     heads = "times the first" if ablation else "times (a) | times (b) | times (c)"
     lines = [
         f"On {machine()}; milliseconds per optimizer step of batch {BATCH}, medians of"
-        f" {len(rows[0].values)} interleaved repeats (least to most).",
+        f" {len(rows[0].values)} interleaved repeats (least to most), from weights trained for an"
+        " epoch.",
         "",
         f"| model | precision | way | ms per step | {heads} | of peak |",
         "|---" * (5 + len(references)) + "|",

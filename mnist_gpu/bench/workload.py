@@ -1,6 +1,9 @@
 """A slice of the standard workload, small enough to be trained many times over."""
 
 from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from mnist_gpu import data
 from mnist_gpu.config.checks import check
@@ -13,9 +16,21 @@ from mnist_gpu.models.network import Network
 BATCH = 64
 
 
-def workload(model: str, steps: int, precision: str = "float32") -> Workload:
-    """One epoch of `steps` optimizer steps of the protocol's batch, on the first images."""
+def workload(
+    model: str, steps: int, precision: str = "float32", weights: Path | None = None
+) -> Workload:
+    """One epoch of `steps` optimizer steps of the protocol's batch, on the first images.
+
+    Args:
+        model: what is trained.
+        steps: in the epoch.
+        precision: of the products.
+        weights: to begin with (`trained`); None: the protocol's initial ones.
+    """
     whole = full(model, epochs=1, seed=0)
+    if weights is not None:
+        with np.load(weights) as read:
+            whole = replace(whole, initial_weights=dict(read))
     images = whole.dataset
     part = Dataset(
         images.name,
