@@ -13,16 +13,18 @@ from mnist_gpu.config.compose import compose_config
 from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch import graphs, precision
 from mnist_gpu.engines.torch.program import Program
+from mnist_gpu.engines.torch.tuning import KERNELS
 from mnist_gpu.errors import UserError
 from mnist_gpu.models.initial import initial_weights
 from mnist_gpu.models.network import Network
 
 CPU = torch.device("cpu")
 # what `tuning.prepare` decides on Metal
-AS_ON_METAL = dict.fromkeys(("keep_memory", "fused_adam", "onednn_linear", "dropout_bits"), False)
+CPU_ONLY = ("keep_memory", "fused_adam", "onednn_linear", "dropout_bits", *KERNELS)
+AS_ON_METAL = dict.fromkeys(CPU_ONLY, False)
+BLAS = {"tuning": {"onednn_linear": False}}
 # of PyTorch's operators with a Metal kernel (https://github.com/pytorch/pytorch/issues/77764),
 # those that the step uses
-BLAS = {"tuning": {"onednn_linear": False}}
 ON_METAL = {
     "index", "slice", "view", "_unsafe_view", "t", "permute", "transpose", "reshape", "detach",
     "alias", "clone", "copy_", "empty", "empty_like", "zero_", "_to_copy", "convolution",

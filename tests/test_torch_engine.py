@@ -13,6 +13,7 @@ from mnist_gpu.data.order import dropout_seed
 from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch import dropout
 from mnist_gpu.engines.torch.program import Program
+from mnist_gpu.engines.torch.tuning import KERNELS
 from mnist_gpu.errors import UserError
 from mnist_gpu.models.initial import initial_weights
 from mnist_gpu.models.network import Network
@@ -111,9 +112,7 @@ def test_every_loss_of_the_first_100_steps_is_plain_pytorchs(dataset, model, ste
     [
         "relu_after_pool",
         "fused_adam",
-        "first_convolution",
-        "pooled_convolution",
-        "sparse_linear",
+        *KERNELS,
         "onednn_linear",
     ],
 )
@@ -155,9 +154,29 @@ def test_an_evaluation_on_our_own_kernel_is_the_plain_networks(dataset):
     assert torch.allclose(program.logits(images), expected, rtol=0, atol=1e-12)
 
 
-def test_the_record_says_that_a_network_without_convolutions_used_no_kernel(dataset):
-    program = Program(workload(dataset, "mlp"), {}, CPU)
-    assert program.facts().tuning["pooled_convolution"] is False
+@pytest.mark.parametrize(("model", "used"), [("cnn", KERNELS), ("mlp", ("output_layers",))])
+def test_the_record_says_which_kernels_a_network_used(dataset, model, used):
+    tuning = Program(workload(dataset, model), {}, CPU).facts().tuning
+    assert [name for name in KERNELS if tuning[name]] == list(used)
+
+
+WITHOUT_RELU = [
+    {"kind": "flatten"},
+    {"kind": "linear", "name": "fc1", "units": 128},
+    {"kind": "linear", "name": "fc2", "units": 128},
+    {"kind": "dropout", "rate": 0.5},
+    {"kind": "linear", "name": "fc3", "units": 10},
+]
+
+
+def test_without_a_relu_before_it_a_layer_passes_gradients_to_its_zeros_too(dataset):
+    network = Network.from_config("linear", WITHOUT_RELU)
+    load = Workload(network, dataset, initial_weights(network, 0), precision="float64")
+    program = Program(load, {}, CPU)
+    assert not any(program.facts().tuning[name] for name in KERNELS)
+    program.begin_epoch(1)
+    expected, _ = plain_losses(load, 5)
+    assert fast_losses(program, load, 5) == pytest.approx(expected, rel=1e-9)
 
 
 def test_an_unknown_measure_is_refused_by_name(dataset):

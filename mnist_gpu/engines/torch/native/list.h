@@ -73,7 +73,7 @@ static inline int list_of(uint64_t bits, int first, int *which)
 }
 
 /* row and column change places (Warren, Hacker's Delight, 7-3) */
-static void transpose(uint64_t bits[64])
+static inline void transpose(uint64_t bits[64])
 {
     uint64_t low = 0xffffffff;
     for (int half = 32; half; half /= 2, low ^= low << half)
