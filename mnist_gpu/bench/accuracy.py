@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from mnist_gpu.bench.plain import plain_network
+from mnist_gpu.bench.trained import train
 from mnist_gpu.bench.workload import full
 from mnist_gpu.engines.base import Workload
-from mnist_gpu.engines.torch import make_program
 from mnist_gpu.measure import cpus
 
 
@@ -71,11 +71,7 @@ def eager(workload: Workload) -> float:
 
 def program(workload: Workload) -> float:
     """The test accuracy (0 to 1) of the fast training pass."""
-    fast = make_program(workload, {}, torch.device("cpu"))
-    for epoch in range(1, workload.epochs + 1):
-        fast.begin_epoch(epoch)
-        for block in fast.blocks(epoch):
-            fast.run_steps(block)
+    fast = train(workload)
     fast.take_metrics()
     return fast.evaluate().accuracy
 

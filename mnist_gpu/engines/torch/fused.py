@@ -44,7 +44,7 @@ def group(layers: Sequence[Layer], context: Context, before: Sequence[Layer]) ->
     dtype = torch.promote_types(context.compute_dtype, torch.float32)
     layer, *rest = [*layers[:4], *[Layer("end")] * 3]
     if layer.kind == "relu":
-        return _output([part for part in layers if part.kind != "end"], context)
+        return _output([part for part in layers if part.kind != "end"], context, dtype)
     if layer.kind == "linear":
         return _linear(layer, context, dtype) if comes_from_relu(before) else None
     find = _pooled if any(other.weight_shape for other in before) else _first
@@ -75,9 +75,7 @@ def _linear(layer: Layer, context: Context, dtype: torch.dtype) -> Group | None:
     return Group(layer, 1, partial(SparseLinear, kernel)) if kernel else None
 
 
-def _output(layers: Sequence[Layer], context: Context) -> Group | None:
-    # as few as these weights are, nothing is gained by rounding them
-    dtype = torch.promote_types(context.compute_dtype, torch.float32)
+def _output(layers: Sequence[Layer], context: Context, dtype: torch.dtype) -> Group | None:
     rate = next((layer.rate for layer in layers if layer.kind == "dropout"), 0.0)
     drawable = context.dropout_bits or not rate
     if not context.output_layers or not drawable or not output_layers.suits(layers, dtype):
@@ -118,20 +116,25 @@ class FirstConv(KernelStep[first_convolution.FirstConvolution]):
         )
 
 
-class PooledConv(KernelStep[pooled_convolution.PooledConvolution]):
-    """A convolution, max-pool, ReLU and dropout; never the network's first, whose input has too few
-    channels."""
+class DropoutStep(KernelStep[Kernel]):
+    """A step whose kernel does a dropout too.
 
-    def __init__(
-        self,
-        kernel: pooled_convolution.PooledConvolution,
-        rate: float,
-        context: Context,
-        module: Any,
-    ) -> None:
+    Args:
+        kernel: made for the layer.
+        rate: the probability of a zero.
+        context: of the pass.
+        module: the layer's weights and bias.
+    """
+
+    def __init__(self, kernel: Kernel, rate: float, context: Context, module: Any) -> None:
         super().__init__(kernel, context, module)
         self.rate = rate
         self.scale = 1.0 / (1.0 - rate)
+
+
+class PooledConv(DropoutStep[pooled_convolution.PooledConvolution]):
+    """A convolution, max-pool, ReLU and dropout; never the network's first, whose input has too few
+    channels."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
@@ -174,15 +177,9 @@ class SparseLinear(KernelStep[sparse_linear.SparseLinear]):
         return to_x
 
 
-class OutputLayers(KernelStep[output_layers.OutputLayers]):
-    """ReLU, dropout and the network's last layer."""
-
-    def __init__(
-        self, kernel: output_layers.OutputLayers, rate: float, context: Context, module: Any
-    ) -> None:
-        super().__init__(kernel, context, module)
-        self.rate = rate
-        self.scale = 1.0 / (1.0 - rate)
+class OutputLayers(DropoutStep[output_layers.OutputLayers]):
+    """ReLU, dropout and the network's last layer, whose weights are so few that nothing would be
+    gained by rounding them."""
 
     @override
     def forward(self, x: Tensor) -> Tensor:
