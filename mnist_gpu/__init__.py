@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnist_gpu.results.record import Record
+    from mnist_gpu.records.schema import Record
 
 __version__ = "0.1.0"
 

@@ -13,13 +13,14 @@ from omegaconf import DictConfig
 from mnist_gpu.config import guard
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.complaints import complaint
-from mnist_gpu.config.compose import conf_dir, register
+from mnist_gpu.config.compose import register
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.process import process_age_ns
-from mnist_gpu.measure.stopwatch import Stopwatch
+from mnist_gpu.paths import conf_dir
 from mnist_gpu.runs import ranks, sweep
 from mnist_gpu.runs.folder import discard_if_empty
 from mnist_gpu.runs.leaving import leave
+from mnist_gpu.timing.stopwatch import Stopwatch
 
 INTERRUPTED = 128  # a process ended by signal N exits with 128 + N
 register()

@@ -13,7 +13,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.rules:
             return _print_rules()
-        from mnist_gpu.results.checks import check_files
+        from mnist_gpu.records.rules import check_files
 
         verdict = check_files(options.paths)
     except UserError as fault:
@@ -42,7 +42,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _print_rules() -> int:
-    from mnist_gpu.results.facts import facts
+    from mnist_gpu.records.facts import facts
 
     for name, sentence in facts("rules").items():
         print(f"{name:22} {sentence}")

@@ -9,7 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from mnist_gpu import engines
-from mnist_gpu.engines.base import Engine, EngineFacts, Metrics
+from mnist_gpu.engines.base import Engine
+from mnist_gpu.engines.facts import EngineFacts
+from mnist_gpu.protocol.metrics import Metrics
 
 
 class FaultyEngine(Engine):

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from mnist_gpu.results.facts import facts
-from mnist_gpu.results.record import Record
-from mnist_gpu.results.store import write_record
+from mnist_gpu.records.facts import facts
+from mnist_gpu.records.schema import Record
+from mnist_gpu.records.store import write_record
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MODELS = {"cnn": (1_199_882, 71_565_312), "mlp": (101_770, 409_088)}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import EpochRecord
+from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.runs import checkpoint
 from mnist_gpu.runs.resume import find_continuation
 

@@ -9,10 +9,10 @@ import pytest
 
 from mnist_gpu import data
 from mnist_gpu.data import idx, mnist, synthetic
-from mnist_gpu.data.order import epoch_order, raw_bits
 from mnist_gpu.errors import UserError
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.streams import epoch_order, raw_bits
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 

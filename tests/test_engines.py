@@ -13,13 +13,13 @@ import mnist_gpu
 from mnist_gpu import data, engines
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.errors import UserError
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
 from mnist_gpu.parity import compare, pairs
 from mnist_gpu.parity.reference import Faults, Reference
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.workload import Workload
 
 ENGINES = [
     pytest.param("lightning", (), id="lightning"),

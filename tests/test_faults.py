@@ -15,10 +15,10 @@ import mnist_gpu
 from mnist_gpu import engines
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import campaign, small
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 from mnist_gpu.runs import checkpoint, execute
 from mnist_gpu.runs.curves import Curves
-from mnist_gpu.runs.journal import Journal
+from mnist_gpu.timing.timeline import Timeline
 from tests import faulty
 
 
@@ -267,7 +267,7 @@ def test_a_reader_who_leaves_does_not_cost_the_record(here, quick):
 
 
 INSTANTS = [
-    *[(Journal, name) for name in ("began", "training", "progressed", "trained", "evaluated")],
+    *[(Timeline, name) for name in ("began", "training", "progressed", "trained", "evaluated")],
     (checkpoint, "write_whole"),
     (checkpoint, "write_weights"),
     (execute, "write_record"),

@@ -17,7 +17,7 @@ from mnist_gpu.config.schema import ACCELERATORS, PRECISIONS
 from mnist_gpu.data import mnist, synthetic
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
-from mnist_gpu.results.store import read_record, write_record
+from mnist_gpu.records.store import read_record, write_record
 from mnist_gpu.runs import checkpoint
 from tests.records import make_record
 from tests.test_checkpoint import path_of, saved

@@ -22,7 +22,7 @@ from mnist_gpu.engines.torch.native import (
     pooled_convolution,
     sparse_linear,
 )
-from mnist_gpu.models.network import Layer
+from mnist_gpu.protocol.network import Layer
 
 CHANNELS_LAST = torch.channels_last
 LAYERS = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_gpu.engines.base import EngineFacts
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.measure import (
     cgroup,
     cpus,

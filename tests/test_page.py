@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.report import main
-from mnist_gpu.results.page import page
-from mnist_gpu.results.run import Run
-from mnist_gpu.results.summary import summarise
+from mnist_gpu.report.__main__ import main
+from mnist_gpu.report.page import page
+from mnist_gpu.report.run import Run
+from mnist_gpu.report.summary import summarise
 from tests.records import make_document, make_record, write_records
 from tests.test_report import A100, CU, FREE, SU, on_devices, seeds
 
@@ -353,7 +353,7 @@ def poison(value):
 
 def unchecked(document):
     """A record whose texts no schema has seen."""
-    from mnist_gpu.results.record import EpochRecord, Record
+    from mnist_gpu.records.schema import EpochRecord, Record
 
     clean = Record.model_validate(make_document())
     kept = {"created_at": "2026-11-20T10:00:00Z", "status": "completed"}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.report import main
-from mnist_gpu.results.run import Run
-from mnist_gpu.results.store import write_record
-from mnist_gpu.results.summary import summarise
-from mnist_gpu.results.table import escape, markdown, sections
+from mnist_gpu.records.store import write_record
+from mnist_gpu.report.__main__ import main
+from mnist_gpu.report.run import Run
+from mnist_gpu.report.summary import summarise
+from mnist_gpu.report.table import escape, markdown, sections
 from tests.records import make_record, write_records
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -272,7 +272,7 @@ def test_the_report_is_the_same_every_time(tmp_path, field):
 
 
 def test_the_work_grows_no_faster_than_the_number_of_records(monkeypatch):
-    from mnist_gpu.results import groups, statistics
+    from mnist_gpu.report import groups, statistics
 
     def operations(count):
         calls = 0
@@ -286,8 +286,8 @@ def test_the_work_grows_no_faster_than_the_number_of_records(monkeypatch):
             return wrapper
 
         monkeypatch.setattr(groups, "_configuration", counted(original_configuration))
-        monkeypatch.setattr("mnist_gpu.results.summary.time_to", counted(statistics.time_to))
-        monkeypatch.setattr("mnist_gpu.results.summary.run_cost", counted(original_cost))
+        monkeypatch.setattr("mnist_gpu.report.summary.time_to", counted(statistics.time_to))
+        monkeypatch.setattr("mnist_gpu.report.summary.run_cost", counted(original_cost))
         records = [
             make_record(seed=n % 5, platform=f"p{n // 5}", epochs=50, epoch_s=9 + n / 999)
             for n in range(count)
@@ -295,7 +295,7 @@ def test_the_work_grows_no_faster_than_the_number_of_records(monkeypatch):
         summary_of(*records)
         return calls
 
-    from mnist_gpu.results.cost import run_cost as original_cost
+    from mnist_gpu.report.cost import run_cost as original_cost
 
     original_configuration = groups._configuration
     assert operations(200) <= 2.2 * operations(100)
@@ -309,7 +309,7 @@ def test_the_readme_of_this_repository_is_current(capsys):
 
 
 def test_the_page_carries_no_text_of_a_record_as_markup(tmp_path):
-    from mnist_gpu.results.page import page
+    from mnist_gpu.report.page import page
 
     evil = "</script><script>alert(1)</script>"
     text = page(summary_of(make_record(hardware__cpu_model=evil, platform__label=evil)))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_gpu.results import statistics
-from mnist_gpu.results.numbers import figure, percent, seconds, times
-from mnist_gpu.results.run import Run
-from mnist_gpu.results.statistics import (
+from mnist_gpu.report import statistics
+from mnist_gpu.report.numbers import figure, percent, seconds, times
+from mnist_gpu.report.run import Run
+from mnist_gpu.report.statistics import (
     bootstrap_intervals,
     doubts,
     drift,

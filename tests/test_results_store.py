@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import schema_json
-from mnist_gpu.results.store import MAX_BYTES, find_records, printable, read_record, write_record
+from mnist_gpu.records.schema import schema_json
+from mnist_gpu.records.store import MAX_BYTES, find_records, printable, read_record, write_record
 from tests.records import make_document, make_record
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -98,6 +98,6 @@ def test_text_for_the_terminal_cannot_act_on_it():
 def test_the_published_schema_is_current():
     kept = (REPOSITORY / "docs" / "record.schema.json").read_text(encoding="utf-8")
     assert kept == schema_json(), (
-        "renew it: python -c 'from mnist_gpu.results.record import schema_json;"
+        "renew it: python -c 'from mnist_gpu.records.schema import schema_json;"
         ' print(schema_json(), end="")\' > docs/record.schema.json'
     )

@@ -14,7 +14,7 @@ import pytest
 
 import mnist_gpu
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import Record
+from mnist_gpu.records.schema import Record
 
 QUICK = ["platform=cpu", "model=mlp", "epochs=2"]
 PHASES = ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other")

@@ -3,7 +3,7 @@
 import pytest
 
 from mnist_gpu.measure.process import process_age_ns
-from mnist_gpu.measure.stopwatch import PHASES, Stopwatch
+from mnist_gpu.timing.stopwatch import PHASES, Stopwatch
 
 
 class FakeClock:

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mnist_gpu.engines.base import Metrics
 from mnist_gpu.engines.lightning.timing import TimingCallback
-from mnist_gpu.measure.stopwatch import Stopwatch
-from mnist_gpu.runs.journal import Journal
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Timeline
 from tests.test_stopwatch import FakeClock
 
 STEP_S, EVALUATION_S = 2.0, 0.5
@@ -58,7 +58,7 @@ class Fake(L.LightningModule):
         return Metrics(0.5, 0.75)
 
 
-def fit(journal: Journal, device: FakeDevice, epochs: int, fail_at=None) -> Fake:
+def fit(timeline: Timeline, device: FakeDevice, epochs: int, fail_at=None) -> Fake:
     module = Fake(device, fail_at)
     trainer = L.Trainer(
         accelerator="cpu",
@@ -68,10 +68,10 @@ def fit(journal: Journal, device: FakeDevice, epochs: int, fail_at=None) -> Fake
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        callbacks=[TimingCallback(journal, module)],
+        callbacks=[TimingCallback(timeline, module)],
     )
-    trainer.fit_loop.epoch_progress.current.processed = len(journal.history)
-    trainer.fit_loop.epoch_progress.current.completed = len(journal.history)
+    trainer.fit_loop.epoch_progress.current.processed = len(timeline.history)
+    trainer.fit_loop.epoch_progress.current.completed = len(timeline.history)
     trainer.fit(module, DataLoader(range(3), batch_size=1), DataLoader(range(1)))
     return module
 
@@ -84,46 +84,46 @@ def clock() -> FakeClock:
 def journal_on(clock: FakeClock, epochs: int, history=(), carried=None):
     device = FakeDevice(clock)
     stopwatch = Stopwatch(clock, device.synchronise, phase="other", carried_ns=carried)
-    return Journal(stopwatch, epochs, history=history), device
+    return Timeline(stopwatch, epochs, history=history), device
 
 
 def test_queued_work_counts_for_the_epoch_and_the_phase_that_queued_it(clock):
-    journal, device = journal_on(clock, 2)
-    fit(journal, device, 2)
-    assert [(row.train_s, row.eval_s) for row in journal.history] == [(6.0, 0.5), (6.0, 0.5)]
-    assert journal.stopwatch.seconds("train") == 12.0
-    assert journal.stopwatch.seconds("eval") == 1.0
+    timeline, device = journal_on(clock, 2)
+    fit(timeline, device, 2)
+    assert [(row.train_s, row.eval_s) for row in timeline.history] == [(6.0, 0.5), (6.0, 0.5)]
+    assert timeline.stopwatch.seconds("train") == 12.0
+    assert timeline.stopwatch.seconds("eval") == 1.0
 
 
 def test_the_device_is_waited_for_at_edges_only(clock):
-    journal, device = journal_on(clock, 2)
-    fit(journal, device, 2)
+    timeline, device = journal_on(clock, 2)
+    fit(timeline, device, 2)
     assert device.waits == 3 * 2
 
 
 def test_progress_counts_optimizer_steps_and_ends_at_the_epochs_number(clock):
-    journal, device = journal_on(clock, 1)
+    timeline, device = journal_on(clock, 1)
     seen = []
-    journal.progressed = seen.append
-    fit(journal, device, 1)
+    timeline.progressed = seen.append
+    fit(timeline, device, 1)
     assert seen == [10, 20, 25]
 
 
 def test_an_exception_in_mid_epoch_keeps_the_finished_ones(clock):
-    journal, device = journal_on(clock, 3)
+    timeline, device = journal_on(clock, 3)
     with pytest.raises(RuntimeError, match="device is lost"):
-        fit(journal, device, 3, fail_at=(2, 1))
-    journal.abandoned()
-    assert len(journal.history) == 1
-    assert journal.stopwatch.seconds("train") == journal.history[0].train_s == 6.0
-    assert journal.stopwatch.seconds("other") == 2.0
+        fit(timeline, device, 3, fail_at=(2, 1))
+    timeline.abandoned()
+    assert len(timeline.history) == 1
+    assert timeline.stopwatch.seconds("train") == timeline.history[0].train_s == 6.0
+    assert timeline.stopwatch.seconds("other") == 2.0
 
 
 def test_a_resumed_fit_goes_on_with_the_next_epoch(clock):
-    journal, device = journal_on(clock, 2)
-    fit(journal, device, 2)
+    timeline, device = journal_on(clock, 2)
+    fit(timeline, device, 2)
     again, device = journal_on(
-        clock, 4, history=journal.history, carried=journal.stopwatch.totals_ns()
+        clock, 4, history=timeline.history, carried=timeline.stopwatch.totals_ns()
     )
     module = fit(again, device, 4)
     assert module.began == [3, 4]
@@ -133,6 +133,6 @@ def test_a_resumed_fit_goes_on_with_the_next_epoch(clock):
 
 def test_a_second_fit_starts_from_nothing(clock):
     for _ in range(2):
-        journal, device = journal_on(clock, 1)
-        fit(journal, device, 1)
-        assert journal.stopwatch.seconds("train") == 6.0
+        timeline, device = journal_on(clock, 1)
+        fit(timeline, device, 1)
+        assert timeline.stopwatch.seconds("train") == 6.0

@@ -9,14 +9,14 @@ from torch import nn
 from mnist_gpu import data
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
-from mnist_gpu.data.order import dropout_seed
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch import dropout
 from mnist_gpu.engines.torch.program import Program
 from mnist_gpu.engines.torch.tuning import KERNELS
 from mnist_gpu.errors import UserError
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.streams import dropout_seed
+from mnist_gpu.protocol.workload import Workload
 
 CPU = torch.device("cpu")
 

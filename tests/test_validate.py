@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mnist_gpu.results.checks import check_files, check_record
-from mnist_gpu.results.checks.registry import RULES
-from mnist_gpu.results.facts import facts
-from mnist_gpu.results.store import write_record
+from mnist_gpu.records.facts import facts
+from mnist_gpu.records.rules import check_files, check_record
+from mnist_gpu.records.rules.registry import RULES
+from mnist_gpu.records.store import write_record
 from mnist_gpu.validate import main
 from tests.records import NOW, make_document, make_record, write_records
 
@@ -220,7 +220,7 @@ def test_a_clock_that_is_minutes_ahead_is_no_lie():
 
 
 def test_many_records_are_judged_alike_in_several_processes(tmp_path, monkeypatch):
-    from mnist_gpu.results.checks import files
+    from mnist_gpu.records.rules import files
 
     records = [make_record(seed=seed) for seed in range(6)]
     records[4] = make_record(seed=4, timing__total_s=1.0)
@@ -260,7 +260,7 @@ def test_the_rules_can_be_read(capsys):
 def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.argv = ['validate', '--help']\n"
-        "from mnist_gpu import report, validate\n"
+        "from mnist_gpu import validate\nfrom mnist_gpu.report import __main__ as report\n"
         "heavy = {'torch', 'scipy', 'plotly', 'pyarrow', 'pandas', 'pydantic', 'hydra'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "validate.main()"
@@ -273,17 +273,17 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_protocol_the_rules_know_is_the_one_that_is_run():
-    from mnist_gpu.config.compose import conf_dir
-    from mnist_gpu.models.network import Network
-    from mnist_gpu.runs import protocol
+    from mnist_gpu.paths import conf_dir
+    from mnist_gpu.protocol import standard
+    from mnist_gpu.protocol.network import Network
 
     known = facts("protocol")[1]
-    for name, value in protocol.STANDARD.items():
+    for name, value in standard.STANDARD.items():
         if name == "devices":
             assert known["most_accelerators"] == value
         else:
             assert known["fields"][f"workload.{name}"]["standard"] == value
-    assert tuple(known["precisions"]) == protocol.ALLOWED_PRECISIONS
+    assert tuple(known["precisions"]) == standard.ALLOWED_PRECISIONS
     cnn = yaml.safe_load((conf_dir() / "model" / "cnn.yaml").read_text())
     network = Network.from_config(cnn["name"], cnn["layers"])
     assert known["model"]["workload.n_parameters"] == network.n_parameters

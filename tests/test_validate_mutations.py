@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mnist_gpu.results.checks import check_files
-from mnist_gpu.results.export import flat_runs
-from mnist_gpu.results.page import json_block
-from mnist_gpu.results.page.payload import payload
-from mnist_gpu.results.summary import summarise
-from mnist_gpu.results.table import markdown
+from mnist_gpu.records.rules import check_files
+from mnist_gpu.report.export import flat_runs
+from mnist_gpu.report.page import json_block
+from mnist_gpu.report.page.payload import payload
+from mnist_gpu.report.summary import summarise
+from mnist_gpu.report.table import markdown
 from tests.records import NOW, make_document
 
 A100 = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB"}

@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from mnist_gpu.results.readme import update
+    from mnist_gpu.report.document import update
 
     if arguments.seeds < 2:
         raise UserError(f"--seeds={arguments.seeds}: two at least, to have a spread")

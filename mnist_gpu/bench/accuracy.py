@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from mnist_gpu.bench.plain import plain_network
 from mnist_gpu.bench.trained import train
 from mnist_gpu.bench.workload import full
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.measure import cpus
+from mnist_gpu.protocol.workload import Workload
 
 
 def markdown(model: str, epochs: int, seeds: int) -> str:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.network import Network
 
 
 def plain_network(network: Network) -> nn.Sequential:

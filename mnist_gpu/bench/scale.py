@@ -19,8 +19,8 @@ from typing import Any
 
 from mnist_gpu.bench.table import machine
 from mnist_gpu.bench.workload import BATCH, workload
-from mnist_gpu.engines.base import Workload
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.workload import Workload
 
 BATCHES = (64, 32, 16, 8, 4, 2)
 MEMBERS = (1, 2, 4, 8, 16)
@@ -47,7 +47,7 @@ def measured() -> Iterator[str]:
 
 def modelled() -> Iterator[str]:
     """The tables of what was worked out."""
-    from mnist_gpu.results.facts import facts
+    from mnist_gpu.records.facts import facts
 
     peaks = {entry["match"]: entry["float32"] for entry in facts("peaks")["accelerators"]}
     device_flops_per_s = peaks["A100"] * 1e12 * _assumed()["share_of_peak"]
@@ -206,7 +206,7 @@ def main() -> None:
     if chosen.all_reduce:
         _time_all_reduce(chosen.all_reduce)
         return
-    from mnist_gpu.results.readme import update
+    from mnist_gpu.report.document import update
 
     for name, parts in (("modelled", modelled()), ("measured", measured())):
         text = "\n\n".join(parts)

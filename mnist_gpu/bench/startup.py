@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 
 PHASES = ("startup_s", "data_s", "build_s", "warmup_s")
 MEANING = {

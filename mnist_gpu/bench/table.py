@@ -7,7 +7,7 @@ from mnist_gpu.bench.workload import BATCH
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
 from mnist_gpu.measure.hardware import cpu_model
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.network import Network
 
 REFERENCES = ("classic", "eager", "keras.fit")
 FAST = "program"

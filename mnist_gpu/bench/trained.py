@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from mnist_gpu.bench.workload import full
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch import make_program
 from mnist_gpu.engines.torch.program import Program
+from mnist_gpu.protocol.workload import Workload
 
 
 def main() -> None:

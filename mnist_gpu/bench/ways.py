@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-from mnist_gpu.engines.base import Workload
+from mnist_gpu.protocol.workload import Workload
 
 Once = Callable[[], float]
 MEMBERS = 8
@@ -17,8 +17,8 @@ def engine(name: str, workload: Workload) -> Once:
     from mnist_gpu import engines
     from mnist_gpu.config.checks import check
     from mnist_gpu.config.compose import compose_config
-    from mnist_gpu.measure.stopwatch import Stopwatch
-    from mnist_gpu.runs.journal import Journal
+    from mnist_gpu.timing.stopwatch import Stopwatch
+    from mnist_gpu.timing.timeline import Timeline
 
     settings = check(compose_config([f"engine={name}"])).engine
     engine_class = engines.find(name)
@@ -27,15 +27,15 @@ def engine(name: str, workload: Workload) -> Once:
         trained = engine_class(workload, settings, "cpu")
         trained.build()
         trained.warm_up()
-        journal = Journal(Stopwatch(synchronise=trained.synchronise, phase="other"), 1)
-        trained.fit(journal)
-        return journal.history[0].train_s
+        timeline = Timeline(Stopwatch(synchronise=trained.synchronise, phase="other"), 1)
+        trained.fit(timeline)
+        return timeline.history[0].train_s
 
     return once
 
 
 def bare_program(workload: Workload, without: str | None = None) -> Once:
-    """The fast training pass alone: no loop, no callbacks, no journal. Of many seeds at once, the
+    """The fast training pass alone: no loop, no callbacks, no timeline. Of many seeds at once, the
     seconds are those of one seed's share.
 
     Args:

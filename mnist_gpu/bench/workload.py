@@ -8,10 +8,10 @@ import numpy as np
 from mnist_gpu import data
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.engines.base import Workload
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.workload import Workload
 
 BATCH = 64
 

@@ -24,7 +24,7 @@ from mnist_gpu.config.schema import (
 )
 from mnist_gpu.config.together import fit_together
 from mnist_gpu.errors import UserError
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.network import Network
 
 MAX_LAYER = 100_000
 MAX_PARAMETERS = 500_000_000

@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
@@ -12,14 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_gpu.config.guard import guarded
 from mnist_gpu.config.schema import TrainConfig
-
-PACKAGE = Path(__file__).resolve().parents[1]
-
-
-def conf_dir() -> Path:
-    """The folder `conf/`: inside the package in a wheel, beside it in a checkout."""
-    packed = PACKAGE / "conf"
-    return packed if packed.is_dir() else PACKAGE.parent / "conf"
+from mnist_gpu.paths import conf_dir
 
 
 def choices(group: str) -> list[str]:

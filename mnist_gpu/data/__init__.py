@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.dataset import Dataset
 
 
 def load(config: Mapping[str, Any], announce: Callable[[str], None] = print) -> Dataset:

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from mnist_gpu.data import idx
-from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.dataset import Dataset
 
 # decompressed, in the order in which a data set's own digest is taken
 PUBLISHED_SHA256 = {

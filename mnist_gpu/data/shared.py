@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.dataset import Dataset
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 READY = "dataset.json"

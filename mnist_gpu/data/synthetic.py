@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_gpu.data import idx
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.data.order import raw_bits
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.streams import raw_bits
 
 TRAIN, TEST = 60_000, 10_000
 SIDE = 28

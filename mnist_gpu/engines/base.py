@@ -1,110 +1,20 @@
-"""What every engine is given, and what it must be able to do."""
+"""What every engine must be able to do."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.data.order import epoch_order
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.errors import UserError
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import State, Weights, Workload
 
 if TYPE_CHECKING:
-    from mnist_gpu.runs.journal import Journal
-
-Weights = dict[str, npt.NDArray[Any]]
-"""Parameters by name, in PyTorch's layout: conv (out, in, kh, kw), linear (out, in) with the
-features in channel-first flatten order, bias (out,)."""
-
-State = dict[str, npt.NDArray[Any]]
-"""What a run needs to go on: `weights/<name>`, `adam_m/<name>`, `adam_v/<name>` in the layout of
-`Weights`, and `adam_step` (int64, optimizer steps made). Any engine can load any engine's state."""
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One training problem, the same object for every engine.
-
-    `steps_per_execution` is how many optimizer steps one call to the framework makes; 0 lets the
-    engine choose its best, -1 is a whole epoch. `precision` is float32, tf32,
-    bf16-mixed, 16-mixed or float64. `devices` are those of each of `num_nodes` machines; they share
-    every batch. With `ensemble` above 1 that many seeds, counted from `seed`, are trained at once.
-    """
-
-    network: Network
-    dataset: Dataset
-    initial_weights: Weights
-    epochs: int = 50
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
-    precision: str = "float32"
-    devices: int = 1
-    steps_per_execution: int = 0
-    num_nodes: int = 1
-    ensemble: int = 1
-
-    @property
-    def world(self) -> int:
-        """How many devices train together, on all machines."""
-        return self.devices * self.num_nodes
-
-    @property
-    def seeds(self) -> range:
-        """The seeds that are trained."""
-        return range(self.seed, self.seed + self.ensemble)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch; the last, smaller batch is kept."""
-        return -(-len(self.dataset.train_labels) // self.batch_size)
-
-    def order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """The order in which epoch `epoch` (from 1) visits the training images: (n,) int64."""
-        return self.order_of(self.seed, epoch)
-
-    def order_of(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-        """The same for one of `seeds`."""
-        return epoch_order(seed, epoch, len(self.dataset.train_labels))
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Mean cross-entropy (nats) and accuracy (0..1) over the images of one pass."""
-
-    loss: float
-    accuracy: float
-
-    @classmethod
-    def of_logits(cls, logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> "Metrics":
-        """Worked out in float64 from logits (n, 10) and labels (n,)."""
-        wide = logits.astype(np.float64)
-        top = wide.max(1, keepdims=True)
-        log_sums = np.log(np.exp(wide - top).sum(1)) + top[:, 0]
-        losses = log_sums - wide[np.arange(len(labels)), labels]
-        return cls(float(losses.mean()), float((wide.argmax(1) == labels).mean()))
-
-
-@dataclass(frozen=True)
-class EngineFacts:
-    """What the record says of the engine that ran."""
-
-    framework: str
-    framework_version: str
-    backend: str
-    precision: str
-    compile: str
-    steps_per_execution: int
-    accelerator: str
-    accelerator_name: str
-    accelerator_count: int = 1
-    deterministic: bool = True
-    tuning: dict[str, Any] = field(default_factory=dict)
+    from mnist_gpu.timing.timeline import Timeline
 
 
 class Engine(ABC):
@@ -177,12 +87,12 @@ class Engine(ABC):
     def facts(self) -> EngineFacts:
         """What ran; valid after `build`."""
 
-    def fit(self, journal: "Journal") -> None:
-        """Train and evaluate every remaining epoch; `journal` keeps the time and the history."""
-        for epoch in journal.remaining():
-            journal.training(epoch)
-            journal.trained(self.train_epoch(epoch, journal.progressed))
-            journal.evaluated(self.evaluate())
+    def fit(self, timeline: "Timeline") -> None:
+        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history."""
+        for epoch in timeline.remaining():
+            timeline.training(epoch)
+            timeline.trained(self.train_epoch(epoch, timeline.progressed))
+            timeline.evaluated(self.evaluate())
 
     def trace(self, steps: int, folder: Path) -> None:
         """Leave a trace of `steps` optimizer steps in `folder`, and everything else as it was.

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import STAGE_VARIABLE, small
-from mnist_gpu.measure.stopwatch import PHASES
-from mnist_gpu.results.record import Record
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.schema import Record
+from mnist_gpu.records.store import read_record
 from mnist_gpu.runs import checkpoint
+from mnist_gpu.timing.stopwatch import PHASES
 
 # a run that is resumed for ever would never end; so many attempts are a fault of ours
 MOST_ATTEMPTS = 40

@@ -6,8 +6,8 @@ from typing import Any
 
 from mnist_gpu import train
 from mnist_gpu.faults import STAGE_VARIABLE
-from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.runs import checkpoint, execute
+from mnist_gpu.timing.stopwatch import Stopwatch
 
 # phases of the stopwatch, in the words of the campaign's table
 WORDS = {

@@ -11,10 +11,10 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from mnist_gpu.config.compose import conf_dir
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import cloud_init, entry, marked, payload
 from mnist_gpu.launch.openstack_cloud import MARK, NAME, Cloud, print_call
+from mnist_gpu.paths import conf_dir
 
 POLL_S = 20
 DELETE_S = 600

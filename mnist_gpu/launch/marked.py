@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import Record
+from mnist_gpu.records.schema import Record
 
 MARK = "MNIST_GPU_RESULT"
 

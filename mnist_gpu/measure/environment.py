@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mnist_gpu import __version__
-from mnist_gpu.results.record import Software
+from mnist_gpu.records.schema import Software
 
 # distribution by the module whose presence says that it was used
 PACKAGES = {

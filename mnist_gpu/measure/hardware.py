@@ -5,10 +5,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from mnist_gpu.engines.base import EngineFacts
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.measure import cgroup, cpus, gpus, virtualisation
 from mnist_gpu.measure.sources import ROOT, sysctl, text
-from mnist_gpu.results.record import Hardware
+from mnist_gpu.records.schema import Hardware
 
 GIB = 1024**3
 

@@ -9,7 +9,7 @@ from typing import Any
 from mnist_gpu.measure import cgroup, clocks, cpus, gpus, load, usage
 from mnist_gpu.measure.energy import EnergyMeter
 from mnist_gpu.measure.sources import ROOT
-from mnist_gpu.results.record import Resources
+from mnist_gpu.records.schema import Resources
 
 INTERVAL_S = 1.0
 # what takes longer to read is read with every tenth sample

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mnist_gpu.results.record import Resources
+from mnist_gpu.records.schema import Resources
 
 FOREIGN_LIMIT_PERCENT = 10.0  # of one CPU, and
 FOREIGN_LIMIT_SHARE = 0.02  # of all that the run may use

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import pairs, table
-from mnist_gpu.results import readme
+from mnist_gpu.report import document
 
 MODELS = ("cnn", "mlp")
 
@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     table.show(rows)
     if chosen.doc:
         name = "faults" if chosen.faults else "parity"
-        readme.update(chosen.doc, table.markdown(rows), name)
+        document.update(chosen.doc, table.markdown(rows), name)
     return 0 if all(row.as_it_should_be for row in rows) else 1
 
 

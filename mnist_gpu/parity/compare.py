@@ -11,14 +11,15 @@ from typing_extensions import override
 from mnist_gpu import engines
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.engines.base import Engine, State, Workload
-from mnist_gpu.measure.stopwatch import Stopwatch
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
+from mnist_gpu.engines.base import Engine
 from mnist_gpu.parity.reference import BETA_1, NO_FAULTS, Faults, Reference
-from mnist_gpu.results.record import EpochRecord
-from mnist_gpu.runs.journal import Journal, Observer
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.workload import State, Workload
+from mnist_gpu.records.schema import EpochRecord
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Observer, Timeline
 
 # relative; float32 rounds to 6e-8
 BOUNDS = {"float64": 1e-9, "float32": 1e-5}
@@ -105,10 +106,10 @@ def differences(
         engine.build()
         watcher = _Watcher(engine, load, faults)
         engine.warm_up()
-        journal = Journal(
+        timeline = Timeline(
             Stopwatch(synchronise=engine.synchronise, phase="other"), load.epochs, [watcher]
         )
-        engine.fit(journal)
+        engine.fit(timeline)
     finally:
         engine.close()
     return watcher.found
@@ -127,7 +128,7 @@ def first_step(
         expected = reference.logits(load.dataset.test_images).detach().numpy()
         logits = relative(engine.predict(), expected)
         watcher = _Watcher(engine, load, NO_FAULTS)
-        engine.fit(Journal(Stopwatch(synchronise=engine.synchronise, phase="other"), 1, [watcher]))
+        engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise, phase="other"), 1, [watcher]))
         state = engine.state()
     finally:
         engine.close()

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.network import Network
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, cast
 
-from mnist_gpu.config.compose import conf_dir
 from mnist_gpu.config.schema import Settings
-from mnist_gpu.engines.base import Engine, EngineFacts, Weights, Workload
+from mnist_gpu.engines.base import Engine
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.measure import detect, environment, hardware
-from mnist_gpu.measure.stopwatch import NANOSECONDS_PER_SECOND, PHASES
-from mnist_gpu.results.record import (
+from mnist_gpu.paths import conf_dir
+from mnist_gpu.protocol import standard
+from mnist_gpu.protocol.workload import Weights, Workload
+from mnist_gpu.records.schema import (
     DatasetName,
     EngineRecord,
     Ensemble,
@@ -26,8 +28,9 @@ from mnist_gpu.results.record import (
     Timing,
     WorkloadRecord,
 )
-from mnist_gpu.runs import checkpoint, protocol
-from mnist_gpu.runs.journal import Journal
+from mnist_gpu.runs import checkpoint
+from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES
+from mnist_gpu.timing.timeline import Timeline
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def record(
     settings: Settings,
     platform: PlatformFacts,
     engine: Engine,
-    journal: Journal,
+    timeline: Timeline,
     resources: Resources,
     status: Status,
     reason: str | None,
@@ -89,7 +92,7 @@ def record(
     software_part = environment.read()
     platform_part = _platform(platform, facts)
     # the clock is read last: everything above is part of the whole
-    timing = _timing(journal, segments)
+    timing = _timing(timeline, segments)
     return Record(
         schema_version=1,
         protocol_version=1,
@@ -103,8 +106,8 @@ def record(
         software=software_part,
         workload=_workload(settings, engine.workload),
         timing=timing,
-        epochs=journal.history,
-        result=_result(journal.history, engine.workload, timing, weights),
+        epochs=timeline.history,
+        result=_result(timeline.history, engine.workload, timing, weights),
         resources=resources,
         price=_price(platform.chosen),
         ensemble=_ensemble(engine),
@@ -146,7 +149,7 @@ def _engine(settings: Settings, facts: EngineFacts) -> EngineRecord:
 
 
 def _workload(settings: Settings, workload: Workload) -> WorkloadRecord:
-    found = protocol.deviations(settings, workload.dataset.name)
+    found = standard.deviations(settings, workload.dataset.name)
     return WorkloadRecord(
         model=workload.network.name,
         n_parameters=workload.network.n_parameters,
@@ -165,10 +168,10 @@ def _workload(settings: Settings, workload: Workload) -> WorkloadRecord:
     )
 
 
-def _timing(journal: Journal, segments: int) -> Timing:
-    totals_ns = journal.stopwatch.totals_ns()
+def _timing(timeline: Timeline, segments: int) -> Timing:
+    totals_ns = timeline.stopwatch.totals_ns()
     seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
-    history = journal.history
+    history = timeline.history
     return Timing(
         total_s=sum(totals_ns.values()) / NANOSECONDS_PER_SECOND,
         first_epoch_s=history[0].train_s if history else None,

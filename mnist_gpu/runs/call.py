@@ -9,10 +9,10 @@ from mnist_gpu.config.checks import check
 from mnist_gpu.config.complaints import COMPLAINTS, one_line
 from mnist_gpu.config.compose import compose_config
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure.stopwatch import Stopwatch
-from mnist_gpu.results.record import Record
+from mnist_gpu.records.schema import Record
 from mnist_gpu.runs.checkpoint import write_whole
 from mnist_gpu.runs.folder import discard_if_empty
+from mnist_gpu.timing.stopwatch import Stopwatch
 
 
 def run_once(overrides: Sequence[str]) -> Record:

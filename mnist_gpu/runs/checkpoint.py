@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnist_gpu.engines.base import State, Weights
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import EpochRecord, Resources
-from mnist_gpu.runs.journal import Journal, Observer
+from mnist_gpu.protocol.workload import State, Weights
+from mnist_gpu.records.schema import EpochRecord, Resources
+from mnist_gpu.timing.timeline import Observer, Timeline
 
 FORMAT = 2
 NOTES = "notes"
@@ -36,7 +36,7 @@ class Checkpoint:
         totals_ns: the stopwatch's totals per phase when it was written.
         history: the finished epochs.
         segments: how many processes have worked on the run so far.
-        fingerprint: of the configuration (`protocol.fingerprint`); another one cannot be resumed.
+        fingerprint: of the configuration (`standard.fingerprint`); another one cannot be resumed.
         run_id: the run's, kept across segments.
         resources: what the run had used by then, earlier segments included.
     """
@@ -76,12 +76,12 @@ class Saver(Observer):
         self.fingerprint = fingerprint
         self.run_id = run_id
         self.take_resources = take_resources
-        self._journal: Journal | None = None
+        self._timeline: Timeline | None = None
         self._unsaved: Checkpoint | None = None
 
-    def began(self, journal: Journal) -> None:
-        """Keep the journal, to read time and history from; clear up after a process that died."""
-        self._journal = journal
+    def began(self, timeline: Timeline) -> None:
+        """Keep the timeline, to read time and history from; clear up after a process that died."""
+        self._timeline = timeline
         for partial in [
             *self.folder.glob(".*.partial"),
             *self.folder.parent.glob(".record.json.*"),
@@ -92,16 +92,16 @@ class Saver(Observer):
         """Write the checkpoint of this epoch if it is its turn."""
         if not self.every:
             return
-        assert self._journal is not None
-        with self._journal.stopwatch.during("checkpoint"):
-            self._unsaved = self._take(self._journal)
+        assert self._timeline is not None
+        with self._timeline.stopwatch.during("checkpoint"):
+            self._unsaved = self._take(self._timeline)
             if row.epoch % self.every == 0:
                 self.save()
 
-    def ended(self, journal: Journal) -> None:
+    def ended(self, timeline: Timeline) -> None:
         """Write what is not on disk of a run that ended early."""
-        if self._unsaved is not None and len(journal.history) < journal.epochs:
-            with journal.stopwatch.during("checkpoint"):
+        if self._unsaved is not None and len(timeline.history) < timeline.epochs:
+            with timeline.stopwatch.during("checkpoint"):
                 self.save()
 
     def save(self) -> None:
@@ -113,11 +113,11 @@ class Saver(Observer):
         for old in find(self.folder)[2:]:
             old.unlink(missing_ok=True)
 
-    def _take(self, journal: Journal) -> Checkpoint:
+    def _take(self, timeline: Timeline) -> Checkpoint:
         return Checkpoint(
             self.take_state(),
-            journal.stopwatch.totals_ns(),
-            list(journal.history),
+            timeline.stopwatch.totals_ns(),
+            list(timeline.history),
             self.segments,
             self.fingerprint,
             self.run_id,

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TextIO
 
 from mnist_gpu.config.schema import Settings
-from mnist_gpu.results.record import EpochRecord, Record
-from mnist_gpu.runs.journal import Journal, Observer
-from mnist_gpu.runs.protocol import ALONE
+from mnist_gpu.protocol.standard import ALONE
+from mnist_gpu.records.schema import EpochRecord, Record
+from mnist_gpu.timing.timeline import Observer, Timeline
 
 REDRAW_S = 0.5
 BAR_CELLS = 20
@@ -53,17 +53,17 @@ class Progress(Observer):
         self.out = out or sys.stdout
         self.clock = clock
         self.live = self.out.isatty()
-        self._journal: Journal | None = None
+        self._timeline: Timeline | None = None
         self._epochs = 0
         self._first = 1
         self._began_at = 0.0
         self._drawn_at = float("-inf")
         self._last = ""
 
-    def began(self, journal: Journal) -> None:
+    def began(self, timeline: Timeline) -> None:
         """Start the clock of the time left."""
-        self._epochs = journal.epochs
-        self._first = journal.remaining().start
+        self._epochs = timeline.epochs
+        self._first = timeline.remaining().start
         self._began_at = self.clock()
 
     def progressed(self, epoch: int, step: int) -> None:
@@ -99,7 +99,7 @@ class Progress(Observer):
             flush=True,
         )
 
-    def ended(self, journal: Journal) -> None:
+    def ended(self, timeline: Timeline) -> None:
         """Clear the line: the summary follows."""
         if self.live:
             self._draw("")

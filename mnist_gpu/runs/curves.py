@@ -15,9 +15,9 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from mnist_gpu.measure.stopwatch import PHASES
-from mnist_gpu.results.record import EpochRecord
-from mnist_gpu.runs.journal import Journal, Observer
+from mnist_gpu.records.schema import EpochRecord
+from mnist_gpu.timing.stopwatch import PHASES
+from mnist_gpu.timing.timeline import Observer, Timeline
 
 SHOWN_MISTAKES = 16
 FINAL_METRICS = ("test_accuracy", "test_loss", "train_s", "total_s")
@@ -48,19 +48,19 @@ class Curves(Observer):
         self.hyper_parameters = hyper_parameters
         self.images_per_epoch = images_per_epoch
         self.learning_rate = learning_rate
-        self._journal: Journal | None = None
+        self._timeline: Timeline | None = None
 
-    def began(self, journal: Journal) -> None:
+    def began(self, timeline: Timeline) -> None:
         """Name the hyper-parameters, so that the HParams tab compares the runs of a sweep."""
-        self._journal = journal
+        self._timeline = timeline
         self._hparams(metadata.EXPERIMENT_TAG, experiment=_experiment(self.hyper_parameters))
         self._hparams(metadata.SESSION_START_INFO_TAG, session_start_info=self._session())
         self._file.flush()
 
     def epoch_ended(self, row: EpochRecord) -> None:
         """Add one point to every curve."""
-        assert self._journal is not None
-        totals_ns = self._journal.stopwatch.totals_ns()
+        assert self._timeline is not None
+        totals_ns = self._timeline.stopwatch.totals_ns()
         scalars = {
             "loss/train": row.train_loss,
             "loss/test": row.test_loss,

@@ -12,11 +12,11 @@ from mnist_gpu import __version__
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.complaints import COMPLAINTS
 from mnist_gpu.errors import UserError
-from mnist_gpu.runs import protocol
+from mnist_gpu.protocol import standard
 from mnist_gpu.runs.sweep import CURRENT
 
 if TYPE_CHECKING:
-    from mnist_gpu.results.record import Record
+    from mnist_gpu.records.schema import Record
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def _jobs(sweep: Path) -> Iterator[Path]:
 
 
 def _acceptable(path: Path) -> "Record | None":
-    from mnist_gpu.results.checks import check_record
-    from mnist_gpu.results.store import read_record
+    from mnist_gpu.records.rules import check_record
+    from mnist_gpu.records.store import read_record
 
     try:
         record = read_record(path)
@@ -68,6 +68,6 @@ def _fingerprint(folder: Path, record: "Record") -> str | None:
         config = OmegaConf.load(folder / ".hydra" / "config.yaml")
         if not isinstance(config, DictConfig):
             return None
-        return protocol.fingerprint(check(config), record.workload.dataset_sha256)
+        return standard.fingerprint(check(config), record.workload.dataset_sha256)
     except (UserError, OSError, *COMPLAINTS):
         return None

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from mnist_gpu import data, engines
 from mnist_gpu.collection import no_collection
 from mnist_gpu.config.schema import Settings
-from mnist_gpu.engines.base import Engine, State, Weights, Workload
+from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
-from mnist_gpu.measure.stopwatch import Stopwatch, no_device
-from mnist_gpu.results.record import Record
-from mnist_gpu.results.store import write_record
-from mnist_gpu.runs import assemble, checkpoint, console, done, lock, protocol, ranks, signals
-from mnist_gpu.runs.journal import Journal, Observer
+from mnist_gpu.protocol import standard
+from mnist_gpu.protocol.workload import State, Weights, Workload
+from mnist_gpu.records.schema import Record
+from mnist_gpu.records.store import write_record
+from mnist_gpu.runs import assemble, checkpoint, console, done, lock, ranks, signals
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation
 from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.timing.stopwatch import Stopwatch, no_device
+from mnist_gpu.timing.timeline import Observer, Timeline
 
 if TYPE_CHECKING:
     from mnist_gpu.runs.curves import Curves
@@ -39,12 +41,12 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
     Raises:
         UserError: the run could not start.
     """
-    console.announce(settings, protocol.describe(settings))
+    console.announce(settings, standard.describe(settings))
     engine_class = engines.find(settings.engine["name"])
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
     dataset = data.load(settings.data, announce=_say)
-    fingerprint = protocol.fingerprint(settings, dataset.sha256)
+    fingerprint = standard.fingerprint(settings, dataset.sha256)
     if not settings.force and (found := done.find(fingerprint)) is not None:
         _say(f"already there: {found.path} (force=true redoes it)")
         return found.record, Outcome()
@@ -114,22 +116,22 @@ def _train(
     images_per_epoch = len(workload.dataset.train_labels) * workload.ensemble
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
-    journal = Journal(stopwatch, workload.epochs, observers, before.history)
+    timeline = Timeline(stopwatch, workload.epochs, observers, before.history)
     # until the record is written: a signal that comes late must not cost it
-    with signals.noted(lambda signum: setattr(journal, "interrupted_by", signum)):
+    with signals.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
         stopwatch.enter("warmup")
-        outcome = guarded(lambda: _fit(settings, engine, journal, sampler, folder), journal)
+        outcome = guarded(lambda: _fit(settings, engine, timeline, sampler, folder), timeline)
         resources = sampler.stop()
         stopwatch.enter("checkpoint")
-        weights, outcome = _keep_weights(engine, journal, folder, outcome)
+        weights, outcome = _keep_weights(engine, timeline, folder, outcome)
         stopwatch.enter("other")
         if curves is not None:
-            _finish_curves(curves, engine, journal)
+            _finish_curves(curves, engine, timeline)
         record = assemble.record(
             settings,
             platform,
             engine,
-            journal,
+            timeline,
             resources,
             outcome.status,
             outcome.reason,
@@ -138,22 +140,22 @@ def _train(
             weights,
         )
         _write_record(record, outcome, folder / "record.json")
-    if journal.interrupted_by is not None and outcome.exit_code == 0:
-        outcome = Outcome(exit_code=SIGNALLED + journal.interrupted_by)
+    if timeline.interrupted_by is not None and outcome.exit_code == 0:
+        outcome = Outcome(exit_code=SIGNALLED + timeline.interrupted_by)
     return record, outcome
 
 
 def _keep_weights(
-    engine: Engine, journal: Journal, folder: Path, outcome: Outcome
+    engine: Engine, timeline: Timeline, folder: Path, outcome: Outcome
 ) -> tuple[Weights | None, Outcome]:
     """Write the final weights; a device or a disk that fails here fails the run, not the record."""
-    if not journal.history:
+    if not timeline.history:
         return None, outcome
     try:
         weights = engine.weights()
         checkpoint.write_weights(weights, folder / "checkpoints" / "weights.npz")
     except Exception as fault:  # frameworks raise their own kinds
-        journal.stopwatch.synchronise = no_device
+        timeline.stopwatch.synchronise = no_device
         if outcome.status == "completed":
             outcome = Outcome("failed", failure(fault), 1)
         return None, outcome
@@ -174,16 +176,16 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
 
 
 def _fit(
-    settings: Settings, engine: Engine, journal: Journal, sampler: Sampler, folder: Path
+    settings: Settings, engine: Engine, timeline: Timeline, sampler: Sampler, folder: Path
 ) -> None:
     engine.warm_up()
     if settings.profiler:
         profile = folder / "profile"
         profile.mkdir(parents=True, exist_ok=True)
         engine.trace(settings.profiler, profile)
-    journal.began()
+    timeline.began()
     sampler.start()
-    engine.fit(journal)
+    engine.fit(timeline)
 
 
 def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -> "Curves | None":
@@ -214,11 +216,11 @@ def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -
         return None
 
 
-def _finish_curves(curves: "Curves", engine: Engine, journal: Journal) -> None:
+def _finish_curves(curves: "Curves", engine: Engine, timeline: Timeline) -> None:
     try:
-        if journal.history:
-            totals_ns = journal.stopwatch.totals_ns()
-            last = journal.history[-1]
+        if timeline.history:
+            totals_ns = timeline.stopwatch.totals_ns()
+            last = timeline.history[-1]
             metrics = {
                 "test_accuracy": last.test_accuracy,
                 "test_loss": last.test_loss,

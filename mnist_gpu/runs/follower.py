@@ -15,13 +15,13 @@ from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.data import shared
-from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure.stopwatch import Stopwatch
+from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.runs import ranks, signals
-from mnist_gpu.runs.journal import Journal
 from mnist_gpu.runs.outcome import failure
 from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Timeline
 
 
 def follow_arguments(arguments: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ def follow(settings: Settings, dataset: Dataset) -> None:
         try:
             engine.build()
             engine.warm_up()
-            engine.fit(Journal(Stopwatch(synchronise=engine.synchronise), workload.epochs))
+            engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise), workload.epochs))
         except Exception as fault:  # frameworks raise their own kinds
             if not asked:
                 raise UserError(f"process {ranks.here().number}: {failure(fault)}") from None

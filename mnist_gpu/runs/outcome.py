@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure.stopwatch import no_device
-from mnist_gpu.results.record import Status
-from mnist_gpu.runs.journal import Diverged, Interrupted, Journal
+from mnist_gpu.records.schema import Status
+from mnist_gpu.timing.stopwatch import no_device
+from mnist_gpu.timing.timeline import Diverged, Interrupted, Timeline
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Outcome:
         return f"{self.status}: {self.reason or 'a signal came when nothing was left to do'}"
 
 
-def guarded(work: Callable[[], None], journal: Journal) -> Outcome:
+def guarded(work: Callable[[], None], timeline: Timeline) -> Outcome:
     """Run `work`; whatever ends it early becomes an outcome, and no finished epoch is lost."""
     outcome = Outcome()
     try:
@@ -54,11 +54,11 @@ def guarded(work: Callable[[], None], journal: Journal) -> Outcome:
         outcome = Outcome("failed", failure(fault), 1)
     if outcome.status == "failed":
         # a lost device cannot be waited for
-        journal.stopwatch.synchronise = no_device
+        timeline.stopwatch.synchronise = no_device
     if outcome.status != "completed":
-        journal.abandoned()
+        timeline.abandoned()
     try:
-        journal.ended()
+        timeline.ended()
     except Exception as fault:
         if outcome.status == "completed":
             outcome = Outcome("failed", failure(fault), 1)

@@ -21,8 +21,8 @@ from typing import IO, Literal
 
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.data import shared
-from mnist_gpu.data.dataset import Dataset
 from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.dataset import Dataset
 
 StartedBy = Literal["nobody", "mnist-gpu", "torchrun", "slurm"]
 MARK = "MNIST_GPU_RANKS"

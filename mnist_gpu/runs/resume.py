@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.results.record import EpochRecord
+from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.runs.checkpoint import Checkpoint, find, read
 from mnist_gpu.runs.lock import is_held
 from mnist_gpu.runs.sweep import CURRENT
@@ -82,7 +82,7 @@ def _unfinished(folder: Path) -> list[Path]:
 
 
 def _completed(folder: Path) -> bool:
-    from mnist_gpu.results.store import read_record
+    from mnist_gpu.records.store import read_record
 
     try:
         return read_record(folder / "record.json").status == "completed"

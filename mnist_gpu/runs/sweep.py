@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_gpu.results.record import Record
+    from mnist_gpu.records.schema import Record
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ def close(folder: Path) -> None:
 
 def read_all(folder: Path) -> "list[Record]":
     """The records of a sweep's jobs, those found instead of made included, in the jobs' order."""
-    from mnist_gpu.results.store import read_record
+    from mnist_gpu.records.store import read_record
 
     records = []
     paths = [*folder.glob("*/record.json"), *CURRENT.found]

@@ -4,10 +4,10 @@ import math
 
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.data import shares
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.engines.base import Workload
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.models.network import Network
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.workload import Workload
 
 
 def workload_of(settings: Settings, dataset: Dataset) -> Workload:

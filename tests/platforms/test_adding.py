@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mnist_gpu.report import main as report
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
+from mnist_gpu.report.__main__ import main as report
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "platforms" / "adding.md"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 
 LAUNCH = "colab/launch.py"
 QUICK = ("engine=torch", "model=mlp", "epochs=1", "logger=none")

@@ -15,7 +15,7 @@ import pytest
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import cloud_init, jetstream
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 from tests.platforms.conftest import CHECKOUT
 from tests.platforms.openstack_api import SECRET, OpenStack, bootstrap_of
 from tests.records import make_document

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 from tests.platforms.kaggle_api import TOKEN, Kaggle
 
 QUICK = ("model=mlp", "epochs=1", "logger=none")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 from tests.platforms.conftest import CHECKOUT
 
 nbformat = pytest.importorskip("nbformat")

@@ -17,12 +17,12 @@ import mnist_gpu
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
 from mnist_gpu.data import shares
-from mnist_gpu.data.order import dropout_seed, epoch_order
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
-from mnist_gpu.results.checks import check_record
-from mnist_gpu.results.record import Record
-from mnist_gpu.results.store import read_record
+from mnist_gpu.protocol.streams import dropout_seed, epoch_order
+from mnist_gpu.records.rules import check_record
+from mnist_gpu.records.schema import Record
+from mnist_gpu.records.store import read_record
 from mnist_gpu.runs import ranks
 from tests.scale import together
 

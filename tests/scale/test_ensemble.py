@@ -10,14 +10,14 @@ import torch
 
 import mnist_gpu
 from mnist_gpu import data
-from mnist_gpu.data.dataset import Dataset
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch.ensemble import EnsembleProgram
 from mnist_gpu.engines.torch.program import Program
-from mnist_gpu.models.initial import initial_weights
-from mnist_gpu.results.checks import check_files
-from mnist_gpu.results.summary import summarise
-from mnist_gpu.results.table import markdown
+from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.records.rules import check_files
+from mnist_gpu.report.summary import summarise
+from mnist_gpu.report.table import markdown
 from tests.test_torch_engine import workload
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import pytest
 from mnist_gpu.config.guard import judge
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.store import read_record
 from mnist_gpu.runs import sweep
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.faults.small import write
-from mnist_gpu.results.checks import check_files
-from mnist_gpu.results.store import read_record
+from mnist_gpu.records.rules import check_files
+from mnist_gpu.records.store import read_record
 from tests.scale import slurm as slurms
 
 pytest.importorskip("submitit", reason='pip install "mnist-gpu[slurm]"')

@@ -11,10 +11,10 @@ from dataclasses import replace
 from mnist_gpu import data, engines
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
-from mnist_gpu.measure.stopwatch import Stopwatch
 from mnist_gpu.parity import compare
 from mnist_gpu.runs import ranks
-from mnist_gpu.runs.journal import Journal
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Timeline
 
 
 def losses(model: str, steps: int, devices: int) -> list[float]:
@@ -25,9 +25,9 @@ def losses(model: str, steps: int, devices: int) -> list[float]:
     try:
         engine.build()
         engine.warm_up()
-        journal = Journal(Stopwatch(synchronise=engine.synchronise, phase="other"), load.epochs)
-        engine.fit(journal)
-        return [row.train_loss for row in journal.history]
+        timeline = Timeline(Stopwatch(synchronise=engine.synchronise, phase="other"), load.epochs)
+        engine.fit(timeline)
+        return [row.train_loss for row in timeline.history]
     finally:
         engine.close()
 

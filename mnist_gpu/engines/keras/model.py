@@ -6,7 +6,7 @@ import keras
 from keras import ops
 from typing_extensions import override
 
-from mnist_gpu.models.network import Layer, Network, relu_after_pool
+from mnist_gpu.protocol.network import Layer, Network, relu_after_pool
 
 
 class ResidentModel(keras.Model):

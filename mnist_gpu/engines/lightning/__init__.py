@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import lightning.pytorch as L
 
 from mnist_gpu.data.datamodule import MNISTDataModule
-from mnist_gpu.engines.base import EngineFacts
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.lightning import processes
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.timing import TimingCallback
@@ -16,7 +16,7 @@ from mnist_gpu.engines.torch import TorchEngine, make_program
 from mnist_gpu.engines.torch.device import choose
 
 if TYPE_CHECKING:
-    from mnist_gpu.runs.journal import Journal
+    from mnist_gpu.timing.timeline import Timeline
 
 LIGHTNING_ACCELERATORS = {"cpu": "cpu", "cuda": "cuda", "mps": "mps"}
 
@@ -52,7 +52,7 @@ class LightningEngine(TorchEngine):
         device = self.trainer.strategy.root_device
         self.program = make_program(self.workload, self.settings, device, peers)
 
-    def fit(self, journal: "Journal") -> None:
+    def fit(self, timeline: "Timeline") -> None:
         """Train every remaining epoch under the Trainer."""
         program, dataset = self.program, self.workload.dataset
         module = MNISTModule(program, program.steps, self.workload.steps_per_epoch)
@@ -60,11 +60,11 @@ class LightningEngine(TorchEngine):
         data = MNISTDataModule(
             program.blocks, count, len(dataset.train_labels), len(dataset.test_labels)
         )
-        timing = TimingCallback(journal, module)
+        timing = TimingCallback(timeline, module)
         self.trainer.callbacks.append(timing)  # type: ignore[attr-defined]
         # a resumed run goes on counting where it stopped
         progress: Any = self.trainer.fit_loop.epoch_progress.current
-        progress.processed = progress.completed = self._agree_on_start(len(journal.history))
+        progress.processed = progress.completed = self._agree_on_start(len(timeline.history))
         self.trainer.fit(module, datamodule=data)
         # the Trainer leaves the network on the host
         program.network.to(program.device)

@@ -6,8 +6,8 @@ import lightning.pytorch as L
 import torch
 from typing_extensions import override
 
-from mnist_gpu.engines.base import Metrics
 from mnist_gpu.engines.torch.program import Program
+from mnist_gpu.protocol.metrics import Metrics
 
 
 class MNISTModule(L.LightningModule):

@@ -12,8 +12,8 @@ from lightning.pytorch.plugins.environments import (
 )
 from lightning.pytorch.strategies import DDPStrategy
 
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.torch.peers import Peers
+from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs.ranks import here
 
 # a process that does not answer for this long is given up

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import lightning.pytorch as L
 from typing_extensions import override
 
-from mnist_gpu.engines.base import Metrics
-from mnist_gpu.runs.journal import Journal
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.timing.timeline import Timeline
 
 
 class Trains(Protocol):
@@ -26,10 +26,10 @@ class Trains(Protocol):
 
 
 class TimingCallback(L.Callback):
-    """Records per-epoch and total wall time: tells the journal where each phase ends.
+    """Records per-epoch and total wall time: tells the timeline where each phase ends.
 
     Args:
-        journal: owns the stopwatch, the history and the observers (progress, curves, checkpoints).
+        timeline: owns the stopwatch, the history and the observers (progress, curves, checkpoints).
         module: the one that is trained.
 
     Raises:
@@ -37,8 +37,8 @@ class TimingCallback(L.Callback):
         Diverged: from the validation hooks, when a loss is not finite.
     """
 
-    def __init__(self, journal: Journal, module: Trains) -> None:
-        self.journal = journal
+    def __init__(self, timeline: Timeline, module: Trains) -> None:
+        self.timeline = timeline
         self.module = module
         self._training = 0
 
@@ -67,19 +67,19 @@ class TimingCallback(L.Callback):
         batch_idx: int,
     ) -> None:
         done = (batch_idx + 1) * self.module.steps
-        self.journal.progressed(min(done, self.module.steps_per_epoch))
+        self.timeline.progressed(min(done, self.module.steps_per_epoch))
 
     @override
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._training:
-            self.journal.trained(self.module.take_metrics())
+            self.timeline.trained(self.module.take_metrics())
 
     @override
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._training:
             self._training = 0
-            self.journal.evaluated(self.module.take_metrics())
+            self.timeline.evaluated(self.module.take_metrics())
 
     def _start(self, trainer: L.Trainer) -> None:
         self._training = trainer.current_epoch + 1
-        self.journal.training(self._training)
+        self.timeline.training(self._training)

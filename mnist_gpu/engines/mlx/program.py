@@ -8,9 +8,9 @@ import mlx.core as mx
 import numpy as np
 import numpy.typing as npt
 
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.mlx.dropout import keep_mask
-from mnist_gpu.models.network import Layer, relu_after_pool
+from mnist_gpu.protocol.network import Layer, relu_after_pool
+from mnist_gpu.protocol.workload import Workload
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mnist_gpu.data.dataset import normalise
-from mnist_gpu.data.order import dropout_seed
-from mnist_gpu.engines.base import Engine, EngineFacts, Metrics, State, Workload
+from mnist_gpu.engines.base import Engine
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.tensorflow import device
-from mnist_gpu.models.layout import tensorflow_layout
+from mnist_gpu.protocol.dataset import normalise
+from mnist_gpu.protocol.layout import tensorflow_layout
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.streams import dropout_seed
+from mnist_gpu.protocol.workload import State, Workload
 
 DEFAULT_STEPS = 67  # divides the 938 steps of an epoch
 EVALUATION_BATCH = 500

@@ -6,10 +6,10 @@ from typing import Any
 import numpy.typing as npt
 import tensorflow as tf
 
-from mnist_gpu.engines.base import Workload
 from mnist_gpu.engines.tensorflow import pooling
 from mnist_gpu.engines.tensorflow.dropout import keep_mask
-from mnist_gpu.models.network import Layer, relu_after_pool
+from mnist_gpu.protocol.network import Layer, relu_after_pool
+from mnist_gpu.protocol.workload import Workload
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 

@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mnist_gpu.engines.base import Engine, EngineFacts, Metrics, State, Weights, Workload
+from mnist_gpu.engines.base import Engine
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.ensemble import EnsembleProgram
 from mnist_gpu.engines.torch.peers import Peers
 from mnist_gpu.engines.torch.program import Program
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import State, Weights, Workload
 
 
 def make_program(

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import torch
 from typing_extensions import override
 
-from mnist_gpu.engines.base import Metrics, Weights
 from mnist_gpu.engines.torch import layers, stacked
 from mnist_gpu.engines.torch.program import Program
-from mnist_gpu.models.initial import initial_weights
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Weights
 
 EVALUATION_BATCH = 100
 

@@ -19,7 +19,7 @@ from mnist_gpu.engines.torch.native import (
     sparse_linear,
 )
 from mnist_gpu.engines.torch.native.kernel import Kernel
-from mnist_gpu.models.network import Layer, comes_from_relu
+from mnist_gpu.protocol.network import Layer, comes_from_relu
 
 
 @dataclass(frozen=True)

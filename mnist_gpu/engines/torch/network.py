@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_gpu.engines.base import Weights
 from mnist_gpu.engines.torch import fused, layers
-from mnist_gpu.models.network import Layer, Network, relu_after_pool
+from mnist_gpu.protocol.network import Layer, Network, relu_after_pool
+from mnist_gpu.protocol.workload import Weights
 
 
 class TorchNetwork(nn.Module):

@@ -10,14 +10,16 @@ import torch
 import torch.nn.functional as F
 
 from mnist_gpu.data import shares
-from mnist_gpu.data.dataset import normalise
-from mnist_gpu.data.order import dropout_seed
-from mnist_gpu.engines.base import EngineFacts, Metrics, State, Weights, Workload
+from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.torch import fused, graphs, layers, precision, tuning
 from mnist_gpu.engines.torch.adam import Adam
 from mnist_gpu.engines.torch.network import TorchNetwork
 from mnist_gpu.engines.torch.peers import Peers
 from mnist_gpu.measure import cpus
+from mnist_gpu.protocol.dataset import normalise
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.streams import dropout_seed
+from mnist_gpu.protocol.workload import State, Weights, Workload
 
 EVALUATION_BATCH = 500
 # both divide the 938 steps of an epoch; where a step is short, what is done once a block shows

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mnist_gpu.engines.base import Weights
 from mnist_gpu.engines.torch import layers
 from mnist_gpu.engines.torch.dropout import keep_mask
-from mnist_gpu.models.network import Layer, Network, relu_after_pool
+from mnist_gpu.protocol.network import Layer, Network, relu_after_pool
+from mnist_gpu.protocol.workload import Weights
 
 aten = torch.ops.aten
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnist_gpu.engines.torch.native import compiler, kernel
-from mnist_gpu.models.network import Layer
+from mnist_gpu.protocol.network import Layer
 
 SOURCE = Path(__file__).with_suffix(".c")
 FEATURES, MOST_UNITS = 16, 64  # a multiple of; more are worth a library's product

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mnist_gpu.engines.torch.native import compiler, kernel
-from mnist_gpu.models.network import Layer
+from mnist_gpu.protocol.network import Layer
 
 SOURCE = Path(__file__).with_suffix(".c")
 LARGEST_TILE_BLOCK = 6

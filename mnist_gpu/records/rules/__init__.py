@@ -1,0 +1,6 @@
+"""Which records are accepted, and why the others are not: `records/data/rules.yaml` in code."""
+
+from mnist_gpu.records.rules.files import Fault, Verdict, check_files
+from mnist_gpu.records.rules.registry import check_record
+
+__all__ = ["Fault", "Verdict", "check_files", "check_record"]

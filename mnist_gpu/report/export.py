@@ -1,0 +1,75 @@
+"""All runs as one flat table, for whoever wants to work out more: CSV and Parquet."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_gpu.report.cost import run_cost
+from mnist_gpu.report.run import Run
+from mnist_gpu.report.statistics import time_to
+from mnist_gpu.records.store import write_whole
+from mnist_gpu.report.summary import Summary
+
+PARTS = ("platform", "engine", "hardware", "software", "workload", "timing", "result", "resources")
+# a spreadsheet takes a text that begins so for a formula
+FORMULA_STARTS = {"=", "+", "-", "@", "\t", "\r"}
+
+
+def flat_runs(summary: Summary) -> list[dict[str, Any]]:
+    """One mapping a run, columns named `part.field`; the history is not in it."""
+    ref_of = {id(run): row.ref for row in summary.rows for run in row.group.runs}
+    category_of = {row.ref: row.category for row in summary.rows}
+    return [_flat(run, ref_of.get(id(run), ""), category_of) for run in summary.runs]
+
+
+def write_csv(runs: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the runs as UTF-8 CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(list(runs[0]) if runs else ["run_id"])
+    writer.writerows([_harmless(value) for value in run.values()] for run in runs)
+    write_whole(path, text.getvalue().encode())
+
+
+def write_parquet(runs: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the runs as Parquet (needs pyarrow, in the `report` extra)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(runs)), buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def _flat(run: Run, ref: str, category_of: dict[str, str]) -> dict[str, Any]:
+    record = run.record
+    cost = run_cost(run)
+    found: dict[str, Any] = {
+        "run_id": record.run_id,
+        "row": ref,
+        "category": category_of.get(ref, record.status),
+        "created_at": record.created_at,
+        "status": record.status,
+    }
+    for part in PARTS:
+        for name, value in getattr(record, part).__dict__.items():
+            if isinstance(value, dict):
+                continue
+            found[f"{part}.{name}"] = "; ".join(value) if isinstance(value, list) else value
+    for target in (0.97, 0.98, 0.99):
+        found[f"time_to_{target:.0%}_s".replace("%", "")] = time_to(run, target)
+    found |= {
+        "cost.amount": cost.amount,
+        "cost.unit": cost.unit,
+        "cost.usd": cost.usd,
+        "cost.estimate": cost.estimate,
+        "cost.basis": cost.basis,
+    }
+    return found
+
+
+def _harmless(value: Any) -> Any:
+    formula = type(value) is str and value[:1] in FORMULA_STARTS
+    return f"'{value}" if formula else value

@@ -1,0 +1,62 @@
+"""The one self-contained page: data, styles, scripts and plotly.js in a single file."""
+
+import base64
+import hashlib
+import json
+import re
+from importlib.resources import files
+from typing import Any
+
+from mnist_gpu.report.page.payload import payload
+from mnist_gpu.report.summary import Summary
+
+SCRIPTS = ("dom.js", "table.js", "details.js", "charts.js", "main.js")
+
+
+def page(summary: Summary) -> str:
+    """The page as HTML.
+
+    Records are data for scripts, never HTML: they stand in one JSON block in which no `<` occurs,
+    and the scripts write them as text. A Content-Security-Policy lets only the two scripts named
+    by their hashes run, and nothing be fetched.
+    """
+    from plotly.offline import get_plotlyjs
+
+    plotly = _closed(get_plotlyjs())
+    application = _closed("\n".join(_asset(name) for name in SCRIPTS))
+    values = {
+        "policy": _policy(plotly, application),
+        "style": _asset("page.css"),
+        "data": json_block(payload(summary)),
+        "plotly": plotly,
+        "application": application,
+    }
+    # one pass, so that nothing inserted is read for placeholders again
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: values[found.group(1)], _asset("page.html"))
+
+
+def json_block(data: Any) -> str:
+    """JSON that cannot end the script element around it, nor begin markup."""
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(*scripts: str) -> str:
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    # plotly.js writes style elements and attributes; it makes images out of blobs
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline';"
+        " img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _closed(script: str) -> str:
+    """A script that cannot end its element; newlines as the browser will hash them."""
+    return script.replace("</script", "<\\/script").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _asset(name: str) -> str:
+    return (files("mnist_gpu.report.page") / name).read_text(encoding="utf-8")

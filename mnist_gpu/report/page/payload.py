@@ -1,0 +1,177 @@
+"""What the page knows: rows and runs in full, histories and details of as many as it can bear."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
+from statistics import median
+from typing import Any
+
+from mnist_gpu.report.cost import Cost
+from mnist_gpu.report.groups import CATEGORIES
+from mnist_gpu.report.numbers import efficiency, figure, percent, seconds
+from mnist_gpu.report.rows import Row
+from mnist_gpu.report.run import Run
+from mnist_gpu.report.scaling import Scaling
+from mnist_gpu.report.statistics import Sample
+from mnist_gpu.records.store import printable
+from mnist_gpu.report.summary import Summary
+from mnist_gpu.report.table import missing
+
+MOST_HISTORIES = 300
+MOST_DETAILS = 1000
+MOST_RUNS_LISTED = 20_000
+PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
+USED = {
+    "cpu_percent": "CPU use of the process, % (100 is one core)",
+    "rss_peak_mib": "Peak memory, MiB",
+    "gpu_percent": "GPU use, %",
+    "gpu_memory_peak_mib": "Peak GPU memory, MiB",
+    "gpu_power_w": "GPU power, W",
+    "energy_j": "Energy, J",
+    "throttled_s": "Held back by the CPU quota, s",
+}
+
+
+def payload(summary: Summary) -> dict[str, Any]:
+    """Plain values for JSON. Colours and layout are the page's business."""
+    spread = list(islice(_one_of_each_row_at_a_time(summary.rows), MOST_DETAILS))
+    return {
+        "categories": CATEGORIES,
+        "phases": PHASES,
+        "used": USED,
+        "rows": [_row(row) for row in summary.rows],
+        "runs": {
+            row.ref: [_run(run) for run in row.group.runs[: _listed(row, summary)]]
+            for row in summary.rows
+        },
+        "findings": [
+            {"topic": found.topic, "text": found.text, "refs": found.refs}
+            for found in summary.findings
+        ],
+        "scaling": [_scaling(entry) for entry in summary.scaling],
+        "promised": missing(summary),
+        "histories": {run.record.run_id: _history(run) for run in spread[:MOST_HISTORIES]},
+        "details": {run.record.run_id: _details(run) for run in spread},
+        "counts": {
+            "runs": len(summary.runs),
+            "rows": len(summary.rows),
+            "unfinished": summary.unfinished,
+            "newest": max((run.record.created_at for run in summary.runs), default=None),
+            "histories": min(len(spread), MOST_HISTORIES),
+            "details": len(spread),
+        },
+    }
+
+
+def _one_of_each_row_at_a_time(rows: Sequence[Row]) -> Iterator[Run]:
+    """Runs in an order whose every beginning is spread over all rows."""
+    for layer in zip_longest(*(row.group.runs for row in rows)):
+        yield from (run for run in layer if run is not None)
+
+
+def _listed(row: Row, summary: Summary) -> int:
+    """All runs of a row, unless there are too many for any page."""
+    return max(1, row.n * MOST_RUNS_LISTED // max(MOST_RUNS_LISTED, len(summary.runs)))
+
+
+def _row(row: Row) -> dict[str, Any]:
+    configuration, newest = row.group.configuration, row.group.newest
+    return {
+        "ref": row.ref,
+        "category": row.category,
+        "label": row.label,
+        "platform": configuration.platform,
+        "kind": newest.platform.kind,
+        "engine": row.engine,
+        "precision": configuration.precision,
+        "machine": configuration.machine,
+        "model": configuration.model,
+        "dataset": configuration.dataset,
+        "compile": configuration.compile,
+        "deviations": configuration.deviations,
+        "n": row.n,
+        "name": row.name,
+        "train": _sample(row.train_s, row.training_time),
+        "total": _sample(row.total_s, seconds(row.total_s.median, row.total_s.sd)),
+        "accuracy": _sample(row.accuracy, percent(row.accuracy.mean, row.accuracy.sd)),
+        "interval": _interval_text(row.train_s),
+        "gate": {"passed": row.gate.passed, "basis": row.gate.basis},
+        "cost": _cost(row.cost),
+        "costTo99": None if row.cost_to_99 is None else _cost(row.cost_to_99),
+        "reached": {
+            f"{target:.0%}": {"s": found.train_s, "n": found.n, "of": found.of}
+            for target, found in row.reached.items()
+        },
+        "doubts": row.doubts,
+        "fronts": sorted(row.fronts),
+        "phases": [
+            median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)
+            for phase in PHASES
+        ],
+        "used": {name: _used(row, name) for name in USED},
+        "price": newest.price.model_dump(),
+    }
+
+
+def _scaling(entry: Scaling) -> dict[str, Any]:
+    found = entry.efficiency
+    return {
+        "ref": entry.row.ref,
+        "base": entry.base.ref,
+        "devices": entry.devices,
+        "weak": entry.weak,
+        "efficiency": found.value,
+        "text": efficiency(found.value, found.interval),
+    }
+
+
+def _sample(sample: Sample, text: str) -> dict[str, Any]:
+    return {"median": sample.median, "mean": sample.mean, "sd": sample.sd, "text": text}
+
+
+def _interval_text(sample: Sample) -> str:
+    if sample.interval is None:
+        return ""
+    low, high = (figure(bound, sample.sd) for bound in sample.interval)
+    return f"mean {figure(sample.mean, sample.sd)} s, 95 % bootstrap interval {low} to {high} s"
+
+
+def _cost(cost: Cost) -> dict[str, Any]:
+    return {"text": cost.text(), "usd": cost.usd, "usdText": cost.usd_text(), "basis": cost.basis}
+
+
+def _used(row: Row, name: str) -> float | None:
+    values = [
+        value
+        for run in row.group.runs
+        if (value := getattr(run.record.resources, name)) is not None
+    ]
+    return median(values) if values else None
+
+
+def _run(run: Run) -> dict[str, Any]:
+    timing = run.record.timing
+    return {
+        "id": run.record.run_id,
+        "seed": run.record.workload.seed,
+        "at": run.record.created_at,
+        "train": round(timing.train_s, 6),
+        "total": round(timing.total_s, 6),
+        "accuracy": run.test_accuracy[-1],
+    }
+
+
+def _history(run: Run) -> dict[str, Any]:
+    return {
+        "train_s": [round(value, 6) for value in run.train_s],
+        "test_accuracy": run.test_accuracy,
+        "test_loss": [round(value, 6) for value in run.test_loss],
+        "train_loss": [round(value, 6) for value in run.train_loss],
+    }
+
+
+def _details(run: Run) -> dict[str, Any]:
+    found = run.record.model_dump(exclude={"epochs"})
+    path = run.path
+    # an absolute path would tell whose disk the page was made on
+    found["file"] = printable(path.name if path.is_absolute() else path.as_posix())
+    return found
