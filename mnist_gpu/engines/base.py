@@ -75,23 +75,15 @@ class Engine(ABC):
         as they were."""
 
     @abstractmethod
-    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
-        """Make every optimizer step of epoch `epoch` (from 1).
+    def fit(self, timeline: Timeline) -> None:
+        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history.
 
         Dropout draws from a stream that depends on (seed, epoch) alone, so that a run resumed at an
         epoch's edge continues as if it had never stopped.
 
-        Args:
-            epoch: counted from 1.
-            timeline: goes through the batches (`batches`), or is told of steps (`progressed`).
-
-        Returns:
-            Means over the epoch's images of the training-mode loss and accuracy.
+        Raises:
+            Interrupted, Diverged: from the timeline.
         """
-
-    @abstractmethod
-    def evaluate(self) -> Metrics:
-        """Loss and accuracy over the whole test set, dropout off."""
 
     @abstractmethod
     def predict(self) -> npt.NDArray[np.float32]:
@@ -113,14 +105,6 @@ class Engine(ABC):
     def facts(self) -> EngineFacts:
         """What ran; valid after `build`."""
 
-    def fit(self, timeline: Timeline) -> None:
-        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history."""
-        for epoch in timeline.remaining():
-            timeline.training(epoch)
-            train = self.train_epoch(epoch, timeline)
-            timeline.trained()
-            timeline.evaluated(train, self.evaluate())
-
     def trace(self, steps: int, folder: Path) -> None:
         """Leave a trace of `steps` optimizer steps in `folder`, and everything else as it was.
 
@@ -140,3 +124,31 @@ class Engine(ABC):
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what the engine holds (graphs, threads, processes)."""
+
+
+class LoopEngine(Engine):
+    """An engine whose loop over the epochs is written out, as its framework's tutorials do."""
+
+    @abstractmethod
+    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
+        """Make every optimizer step of epoch `epoch` (from 1).
+
+        Args:
+            epoch: counted from 1.
+            timeline: goes through the batches (`batches`), or is told of steps (`progressed`).
+
+        Returns:
+            Means over the epoch's images of the training-mode loss and accuracy.
+        """
+
+    @abstractmethod
+    def evaluate(self) -> Metrics:
+        """Loss and accuracy over the whole test set, dropout off."""
+
+    def fit(self, timeline: Timeline) -> None:
+        """Train and evaluate every remaining epoch."""
+        for epoch in timeline.remaining():
+            timeline.training(epoch)
+            train = self.train_epoch(epoch, timeline)
+            timeline.trained()
+            timeline.evaluated(train, self.evaluate())
