@@ -180,10 +180,12 @@ def test_a_fit_resumed_from_ckpt_path_ends_where_it_would_have(trainer, mnist_di
     # Lightning does not save dropout's stream within an epoch
     whole, first, second = without_dropout(), without_dropout(), without_dropout()
     trainer(max_epochs=3).fit(whole, datamodule=data())
-    steps = {"max_epochs": 1} if stop == "at an epoch's edge" else {"max_steps": STEPS + 3}
-    before = trainer(**({"max_epochs": 3} | steps))
+    every = STEPS if stop == "at an epoch's edge" else STEPS + 3
+    keep = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=every)
+    before = trainer(
+        max_epochs=3, max_steps=every, callbacks=[keep], enable_checkpointing=True
+    )
     before.fit(first, datamodule=data())
-    before.save_checkpoint(tmp_path / "stopped.ckpt")
     after = trainer(max_epochs=3)
     after.fit(second, datamodule=data(), ckpt_path=tmp_path / "stopped.ckpt")
     assert after.global_step == 3 * STEPS
