@@ -182,9 +182,7 @@ def test_a_fit_resumed_from_ckpt_path_ends_where_it_would_have(trainer, mnist_di
     trainer(max_epochs=3).fit(whole, datamodule=data())
     every = STEPS if stop == "at an epoch's edge" else STEPS + 3
     keep = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=every)
-    before = trainer(
-        max_epochs=3, max_steps=every, callbacks=[keep], enable_checkpointing=True
-    )
+    before = trainer(max_epochs=3, max_steps=every, callbacks=[keep], enable_checkpointing=True)
     before.fit(first, datamodule=data())
     after = trainer(max_epochs=3)
     after.fit(second, datamodule=data(), ckpt_path=tmp_path / "stopped.ckpt")

@@ -62,11 +62,11 @@ class GraphedModule(TunedModule):
         before = take_state(self.network, optimizer)
         scaler = torch.amp.GradScaler("cuda") if self.precision_name == "16-mixed" else None
         autocast = precision.autocast(self.precision_name, self.device)
-        self.totals = Totals(self.device)
+        self.totals = Totals(self.device, precision.parameter_dtype(self.precision_name))
         self.step = GraphedStep(TrainStep(self.network, optimizer, autocast, scaler, self.totals))
         batches: Any = self.trainer.train_dataloader
         images, labels = next(iter(batches))
-        self.step.capture(images.to(self.device), labels.to(self.device))
+        self.step.prepare(images.to(self.device), labels.to(self.device))
         self.totals.take()
         load_state(self.network, optimizer, before)
 

@@ -43,7 +43,7 @@ class TorchEngine(LoopEngine):
             if self.parts.switches.get("resident_data")
             else train_loader(self.order)
         )
-        self.totals = Totals(self.device)
+        self.totals = Totals(self.device, precision.parameter_dtype(workload.precision))
         scaled = workload.precision == "16-mixed"
         self.step: TrainStep | GraphedStep = TrainStep(
             self.network,
@@ -65,7 +65,7 @@ class TorchEngine(LoopEngine):
         if self.parts.switches.get("cuda_graphs"):
             assert isinstance(self.step, TrainStep)
             self.step = GraphedStep(self.step)
-            self.step.capture(images[:size].to(self.device, dtype), labels[:size].to(self.device))
+            self.step.prepare(images[:size].to(self.device, dtype), labels[:size].to(self.device))
         self.totals.take()
         self.evaluate()
         self.load_state(before)

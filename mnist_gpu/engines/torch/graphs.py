@@ -15,6 +15,9 @@ from mnist_gpu.engines.torch.step import TrainStep
 log = logging.getLogger(__name__)
 WARM_UP_STEPS = 3  # PyTorch's own number
 
+Replay = Callable[[], None]
+Capture = Callable[[Callable[[], None]], Replay]
+
 
 class GraphedStep:
     """Replays a captured step for batches of one size and makes any other step by itself.
@@ -27,35 +30,33 @@ class GraphedStep:
 
     def __init__(self, step: TrainStep) -> None:
         self.step = step
-        self._replay: Callable[[], None] | None = None
+        self._replay: Replay | None = None
 
     @property
     def captured(self) -> bool:
-        """Whether steps are replayed; False before `capture` and where it failed."""
+        """Whether steps are replayed; False before `prepare` and where it failed."""
         return self._replay is not None
 
-    def capture(self, images: Tensor, labels: Tensor) -> None:
-        """Warm up and capture on a batch of the size to come. Changes weights, moments and sums:
-        whoever calls it puts them back.
+    def prepare(self, images: Tensor, labels: Tensor, capture: Capture | None = None) -> None:
+        """Capture a step on a batch of the size to come.
 
-        A capture that fails leaves the default generator "capturing" for good, so it gets a state
-        of its own again, made before.
+        Changes weights, moments and sums: whoever calls it puts them back.
+
+        Args:
+            images: of a batch, on the device.
+            labels: likewise.
+            capture: records what its argument does and gives a function that does it again.
         """
         self._images, self._labels = images.clone(), labels.clone()
-        generator = torch.cuda.default_generators[images.device.index or 0]
-        spare = generator.clone_state()
+        # gradients that exist would be added to at an address the graph does not know
+        self.step.optimizer.zero_grad(set_to_none=True)
         try:
-            self._warm_up()
-            graph = torch.cuda.CUDAGraph()
-            self.step.optimizer.zero_grad(set_to_none=True)
-            with torch.cuda.graph(graph):
-                self.step.run(self._images, self._labels)
+            self._replay = (capture or cuda_capture)(
+                lambda: self.step.run(self._images, self._labels)
+            )
         except RuntimeError as exc:
             log.warning("no CUDA graphs: %s", str(exc).partition("\n")[0])
-            generator.graphsafe_set_state(spare)
             self.step.optimizer.zero_grad(set_to_none=True)
-            return
-        self._replay = graph.replay
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         """Train on one batch."""
@@ -67,10 +68,29 @@ class GraphedStep:
         self._replay()
         self.step.totals.seen += len(labels)
 
-    def _warm_up(self) -> None:
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP_STEPS):
-                self.step.run(self._images, self._labels)
-        torch.cuda.current_stream().wait_stream(stream)
+
+def cuda_capture(work: Callable[[], None]) -> Replay:
+    """Warm up and capture `work` on the current CUDA device.
+
+    A capture that fails leaves the device's generator "capturing" for good: it then goes on with a
+    state of its own, made before.
+
+    Raises:
+        RuntimeError: something in `work` cannot be captured.
+    """
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    spare = generator.clone_state()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP_STEPS):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            work()
+    except RuntimeError:
+        generator.graphsafe_set_state(spare)
+        raise
+    return graph.replay

@@ -17,12 +17,11 @@ class Totals:
 
     Args:
         device: where the batches are.
+        dtype: of the sum of losses.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.loss_sum = torch.zeros(
-            (), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device
-        )
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.loss_sum = torch.zeros((), dtype=dtype, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.seen = 0
 
