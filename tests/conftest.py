@@ -46,6 +46,12 @@ def published(mnist_dir: Path) -> dict[str, bytes]:
     return idx_files(data.load({"source": "mnist", "dir": str(mnist_dir)}))
 
 
+@pytest.fixture(scope="session")
+def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
+    """The contents of the four gzipped files, by name."""
+    return {f"{name}.gz": gzip.compress(content, 1) for name, content in published.items()}
+
+
 def idx_files(dataset: Dataset) -> dict[str, bytes]:
     """The four IDX files of a data set, by name."""
     parts = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)

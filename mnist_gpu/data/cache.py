@@ -53,16 +53,22 @@ def load(folder: Path, download: bool, announce: Callable[[str], None]) -> Datas
             if keeps:
                 _keep(folder, name, file)
         except OSError as exc:
-            announce(f"MNIST is used but not kept: {folder}: {exc.strerror}")
+            announce(f"MNIST is used but not kept: {folder}: {exc.strerror or exc}")
             keeps = False
     return mnist.assemble(files, folder)
 
 
 def _find(folder: Path, name: str) -> IdxFile:
     complaint = UserError(f"{folder}: {name} is missing")
-    for path in sorted(folder.glob(f"{name}*")):
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError:
+        entries = []
+    for entry in entries:
+        if not entry.startswith(name):
+            continue
         try:
-            return mnist.read_published(path, name)
+            return mnist.read_published(folder / entry, name)
         except UserError as exc:
             complaint = exc
     raise complaint
@@ -79,6 +85,7 @@ def _keep(folder: Path, name: str, file: IdxFile) -> None:
         for number in range(MOST_COPIES):
             if _place(partial, folder / (f"{name}.{number}" if number else name), name):
                 return
+        raise OSError(f"{MOST_COPIES} damaged copies of {name} are there already")
     finally:
         partial.unlink(missing_ok=True)
 

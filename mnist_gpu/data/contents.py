@@ -2,32 +2,28 @@
 
 import gzip
 import os
-import stat
 import zlib
 from pathlib import Path
 
 HEAD_BYTES = 512
 SHOWN = 5
-UNPACK = "unpack it first"
-SIGNATURES: list[tuple[int, bytes, str]] = [
+SIGNATURES = [
     (0, b"version https://git-lfs", "a pointer of Git LFS: `git lfs pull` fetches the file itself"),
     (0, b"PAR1", "a Parquet table"),
     (0, b"\x89HDF", "an HDF5 file"),
     (0, b"\x93NUMPY", "a NumPy array"),
-    (0, b"SQLite format 3", "an SQLite database"),
     (0, b"\x89PNG", "a PNG picture"),
     (0, b"\xff\xd8\xff", "a JPEG picture"),
-    (0, b"%PDF", "a PDF document"),
     *(
-        (0, bytes((0x80, version)), "a Python pickle, which is never read")
+        (0, bytes((128, version)), "a Python pickle, which is never read")
         for version in range(2, 6)
     ),
-    (257, b"ustar", f"a tar archive: {UNPACK}"),
-    (0, b"PK\x03\x04", f"a zip archive: {UNPACK}"),
-    (0, b"7z\xbc\xaf", f"a 7z archive: {UNPACK}"),
-    (0, b"BZh", f"compressed by bzip2: {UNPACK}"),
-    (0, b"\xfd7zXZ", f"compressed by xz: {UNPACK}"),
-    (0, b"\x28\xb5\x2f\xfd", f"compressed by zstd: {UNPACK}"),
+    (257, b"ustar", "a tar archive: unpack it"),
+    (0, b"PK\x03\x04", "a zip archive: unpack it"),
+    (0, b"7z\xbc\xaf", "a 7z archive: unpack it"),
+    (0, b"BZh", "compressed by bzip2: unpack it"),
+    (0, b"\xfd7zXZ", "compressed by xz: unpack it"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd: unpack it"),
     (0, b"\x1f\x8b", "gzipped twice"),
     (0, b"\x00\x00\x08", "an IDX file"),
     (0, b"\x00\x00", "an IDX file of another type, or zeros"),
@@ -64,25 +60,20 @@ def inventory(folder: Path) -> str:
         entries = sorted(os.listdir(folder))
     except OSError as exc:
         return f"cannot be listed: {exc.strerror}"
-    if not entries:
-        return "empty"
     shown = [f"{entry} ({_kind(folder / entry)})" for entry in entries[:SHOWN]]
-    more = len(entries) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    more = [f"{len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
+    return ", ".join(shown + more) or "nothing"
 
 
 def _kind(path: Path) -> str:
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "not a file"
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return "a folder"
-        if not stat.S_ISREG(mode):
-            return "not a file"
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
         if head.startswith(b"\x1f\x8b"):
             with gzip.open(path) as unzipped:
                 head = unzipped.read(HEAD_BYTES)
     except (OSError, EOFError, zlib.error) as exc:
-        return str(getattr(exc, "strerror", None) or "damaged")
+        return f"unreadable: {exc}"
     return describe(head) if head else "empty"

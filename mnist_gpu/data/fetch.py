@@ -98,7 +98,7 @@ def _download(url: str, most_bytes: int, until_s: float) -> bytes:
             content += chunk
         raise OSError(f"{url} sends more than {most_bytes:,} bytes")
     except queue.Empty:
-        raise TimeoutError(f"no answer, or too slow a one, within {PATIENCE_S:.0f} s") from None
+        raise TimeoutError("no answer, or too slow a one") from None
     finally:
         given_up.set()
 
@@ -108,7 +108,7 @@ def _read(
 ) -> None:
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "mnist-gpu"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=2 * PATIENCE_S) as reply:  # noqa: S310
             chunk = None
             while chunk != b"" and not given_up.is_set():
                 chunk = reply.read(CHUNK_BYTES)

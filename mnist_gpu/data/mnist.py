@@ -54,36 +54,17 @@ def load(directory: Path, custom: bool = False, named_by: str = "data.dir") -> D
         UserError: a file is missing, damaged, swapped, or not the published one; it is named.
     """
     archive = directory if directory.suffix == ".npz" else directory / KERAS_FILE
-    if directory == archive and archive.is_file():
+    if directory == archive and os.path.isfile(archive):
         return _load_keras(archive)
     if not os.path.isdir(directory):
         raise UserError(f"{named_by}={directory}: {_why_no_folder(directory)}")
     try:
-        files = {name: find(directory, name, custom) for name in PUBLISHED_SHA256}
+        files = {name: _find(directory, name, custom) for name in PUBLISHED_SHA256}
         return assemble(files, directory)
     except UserError:
         if not os.path.isfile(archive):
             raise
         return _load_keras(archive)
-
-
-def find(directory: Path, name: str, custom: bool = False) -> IdxFile:
-    """The first good one of the files in `directory` that may be the one called `name`.
-
-    Raises:
-        UserError: there is none; it says what is wrong with the first, or what lies there instead.
-    """
-    complaints = []
-    for path in _candidates(directory, name):
-        try:
-            return _read(path, name, custom)
-        except UserError as exc:
-            complaints.append(exc)
-    if complaints:
-        raise complaints[0]
-    raise UserError(
-        f"{directory}: {name}(.gz) is missing; the folder holds: {inventory(directory)}; {WANTED}"
-    )
 
 
 def read_published(path: Path, name: str) -> IdxFile:
@@ -138,6 +119,21 @@ def assemble(files: Mapping[str, IdxFile], source: Path) -> Dataset:
             )
     published = all(files[name].sha256 == sha for name, sha in PUBLISHED_SHA256.items())
     return Dataset("mnist" if published else "custom", idx.digest(arrays), *arrays)
+
+
+def _find(directory: Path, name: str, custom: bool) -> IdxFile:
+    """The first good one of the files that may be `name`; else the first one's fault is raised."""
+    complaints = []
+    for path in _candidates(directory, name):
+        try:
+            return _read(path, name, custom)
+        except UserError as exc:
+            complaints.append(exc)
+    if complaints:
+        raise complaints[0]
+    raise UserError(
+        f"{directory}: {name}(.gz) is missing; the folder holds: {inventory(directory)}; {WANTED}"
+    )
 
 
 def _read(path: Path, name: str, custom: bool) -> IdxFile:

