@@ -78,11 +78,11 @@ def _chunk(
     across = np.arange(1 - SIDE, SIDE, 2, dtype=np.int32)
     down = across[:, None]
     middle = MAP_SIDE << 7
-    x = spread(0, 300, 480) * across + (spread(1, -150, 150) * down + middle)
-    x += spread(2, -2400, 2400)
-    y = spread(3, 300, 480) * down + (spread(4, -100, 100) * across + middle)
-    y += spread(5, -2400, 2400)
+    x = spread(0, 300, 480) * across + (spread(1, -220, 220) * down + middle)
+    x += spread(2, -3400, 3400)
+    y = spread(3, 300, 480) * down + (spread(4, -160, 160) * across + middle)
+    y += spread(5, -3400, 3400)
     places = (labels[:, None, None].astype(np.int32) * MAP_SIDE + (y >> 8)) * MAP_SIDE + (x >> 8)
     ink = np.clip((maps.ravel()[places] - spread(6, 40, 130)) * 4, 0, 255)
-    grey = (ink * spread(7, 120, 256) >> 8) + (noise >> 2).astype(np.int32) - 32
+    grey = (ink * spread(7, 60, 256) >> 8) + (noise >> 2).astype(np.int32) - 32
     return np.clip(grey, 0, 255).astype(np.uint8)
