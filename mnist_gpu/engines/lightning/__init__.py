@@ -75,9 +75,11 @@ class LightningEngine(Engine):
 
     def fit(self, timeline: Timeline) -> None:
         """Hand every remaining epoch to the Trainer."""
+        trained = self.trainer.current_epoch
 
         def began(trainer: L.Trainer) -> None:
-            first = self._agree(timeline.remaining().start)
+            # the protocol's number of the Trainer's epoch 0
+            first = self._agree(timeline.remaining().start) - trained
             self.module.first_epoch = self.data.first_epoch = callback.first_epoch = first
             if self._pending is not None:
                 load_state(self.module.network, trainer.optimizers[0], self._pending)
@@ -85,9 +87,13 @@ class LightningEngine(Engine):
 
         images = (len(self.parts.train), len(self.parts.test))
         callback = RunCallback(timeline, images, began)
-        self.trainer.callbacks.insert(0, callback)  # type: ignore[attr-defined]
-        self.trainer.fit_loop.max_epochs = len(timeline.remaining())
-        self.trainer.fit(self.module, datamodule=self.data)
+        callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks.insert(0, callback)
+        self.trainer.fit_loop.max_epochs = trained + len(timeline.remaining())
+        try:
+            self.trainer.fit(self.module, datamodule=self.data)
+        finally:
+            callbacks.remove(callback)
         # the Trainer leaves the module on the host
         self.module.to(self.device)
 
