@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,10 @@ def options(description: str, platform: str, timeout_s: int) -> argparse.Argumen
         platform: `platform=` of the run unless the overrides name another.
         timeout_s: default of `--timeout`, seconds.
     """
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    name = platform.split("_")[0]
+    parser = argparse.ArgumentParser(
+        prog=f"scripts/{name}/launch.py", description=description, allow_abbrev=False
+    )
     add = parser.add_argument
     add("overrides", nargs="*", help=f"as for mnist_gpu.train (platform={platform} is implied)")
     add("--source", help="what to run: archive URL, git+URL@commit; or `installed`")
@@ -80,11 +84,21 @@ def secret(name: str, where: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` with the value of every credential of this environment, and of URLs, blotted out."""
+    """`text` with the value of every credential of this environment and of URLs blotted out.
+
+    A URL's user, password and what its query holds (`?private_token=`) count as such.
+    """
     for name, value in os.environ.items():
         if re.search(r"TOKEN|SECRET|PASSWORD|_KEY$", name) and len(value) >= 6:
             text = text.replace(value, "***")
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    text = re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    return re.sub(r"([?&][^=&#\s]+=)[^&#\s\"']+", r"\1***", text)
+
+
+def client(name: str) -> list[str]:
+    """The command of a platform's own client: that of this environment, else that of PATH."""
+    beside = shutil.which(name, path=str(Path(sys.executable).parent))
+    return [beside or shutil.which(name) or name]
 
 
 class Deadline:

@@ -145,7 +145,11 @@ class Hub:
 
     def _ready(self, user: str, server: str) -> str | None:
         found = self._servers(user).get(server)
-        return self.root + str(found["url"]).rstrip("/") if found and found["ready"] else None
+        if not (found and found["ready"]):
+            return None
+        # where users have hosts of their own, `url` is whole since JupyterHub 6
+        url = str(found.get("full_url") or found["url"]).rstrip("/")
+        return url if "://" in url else self.root + url
 
     def _watch(self, path: str, deadline: Deadline) -> None:
         """Print the hub's progress messages until the server is ready."""

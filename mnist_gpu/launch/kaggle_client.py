@@ -2,9 +2,7 @@
 
 import json
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -13,8 +11,6 @@ from pathlib import Path
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch.entry import Deadline, without_secrets
 
-# 2.2.4 imports six without requiring it
-REQUIREMENT = "kaggle>=2.2.4,<3"
 TRIES = 5
 READY_S = 900
 # it prints these and exits with 0, or goes on
@@ -22,15 +18,6 @@ REFUSALS = re.compile(
     r"^(Kernel push error|Dataset (version )?creation error|Upload unsuccessful"
     r"|The following are not valid).*"
 )
-
-
-def default_client() -> list[str]:
-    """The client that is installed, else the one uv fetches."""
-    beside = shutil.which("kaggle", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("kaggle")
-    return (
-        [found] if found else ["uvx", "--quiet", "--with", "six", "--from", REQUIREMENT, "kaggle"]
-    )
 
 
 class Client:
@@ -113,7 +100,7 @@ class Client:
             )
         except FileNotFoundError:
             raise UserError(
-                f"{self._command[0]} is missing: pip install '{REQUIREMENT}', or install uv"
+                f"{self._command[0]} is missing: scripts/kaggle/launch.py brings it"
             ) from None
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         refused = [line for line in lines if REFUSALS.match(line)]
