@@ -52,7 +52,9 @@ def main(argv: list[str] | None = None) -> int:
     mnist = chosen.mnist or Path(os.environ.get("MNIST_GPU_DATA", ""))
     files = sorted(mnist.glob("*-ubyte*")) if str(mnist) != "." else []
     if len(files) != 4:
-        raise UserError(f"--mnist {mnist}: the four IDX files of MNIST are not there")
+        raise UserError(
+            f"--mnist {chosen.mnist or ''}: name the folder that holds the four IDX files of MNIST"
+        )
     pythons = [] if chosen.no_dependencies else chosen.python or PYTHONS
     if chosen.out.exists() and (chosen.out.is_file() or any(chosen.out.iterdir())):
         raise UserError(f"--out {chosen.out}: is there already; remove it, or name another")
@@ -99,7 +101,8 @@ def _fetch(folder: Path, python: str) -> None:
         **{"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
         **{"implementation_name": "cpython", "platform_python_implementation": "CPython"},
     }
-    kept, built = [], []
+    kept: list[str] = []
+    built: list[str] = []
     text = (CHECKOUT / "locks" / "base.txt").read_text(encoding="utf-8")
     for block in re.findall(r"^[^#\s].*\n(?:\s.*\n)*", text, re.M):
         wanted = Requirement(block.split("\n")[0].rstrip(" \\"))

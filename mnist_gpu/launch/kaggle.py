@@ -162,7 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--user", default=os.environ.get("KAGGLE_USERNAME", ""), help="your Kaggle user name")
     add("--accelerator", choices=sorted(SHAPES), default="cpu", help="the session's (cpu)")
-    add("--client", type=shlex.split, default=entry.client("kaggle"), help="command of Kaggle's client")
+    add(
+        "--client",
+        type=shlex.split,
+        default=entry.client("kaggle"),
+        help="command of Kaggle's client",
+    )
     add("--folder", type=Path, help="keep the kernel's folder here")
     add("--fetch", action="store_true", help="push nothing; fetch the latest session's record")
     add("--poll", type=float, default=POLL_S, help=f"seconds between questions ({POLL_S})")

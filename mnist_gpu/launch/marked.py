@@ -82,8 +82,9 @@ def save(result: Result | None, where: str, out: Path) -> Path:
         raise UserError(f"{where}: the record is not valid: {_first_line(fault)}") from None
     stamp = record.created_at.split(".")[0].replace("-", "").replace(":", "").rstrip("Z")
     name = f"{stamp}Z-seed{record.workload.seed}-{record.run_id[:6]}"
-    folder = record.platform.name
-    path = out / ("_" if folder in (".", "..") else folder) / name / "record.json"
+    if record.platform.name in (".", ".."):
+        raise UserError(f"{where}: the record is not valid: platform.name {record.platform.name!r}")
+    path = out / record.platform.name / name / "record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with path.open("x", encoding="utf-8") as stream:
