@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 - kernels share the threads that it has loaded
 
-torch = pytest.importorskip("torch")
 from mnist_gpu.engines.torch.native import compiler
 
 pytestmark = pytest.mark.skipif(
