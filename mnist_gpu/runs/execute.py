@@ -18,7 +18,7 @@ from mnist_gpu.records.store import write_record
 from mnist_gpu.runs import assemble, checkpoint, console, done, lock, ranks, signals
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation
-from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Observer, Timeline
 
@@ -54,7 +54,7 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
     workload = workload_of(settings, dataset)
     with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
-        engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
+        engine = engine_class(workload, options_of(settings), settings.platform["accelerator"])
         try:
             _build(engine, before, stopwatch)
             return _train(settings, before, engine, stopwatch, platform, fingerprint)
@@ -113,7 +113,7 @@ def _train(
     )
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
-    images_per_epoch = len(workload.dataset.train_labels) * workload.ensemble
+    images_per_epoch = len(workload.dataset.train_labels)
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
     timeline = Timeline(stopwatch, workload.epochs, observers, before.history)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnist_gpu.engines.torch.native import compiler, kernel
+from mnist_gpu.engines.torch.kernels import compiler, kernel
 from mnist_gpu.protocol.network import Layer
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -84,7 +84,7 @@ class PooledConvolution:
         return to_x, to_weight, to_bias
 
 
-def suits(conv: Layer, pool: Layer, relu: Layer, dtype: torch.dtype) -> bool:
+def supports(conv: Layer, pool: Layer, relu: Layer, dtype: torch.dtype) -> bool:
     """Whether the kernel can do these three layers."""
     return (
         (conv.kind, pool.kind, relu.kind) == ("conv", "max_pool", "relu")
@@ -96,7 +96,9 @@ def suits(conv: Layer, pool: Layer, relu: Layer, dtype: torch.dtype) -> bool:
 
 
 @cache
-def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> PooledConvolution | None:
+def load_verified(
+    conv: Layer, dtype: torch.dtype, bfloat16: bool = False
+) -> PooledConvolution | None:
     """The kernel for a convolution that suits, None (and a warning that says why) if it cannot be
     had here.
 
@@ -121,7 +123,7 @@ def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> PooledConvo
     def make() -> PooledConvolution:
         return PooledConvolution(compiler.load(SOURCE, macros), conv, dtype, images)
 
-    return kernel.trusted(conv.name, make, lambda made: _agrees(made, conv))
+    return kernel.verified(conv.name, make, lambda made: _agrees(made, conv))
 
 
 def _agrees(made: PooledConvolution, conv: Layer) -> bool:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mnist_gpu.engines.torch.native import compiler
+from mnist_gpu.engines.torch.kernels import compiler
 
 log = logging.getLogger(__name__)
 CHANNELS_LAST = torch.channels_last
@@ -31,7 +31,7 @@ def image_type(dtype: torch.dtype, bfloat16: bool) -> torch.dtype:
     return torch.bfloat16 if bfloat16 and can else dtype
 
 
-def trusted(
+def verified(
     name: str, make: Callable[[], Kernel], agrees: Callable[[Kernel], bool]
 ) -> Kernel | None:
     """A kernel that was made and computes what PyTorch computes; else None, and one warning.

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnist_gpu.engines.torch.native import compiler, kernel
+from mnist_gpu.engines.torch.kernels import compiler, kernel
 from mnist_gpu.protocol.network import Layer
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -67,7 +67,7 @@ class FirstConvolution:
         return to_weight, to_bias
 
 
-def suits(conv: Layer, relu: Layer, dtype: torch.dtype) -> bool:
+def supports(conv: Layer, relu: Layer, dtype: torch.dtype) -> bool:
     """Whether the kernel can do these two layers."""
     return (
         (conv.kind, relu.kind) == ("conv", "relu")
@@ -78,7 +78,9 @@ def suits(conv: Layer, relu: Layer, dtype: torch.dtype) -> bool:
 
 
 @cache
-def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> FirstConvolution | None:
+def load_verified(
+    conv: Layer, dtype: torch.dtype, bfloat16: bool = False
+) -> FirstConvolution | None:
     """The kernel for a convolution that suits, None (and a warning that says why) if it cannot be
     had here.
 
@@ -96,7 +98,7 @@ def find(conv: Layer, dtype: torch.dtype, bfloat16: bool = False) -> FirstConvol
     def make() -> FirstConvolution:
         return FirstConvolution(compiler.load(SOURCE, macros), conv, dtype, images)
 
-    return kernel.trusted(conv.name, make, lambda made: _agrees(made, conv))
+    return kernel.verified(conv.name, make, lambda made: _agrees(made, conv))
 
 
 def _agrees(made: FirstConvolution, conv: Layer) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mnist_gpu.engines.torch.native import compiler, kernel
+from mnist_gpu.engines.torch.kernels import compiler, kernel
 from mnist_gpu.protocol.network import Layer
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -65,7 +65,7 @@ def lay_out(weight: Tensor) -> Tensor:
     return weight.t().contiguous().t()
 
 
-def suits(linear: Layer, dtype: torch.dtype) -> bool:
+def supports(linear: Layer, dtype: torch.dtype) -> bool:
     """Whether the kernel can do this layer."""
     return (
         linear.kind == "linear"
@@ -76,7 +76,7 @@ def suits(linear: Layer, dtype: torch.dtype) -> bool:
 
 
 @cache
-def find(linear: Layer, dtype: torch.dtype, bfloat16: bool = False) -> SparseLinear | None:
+def load_verified(linear: Layer, dtype: torch.dtype, bfloat16: bool = False) -> SparseLinear | None:
     """The kernel for a layer that suits, None (and a warning that says why) if it cannot be had
     here.
 
@@ -93,7 +93,7 @@ def find(linear: Layer, dtype: torch.dtype, bfloat16: bool = False) -> SparseLin
     def make() -> SparseLinear:
         return SparseLinear(compiler.load(SOURCE, macros), dtype, numbers)
 
-    return kernel.trusted(linear.name, make, lambda made: _agrees(made, linear))
+    return kernel.verified(linear.name, make, lambda made: _agrees(made, linear))
 
 
 def _agrees(made: SparseLinear, linear: Layer) -> bool:
