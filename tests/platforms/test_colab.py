@@ -8,7 +8,7 @@ import pytest
 
 from mnist_gpu.records.store import read_record
 
-LAUNCH = "colab/launch.py"
+LAUNCH = "colab"
 QUICK = ("engine=torch", "model=mlp", "epochs=1", "logger=none")
 SOURCE = ("--source", "installed")
 
@@ -78,7 +78,7 @@ def test_a_run_without_a_result_is_not_taken_for_one(launch: Callable, tmp_path:
 def test_a_missing_client_says_how_to_get_it(launch: Callable) -> None:
     done = launch(LAUNCH, "--client", "no-such-client", *SOURCE)
     assert done.returncode == 1
-    assert "pip install 'google-colab-cli" in done.stderr
+    assert "scripts/colab/launch.py brings it" in done.stderr
 
 
 def test_a_bundle_is_refused_because_one_file_is_sent(launch: Callable, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from tests.platforms.conftest import CHECKOUT
 from tests.platforms.openstack_api import SECRET, OpenStack, bootstrap_of
 from tests.records import make_document
 
-LAUNCH = "jetstream/launch.py"
+LAUNCH = "jetstream"
 OPTIONS = ("--source", "installed", "--poll", "0.1")
 pytest.importorskip("openstack")
 
@@ -129,8 +129,8 @@ def test_a_server_that_cannot_be_deleted_is_shouted_about(
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_being_stopped_deletes_the_server(cloud: OpenStack, signum: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(CHECKOUT / "scripts" / LAUNCH), *OPTIONS],
-        env={**os.environ, **cloud.environment()},
+        [sys.executable, "-m", "mnist_gpu.launch", LAUNCH, *OPTIONS],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), **cloud.environment()},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

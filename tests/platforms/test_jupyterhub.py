@@ -12,7 +12,7 @@ import pytest
 from mnist_gpu.records.store import read_record
 from tests.platforms.hub import RunningHub
 
-LAUNCH = "jupyterhub/launch.py"
+LAUNCH = "jupyterhub"
 KERAS = ("engine=keras", "model=mlp", "epochs=1", "logger=none")
 pytestmark = pytest.mark.network
 
