@@ -379,10 +379,9 @@ def unpack(bundle: str, work: Path, manifest: str | None) -> tuple[Path, Path | 
                 raise BootstrapError(f"{name}: not what the bundle's manifest.json names")
             (home / path.name).write_bytes(content)
     # MNIST is checked by the project; some platforms unpack it into folders of the files' names
-    images = sorted(root.rglob("train-images-idx3-ubyte*"))
-    return home, (
-        images[0].parent if images[0].is_file() else images[0].parent.parent
-    ) if images else None
+    images = [path for path in sorted(root.rglob("train-images-idx3-ubyte*")) if path.is_file()]
+    parents = [place for place in images[0].parents if "ubyte" not in place.name] if images else []
+    return home, next(iter(parents), None)
 
 
 def _sha256(content: bytes) -> str:
