@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import tempfile
 import time
@@ -106,19 +107,18 @@ class Client:
         refused = [line for line in lines if REFUSALS.match(line)]
         if done.returncode == 0 and not refused:
             return done.stdout.strip()
-        raise UserError(without_secrets(_explain(arguments, lines, refused)))
+        raise UserError(without_secrets(self._explain(arguments, lines, refused)))
 
-
-def _explain(arguments: tuple[str, ...], lines: list[str], refused: list[str]) -> str:
-    name = " ".join(("kaggle", *arguments[:2]))
-    text = "\n".join(lines)
-    if refused:
-        return f"{name}: {refused[0]}"
-    if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|Timeout", text):
-        return f"{name}: cannot reach Kaggle: is there a network?"
-    if re.search(r"auth login|authenticat|401", text, re.I):
-        return (
-            f"{name}: no valid credentials: `kaggle auth login`, or set KAGGLE_API_TOKEN"
-            " (https://www.kaggle.com/settings)"
-        )
-    return f"{name}: {(lines or ['failed'])[-1][:300]}"
+    def _explain(self, arguments: tuple[str, ...], lines: list[str], refused: list[str]) -> str:
+        name = " ".join(("kaggle", *arguments[:2]))
+        text = "\n".join(lines)
+        if refused:
+            return f"{name}: {refused[0]}"
+        if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|Timeout", text):
+            return f"{name}: cannot reach Kaggle: is there a network?"
+        if re.search(r"auth login|authenticat|401", text, re.I):
+            return (
+                f"{name}: no valid credentials: `{shlex.join(self._command)} auth login`, or set"
+                " KAGGLE_API_TOKEN (https://www.kaggle.com/settings)"
+            )
+        return f"{name}: {(lines or ['failed'])[-1][:300]}"
