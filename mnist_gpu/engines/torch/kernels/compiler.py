@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from mnist_gpu.data.mnist import default_cache
@@ -31,7 +32,7 @@ def load(source: Path, definitions: Mapping[str, str | int]) -> ctypes.CDLL:
     """The library made from `source` with these macros, from the cache or compiled now (a second).
 
     What is kept is found again by source, macros, compiler and processor: a cache may be shared by
-    machines. A cache that cannot be written, or a file in it that others could have, is no error.
+    machines. A cache that cannot be written, or that others could write, is no error and not used.
 
     Raises:
         Unavailable: not Linux, no compiler, or one that cannot compile this.
@@ -39,38 +40,62 @@ def load(source: Path, definitions: Mapping[str, str | int]) -> ctypes.CDLL:
     _share_openmp()
     compiler = _compiler()
     macros = [f"-D{name}={value}" for name, value in definitions.items()]
-    kept = default_cache() / "kernels" / f"{source.stem}-{_key(source, compiler, macros)}.so"
-    if _ours(kept):
-        try:
+    home = _private_cache()
+    kept = home and home / f"{source.stem}-{_key(source, compiler, macros)}.so"
+    if kept:
+        with suppress(OSError, Unavailable):
             return _open(kept)
-        except Unavailable:
-            kept.unlink(missing_ok=True)
-    compile_it = [*compiler, *macros, *OPTIONS]
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        return _compile(source, compile_it, kept.parent, kept)
-    except OSError:
-        with tempfile.TemporaryDirectory() as folder:
-            return _compile(source, compile_it, Path(folder), kept)
-
-
-def _compile(source: Path, command: list[str], folder: Path, kept: Path) -> ctypes.CDLL:
-    """Compile in `folder`, load, and leave the library there if `kept` is in it. Two runs may start
-    at once: each has its own file and renames it into place."""
-    # not a name that this process has loaded already: the loader would give that library again
-    unlinked = folder / f".{kept.stem}.{os.getpid()}.o"
-    library = unlinked.with_suffix(".so")
-    try:
-        _run([*command, "-c", str(source), "-o", str(unlinked)])
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "kernel.so"
+        unlinked = made.with_suffix(".o")
+        _run([*compiler, *macros, *OPTIONS, "-c", str(source), "-o", str(unlinked)])
         # linked without OpenMP: its symbols are those of the library that PyTorch brought
-        _run([command[0], "-shared", str(unlinked), "-o", str(library), "-lm"])
-        loaded = _open(library)
-        library.chmod(0o755)
-        library.replace(folder / kept.name)
-        return loaded
+        _run([compiler[0], "-shared", str(unlinked), "-o", str(made), "-lm"])
+        made.chmod(0o700)
+        if kept:
+            with suppress(OSError):
+                made = _keep(made, kept)
+        try:
+            return _open(made)
+        except OSError as fault:
+            raise Unavailable(f"the compiled kernel cannot be read: {fault}") from fault
+
+
+def _keep(made: Path, kept: Path) -> Path:
+    """Move a library into the cache; of two runs that start at once each renames its own."""
+    own = kept.with_name(f".{kept.stem}.{os.getpid()}.so")
+    try:
+        shutil.copy(made, own)
+        return own.replace(kept)
     finally:
-        unlinked.unlink(missing_ok=True)
-        library.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
+
+
+def _private_cache() -> Path | None:
+    """The cache for kernels, if there can be one that this user and root alone write."""
+    with suppress(OSError, RuntimeError):
+        folder = default_cache().absolute() / "kernels"
+        for part in (*reversed(folder.parents), folder):
+            part.mkdir(mode=0o700, exist_ok=True)
+        if _closed(folder):
+            return folder
+    return None
+
+
+def _closed(folder: Path) -> bool:
+    """Whether each folder on the way, and what each link on it leads to, is this user's or root's
+    and writable by no other (but like /tmp, where others cannot replace what is not theirs)."""
+    for part in (*reversed(folder.parents), folder):
+        status = part.lstat()
+        others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if status.st_uid not in (0, os.getuid()):
+            return False
+        if stat.S_ISLNK(status.st_mode):
+            if not _closed(part.resolve(strict=True)):
+                return False
+        elif others_write and not status.st_mode & stat.S_ISVTX:
+            return False
+    return not stat.S_IMODE(folder.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _run(command: list[str]) -> None:
@@ -86,19 +111,27 @@ def _run(command: list[str]) -> None:
 
 
 def _open(library: Path) -> ctypes.CDLL:
+    """Load a file that is this user's alone: what is looked at is what is loaded.
+
+    Raises:
+        OSError: it is not there, or others could have written it.
+        Unavailable: it is no library for this machine.
+    """
+    descriptor = os.open(library, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if (
+        not stat.S_ISREG(status.st_mode)
+        or status.st_uid != os.getuid()
+        or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ):
+        os.close(descriptor)
+        raise PermissionError(f"{library}: others may write it")
     try:
-        return ctypes.CDLL(str(library))
+        # left open: the loader takes a second library under the same name for the first
+        return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
     except OSError as fault:
+        os.close(descriptor)
         raise Unavailable(f"the compiled kernel cannot be loaded: {fault}") from fault
-
-
-def _ours(library: Path) -> bool:
-    """Whether it is there and nobody else could have written it: it is code."""
-    try:
-        status = library.stat()
-    except OSError:
-        return False
-    return status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _compiler() -> list[str]:
@@ -142,8 +175,11 @@ def _share_openmp() -> None:
     """Make the symbols of the OpenMP library that PyTorch has loaded visible to ours."""
     if sys.platform != "linux":
         raise Unavailable("it has been tried on Linux alone")
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        if Path(line.split()[-1]).name.startswith(("libgomp", "libiomp")):
-            ctypes.CDLL(line.split()[-1], ctypes.RTLD_GLOBAL)
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
+    for line in maps.split("\n"):
+        # five fields, then the path, which may hold spaces (proc_pid_maps(5))
+        path = line.split(maxsplit=5)[5:]
+        if path and Path(path[0]).name.startswith(("libgomp", "libiomp")):
+            ctypes.CDLL(path[0], ctypes.RTLD_GLOBAL)
             return
     raise Unavailable("PyTorch's threads are not OpenMP's")
