@@ -120,7 +120,7 @@ def test_throttling_is_summed_over_nested_cgroups_of_version_2(tmp_path):
             "sys/fs/cgroup/pod/job/cpu.stat": "nr_throttled 1\nthrottled_usec 500000\n",
         },
     )
-    assert cgroup.throttling(root) == cgroup.Throttling(periods=4, throttled_s=3.0)
+    assert cgroup.throttling(root) == cgroup.Throttling(periods=4, of_periods=0, throttled_s=3.0)
 
 
 def test_throttling_is_read_from_version_1_and_its_nanoseconds(tmp_path):
@@ -128,10 +128,10 @@ def test_throttling_is_read_from_version_1_and_its_nanoseconds(tmp_path):
         tmp_path,
         {
             "proc/self/cgroup": "3:cpu,cpuacct:/docker\n",
-            "sys/fs/cgroup/cpu/docker/cpu.stat": "nr_throttled 2\nthrottled_time 1500000000",
+            "sys/fs/cgroup/cpu/docker/cpu.stat": "nr_periods 8\nnr_throttled 2\nthrottled_time 1500000000",
         },
     )
-    assert cgroup.throttling(root) == cgroup.Throttling(periods=2, throttled_s=1.5)
+    assert cgroup.throttling(root) == cgroup.Throttling(periods=2, of_periods=8, throttled_s=1.5)
     assert cgroup.throttling(tmp_path / "nowhere") is None
 
 

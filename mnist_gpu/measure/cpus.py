@@ -20,7 +20,7 @@ def allowed(root: Path = ROOT) -> list[int]:
         return sorted(os.sched_getaffinity(0))
     for line in text(root / "proc/self/status").splitlines():
         if line.startswith("Cpus_allowed_list:"):
-            return _listed(line.partition(":")[2].strip())
+            return listed(line.partition(":")[2].strip())
     return list(range(os.cpu_count() or 1))
 
 
@@ -59,10 +59,10 @@ def threads(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
     return max(1, cores if limit is None else min(cores, math.floor(limit)))
 
 
-def _listed(ranges: str) -> list[int]:
-    """The kernel's `0-2,5` as [0, 1, 2, 5]."""
+def listed(ranges: str) -> list[int]:
+    """The kernel's `0-2,5` as [0, 1, 2, 5]; an empty text lists none."""
     found: list[int] = []
-    for part in ranges.split(","):
+    for part in filter(None, ranges.split(",")):
         first, _, last = part.partition("-")
         found.extend(range(int(first), int(last or first) + 1))
     return found

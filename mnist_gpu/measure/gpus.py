@@ -48,6 +48,10 @@ class Gpu:
             return sum(own_bytes) / MIB
         return self._ask("gpu_memory_mib", lambda n, h: n.nvmlDeviceGetMemoryInfo(h).used / MIB)
 
+    def memory_free_mib(self) -> float | None:
+        """Memory that nothing uses."""
+        return self._ask("gpu_memory_mib", lambda n, h: n.nvmlDeviceGetMemoryInfo(h).free / MIB)
+
     def power_w(self) -> float | None:
         """Power now."""
         return self._ask("gpu_power_w", lambda n, h: n.nvmlDeviceGetPowerUsage(h) / 1000)
@@ -78,9 +82,29 @@ class Gpu:
         pids = {process.pid for process in listed}
         return len(pids - own_pids) if pids & own_pids else max(0, len(pids) - 1)
 
+    def processes(self) -> int | None:
+        """How many processes compute on it, this one included."""
+        listed = self._processes()
+        return None if listed is None else len(listed)
+
     def driver(self) -> str | None:
         """Version of the driver."""
         return self._ask("driver", lambda n, h: plain(_text(n.nvmlSystemGetDriverVersion())))
+
+    def name(self) -> str | None:
+        """Such as `Tesla T4`."""
+        return self._ask("name", lambda n, h: plain(_text(n.nvmlDeviceGetName(h))))
+
+    def capability(self) -> float | None:
+        """CUDA's compute capability, such as 7.5."""
+        return self._ask(
+            "capability",
+            lambda n, h: float("{}.{}".format(*n.nvmlDeviceGetCudaComputeCapability(h))),
+        )
+
+    def cuda_major(self) -> int | None:
+        """The newest CUDA major version that the driver runs, compatibility packages included."""
+        return self._ask("cuda", lambda n, h: n.nvmlSystemGetCudaDriverVersion_v2() // 1000)
 
     def _processes(self) -> list[Any] | None:
         return self._ask("processes", lambda n, h: list(n.nvmlDeviceGetComputeRunningProcesses(h)))
