@@ -128,7 +128,8 @@ def test_throttling_is_read_from_version_1_and_its_nanoseconds(tmp_path):
         tmp_path,
         {
             "proc/self/cgroup": "3:cpu,cpuacct:/docker\n",
-            "sys/fs/cgroup/cpu/docker/cpu.stat": "nr_periods 8\nnr_throttled 2\nthrottled_time 1500000000",
+            "sys/fs/cgroup/cpu/docker/cpu.stat": "nr_periods 8\nnr_throttled 2\n"
+            "throttled_time 1500000000",
         },
     )
     assert cgroup.throttling(root) == cgroup.Throttling(periods=2, of_periods=8, throttled_s=1.5)

@@ -2,47 +2,38 @@
 
 from collections.abc import Callable, Iterator
 
-from mnist_gpu.measure.checks import (
-    apple,
-    clock,
-    load,
-    nvidia,
-    platform,
-    power,
-    processor,
-    room,
-    software,
-)
-from mnist_gpu.measure.checks.finding import Finding, warn
+from mnist_gpu.measure.checks import apple, nvidia, place, power, processor, room, software
+from mnist_gpu.measure.checks.finding import Finding, found
 from mnist_gpu.measure.checks.machine import Machine
 
 Check = Callable[[Machine], Iterator[Finding]]
 
 # the load first: what the other checks do themselves is then not yet under way
 CHECKS: tuple[Check, ...] = (
-    load.cpu_load,
-    software.malicious,
+    processor.others,
+    software.harmful,
     software.framework,
-    platform.platform,
-    apple.rosetta,
-    apple.mac_version,
+    place.platform,
+    place.virtual,
+    place.variables,
+    apple.python,
+    apple.macos,
     apple.metal,
     nvidia.gpu,
     nvidia.torch_build,
-    nvidia.gpu_load,
+    nvidia.load,
     processor.share,
     processor.threads,
     processor.throttled,
-    processor.variables,
-    processor.virtual,
     power.mains,
     power.saving,
     power.heat,
     room.memory,
     room.shared_memory,
-    room.folders,
+    room.results,
+    room.cache,
     room.dataset,
-    clock.clock,
+    place.clock,
 )
 
 
@@ -51,28 +42,22 @@ def examine(machine: Machine, deep: bool = False) -> list[Finding]:
 
     Args:
         machine: what to look at.
-        deep: also import the engine's framework and compute with it, unless a package is known to
-            be harmful.
+        deep: also import the engine's framework and compute with it, unless a harmful package is
+            there.
     """
-    found = [finding for check in CHECKS for finding in _made(check, machine)]
-    if deep and not any(f.name == "Packages to avoid" and f.status == "fail" for f in found):
+    made = [finding for check in CHECKS for finding in _made(check, machine)]
+    if deep and not any(finding.check == "harmful_package" for finding in made):
         from mnist_gpu.measure.checks.deep import imports
 
-        found += _made(imports, machine)
-    return found
+        made += _made(imports, machine)
+    return made
 
 
 def _made(check: Check, machine: Machine) -> list[Finding]:
-    found: list[Finding] = []
+    made: list[Finding] = []
     try:
-        found.extend(check(machine))
+        made.extend(check(machine))
     except Exception as exc:  # a machine may surprise in as many ways as there are machines
-        found.append(
-            warn(
-                (check.__doc__ or check.__name__).splitlines()[0],
-                f"This could not be found out ({type(exc).__name__}: {exc}).",
-                "Something about this machine may be wrong unseen.",
-                "Please report this line.",
-            )
-        )
-    return found
+        name = f"{check.__module__.rpartition('.')[2]}, {check.__name__}"
+        made.append(found("unknown", name=name, fault=f"{type(exc).__name__}: {exc}"))
+    return made

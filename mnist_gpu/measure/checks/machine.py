@@ -10,9 +10,8 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,8 @@ def answers(url: str, wait_s: float = ANSWER_S) -> bool:
     said: list[int] = []
 
     def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")  # noqa: S310
         try:
+            request = urllib.request.Request(url, method="HEAD")  # noqa: S310
             with urllib.request.urlopen(request, timeout=wait_s) as answer:  # noqa: S310
                 said.append(answer.status)
         except (OSError, ValueError):
@@ -68,6 +67,7 @@ class Machine:
         cache: where MNIST is kept between runs.
         run: what a program prints.
         answers: whether a web server has a file.
+        http_get: reads a cloud's metadata; None for the real thing.
         nvml: the module `pynvml`, or a stand-in; None imports it.
         disk_usage: `shutil.disk_usage`.
         clock_ns: the clock that times a run.
@@ -85,10 +85,20 @@ class Machine:
     cache: Path = field(default_factory=mnist.default_cache)
     run: Callable[..., str | None] = output_of
     answers: Callable[[str], bool] = answers
+    http_get: Callable[[str], str] | None = None
     nvml: Any = None
     disk_usage: Callable[[Path], Any] = shutil.disk_usage
     clock_ns: Callable[[], int] = time.perf_counter_ns
     pause: Callable[[float], None] = time.sleep
+
+    def asks_for(self, accelerator: str) -> bool:
+        """Whether a run has to train on it."""
+        return self.platform.get("accelerator") == accelerator
+
+    @property
+    def pytorch(self) -> bool:
+        """Whether a run would use PyTorch."""
+        return self.engine in ("lightning", "torch")
 
     @property
     def mac(self) -> bool:
@@ -115,7 +125,7 @@ class Machine:
     @cached_property
     def detection(self) -> detect.Detection:
         """On which platform this is."""
-        return detect.detect(self.environ, self.root, self.sysctl)
+        return detect.detect(self.environ, self.root, self.sysctl, self.http_get)
 
     @cached_property
     def platform(self) -> dict[str, Any]:
@@ -141,12 +151,3 @@ class Machine:
     def gpu(self) -> tuple[gpus.Gpu | None, str]:
         """The first NVIDIA GPU that a framework would see, or why there is none."""
         return gpus.find(self.environ, nvml=self.nvml)
-
-
-@cache
-def known(name: str) -> Any:
-    """Facts that age, with their dates and sources: `measure/data/<name>.yaml`."""
-    import yaml
-
-    text = (files("mnist_gpu.measure") / "data" / f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)

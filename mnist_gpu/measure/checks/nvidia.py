@@ -1,22 +1,22 @@
-"""NVIDIA GPUs: whether there is one, and whether this PyTorch can use it."""
+"""NVIDIA GPUs: is there one, can this PyTorch use it, and is it free?"""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from mnist_gpu.measure.checks.finding import Finding, fail, ok, warn
-from mnist_gpu.measure.checks.machine import Machine, known
+from mnist_gpu.measure.checks.finding import Finding, found, known
+from mnist_gpu.measure.checks.machine import Machine
+from mnist_gpu.measure.checks.software import fits
 from mnist_gpu.measure.gpus import Gpu
 from mnist_gpu.measure.sources import text
 
 NVIDIA = "0x10de"
-DISPLAY = "0x03"  # the PCI class of anything that may draw, GPUs for computing included
+DISPLAY = "0x03"  # the PCI class of all that may draw, GPUs that only compute included
 BUSY_PERCENT = 10
 LEAST_FREE_MIB = 2048
-PYTORCH_ENGINES = ("lightning", "torch")
 
 
 def gpu(machine: Machine) -> Iterator[Finding]:
@@ -24,166 +24,95 @@ def gpu(machine: Machine) -> Iterator[Finding]:
     if machine.mac or not machine.wants("cuda"):
         return
     card, why = machine.gpu
-    hidden = machine.environ.get("CUDA_VISIBLE_DEVICES")
-    asked = machine.platform.get("accelerator") == "cuda"
+    visible = machine.environ.get("CUDA_VISIBLE_DEVICES")
     if card is not None:
-        name = card.name() or _by_smi(machine, "name") or "one that does not say its name"
-        yield ok("NVIDIA GPU", f"{name}, driver {card.driver() or 'unknown'}.")
-        yield from _shared(name, machine)
+        name = card.name() or "One that does not say its name"
+        yield found("gpu", gpu=name, driver=card.driver() or "unknown")
+        if "GRID" in name or "MIG" in name or (visible or "").startswith("MIG-"):
+            yield found("gpu_share", gpu=name)
     elif "mismatch" in why:
-        yield fail(
-            "NVIDIA GPU",
-            "The driver was updated, but the old one still runs.",
-            "No program can use the GPU.",
-            "Restart the machine.",
-        )
-    elif smi := _by_smi(machine, "name"):
-        yield warn(
-            "NVIDIA GPU",
-            f"{smi} is there, but its readings are not: {why.removeprefix('NVML: ')}.",
-            "Load, heat and energy of the GPU are not recorded.",
-            "pip install nvidia-ml-py",
-        )
-    elif hidden is not None and hidden.split(",")[0].strip() in ("", "-1") and _on_bus(machine):
-        yield (fail if asked else warn)(
-            "NVIDIA GPU",
-            "There is a GPU, but the variable CUDA_VISIBLE_DEVICES hides it.",
-            "A run trains on the processor.",
-            "unset CUDA_VISIBLE_DEVICES",
-        )
+        yield found("gpu_driver_replaced")
+    elif visible is not None and visible.split(",")[0].strip() in ("", "-1"):
+        if _on_bus(machine) or machine.asks_for("cuda"):
+            yield found("gpu_hidden", "fail" if machine.asks_for("cuda") else None)
+    elif smi := machine.run("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"):
+        name = smi.splitlines()[0]
+        yield found("gpu_unread", gpu=name, why=why.removeprefix("NVML: "))
     elif _on_bus(machine):
-        yield fail(
-            "NVIDIA GPU",
-            "There is a GPU, but no driver answers for it.",
-            "A run trains on the processor, many times slower.",
-            "Install NVIDIA's driver and restart; in a container, start it with access to the"
-            " GPU (docker run --gpus all).",
-        )
-    elif asked:
-        yield fail(
-            "NVIDIA GPU",
-            "No NVIDIA GPU is to be seen here.",
-            f"A run with platform={machine.platform['name']} cannot begin.",
-            "Choose a session or a machine with a GPU, or run with platform=cpu.",
-        )
+        yield found("gpu_without_driver")
+    elif machine.asks_for("cuda"):
+        yield found("gpu_missing", platform=machine.platform["name"])
 
 
 def torch_build(machine: Machine) -> Iterator[Finding]:
-    """Do this PyTorch, the driver and the GPU fit each other?"""
-    card, _ = machine.gpu
+    """Do PyTorch, the driver and the GPU fit each other?"""
+    card, _ = machine.gpu if machine.pytorch and machine.wants("cuda") else (None, "")
     version = machine.version("torch")
-    if card is None or version is None or machine.engine not in PYTORCH_ENGINES:
+    if card is None or version is None:
         return
-    if not machine.wants("cuda"):
-        return
-    cuda, hip = cuda_of_torch(machine)
+    cuda = _cuda_of_torch(machine)
     if cuda is None:
-        if not hip:
-            yield fail(
-                "PyTorch for the GPU",
-                f"PyTorch {version} was built without CUDA, for processors only.",
-                "The GPU stands idle and a run trains on the processor, many times slower.",
-                "Reinstall PyTorch with CUDA: pytorch.org, Get Started, shows the command.",
-            )
+        yield found("torch_without_cuda", version=version)
         return
     row = next((row for row in known("torch")["cuda"] if row["cuda"] == int(float(cuda))), None)
-    faults = [] if row is None else [*_driver(card, cuda, row), *_capability(card, version, row)]
-    yield from faults or [
-        ok("PyTorch for the GPU", f"PyTorch {version} with CUDA {cuda} fits the driver.")
-    ]
+    faults = [*_driver(card, cuda, row), *_capability(card, version, row)] if row else []
+    yield from faults or [found("torch_fits", version=version, cuda=cuda)]
 
 
-def gpu_load(machine: Machine) -> Iterator[Finding]:
+def load(machine: Machine) -> Iterator[Finding]:
     """Does anything else use the GPU, and is it held back?"""
-    card, _ = machine.gpu
-    if card is None or not machine.wants("cuda"):
+    card, _ = machine.gpu if machine.wants("cuda") else (None, "")
+    if card is None:
         return
-    others, busy = card.processes(), card.busy_percent()
-    free_mib = card.memory_free_mib()
+    busy, programs, free_mib = card.busy_percent(), card.processes(), card.memory_free_mib()
     seen = []
     if busy is not None and busy > BUSY_PERCENT:
         seen.append(f"it is {busy:.0f} % busy")
-    if others:
-        seen.append(f"other programs compute on it: {others}")
+    if programs:
+        seen.append(f"{programs} other program{'s compute' if programs > 1 else ' computes'} on it")
     if free_mib is not None and free_mib < LEAST_FREE_MIB:
         seen.append(f"only {free_mib:.0f} MiB of its memory are free")
     if seen:
-        yield warn(
-            "Load on the GPU",
-            f"Before the run has begun, {' and '.join(seen)}.",
-            "The run is slower, and its time says little about the GPU.",
-            "End the other programs (nvidia-smi lists them), or wait for them.",
-        )
+        yield found("gpu_busy", seen=" and ".join(seen))
     elif busy is not None:
-        yield ok("Load on the GPU", "Nothing else uses it.")
+        yield found("gpu_idle")
     if card.slowed():
-        yield warn(
-            "Heat of the GPU",
-            "Heat or too little power holds the GPU's clock down at this moment.",
-            "The run is slower than the GPU can be.",
-            "Let it cool down; see that air reaches it and that its power cables sit firmly.",
-        )
+        yield found("gpu_slowed")
 
 
-def cuda_of_torch(machine: Machine) -> tuple[str | None, bool]:
-    """The CUDA release that the installed PyTorch was built with, and whether for AMD instead."""
+def _cuda_of_torch(machine: Machine) -> str | None:
+    """The CUDA release that the installed PyTorch is built with, read from its source."""
     package = machine.distribution("torch")
-    source = text(package.locate_file("torch/version.py")) if package else ""  # type: ignore[arg-type]
-    stated = dict(re.findall(r"^(cuda|hip)\b[^=]*= '([\d.]+)[^']*'", source, re.MULTILINE))
-    return stated.get("cuda"), "hip" in stated
+    source = text(Path(str(package.locate_file("torch/version.py")))) if package else ""
+    stated = re.search(r"^cuda\b[^=]*= '([\d.]+)'", source, re.MULTILINE)
+    return stated[1] if stated else None
 
 
 def _driver(card: Gpu, cuda: str, row: dict[str, Any]) -> Iterator[Finding]:
-    stated = card.driver()
-    newest = card.cuda_major()
-    if stated is None or (newest is not None and newest >= row["cuda"]):
+    stated, newest = card.driver(), card.cuda_major()
+    # compatibility packages let a newer CUDA run on an old driver
+    compatible = newest is not None and newest >= row["cuda"]
+    if stated is None or compatible or Version(stated) >= Version(row["driver"]):
         return
-    try:
-        if Version(stated) >= Version(row["driver"]):
-            return
-    except InvalidVersion:
-        return
-    yield fail(
-        "Driver of the GPU",
-        f"The driver is {stated}; CUDA {cuda}, which this PyTorch was built with, needs"
-        f" {row['driver']} or newer.",
-        "PyTorch does not find the GPU, and a run trains on the processor.",
-        f"Update the driver{_older(lambda r: Version(stated) >= Version(r['driver']))}.",
-    )
+    instead = _older_torch(lambda row: Version(stated) >= Version(row["driver"]))
+    yield found("driver_too_old", driver=stated, cuda=cuda, needs=row["driver"], instead=instead)
 
 
 def _capability(card: Gpu, version: str, row: dict[str, Any]) -> Iterator[Finding]:
     capability = card.capability()
     # builds with CUDA 12 from elsewhere than PyPI may hold code for older GPUs
-    covered = row["cuda"] > 12 or (
-        "+" not in version and SpecifierSet(row["torch"]).contains(version, prereleases=True)
-    )
+    covered = row["cuda"] > 12 or ("+" not in version and fits(version, row["torch"]))
     if capability is None or not covered or capability >= row["capability"]:
         return
-    yield fail(
-        "Age of the GPU",
-        f"This GPU has compute capability {capability}; PyTorch {version} works from"
-        f" {row['capability']} on.",
-        "The first step of a run ends with an error.",
-        f"Use a newer GPU{_older(lambda r: capability >= r['capability'])}, or platform=cpu.",
-    )
+    instead = _older_torch(lambda row: capability >= row["capability"])
+    words = {"capability": capability, "version": version, "needs": row["capability"]}
+    yield found("gpu_too_old", instead=instead, **words)
 
 
-def _older(fits: Any) -> str:
+def _older_torch(fitting: Callable[[dict[str, Any]], bool]) -> str:
     """Which PyTorch to take instead, if one is known to fit."""
-    versions = [row["torch"] for row in known("torch")["cuda"] if fits(row)]
-    return f', or take an older PyTorch: pip install "torch{versions[0]}"' if versions else ""
-
-
-def _shared(name: str, machine: Machine) -> Iterator[Finding]:
-    visible = machine.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if "GRID" in name or "MIG" in name or visible.startswith("MIG-"):
-        yield warn(
-            "Share of the GPU",
-            f"{name} is a part of a GPU that others use too.",
-            "Its speed depends on the neighbours and may differ from run to run.",
-            "For numbers to publish, take a whole GPU; otherwise make several runs.",
-        )
+    versions = [row["torch"] for row in known("torch")["cuda"] if fitting(row)]
+    return f', or take an older PyTorch (pip install "torch{versions[0]}")' if versions else ""
 
 
 def _on_bus(machine: Machine) -> bool:
@@ -192,8 +121,3 @@ def _on_bus(machine: Machine) -> bool:
         text(device / "vendor") == NVIDIA and text(device / "class").startswith(DISPLAY)
         for device in (machine.root / "sys/bus/pci/devices").glob("*")
     )
-
-
-def _by_smi(machine: Machine, field: str) -> str | None:
-    said = machine.run("nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader")
-    return said.splitlines()[0].strip() if said else None

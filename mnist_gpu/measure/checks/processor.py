@@ -1,9 +1,10 @@
-"""The processor: how much of it this process has, and how many threads will use it."""
+"""The processor: how much of it this process has, how many threads will use it, who else does."""
 
+import os
 from collections.abc import Iterator
 
-from mnist_gpu.measure import cgroup, cpus, virtualisation
-from mnist_gpu.measure.checks.finding import Finding, ok, warn
+from mnist_gpu.measure import cgroup, cpus, load
+from mnist_gpu.measure.checks.finding import Finding, found
 from mnist_gpu.measure.checks.machine import Machine
 from mnist_gpu.measure.sources import text
 
@@ -14,137 +15,96 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
 )
-# of these the ones that a platform's own image sets are part of the platform
-SPEED_VARIABLES = ("LD_PRELOAD", "MALLOC_", "XLA_FLAGS", "PL_TRAINER_")
-THROTTLED_SHARE = 0.1
 MANY_CPUS = 4
+THROTTLED_SHARE = 0.1
+LOOK_S = 0.5
+# in half a second, what a desktop does at rest may reach a tenth of a CPU
+BUSY_CPUS, BUSY_SHARE, STOLEN_SHARE = 0.25, 0.05, 0.02
+HOT = "Heat slowed the processor down while it was watched."
 
 
 def share(machine: Machine) -> Iterator[Finding]:
     """How many of the machine's CPUs are this process' own?"""
-    there, mine = _there(machine), _mine(machine)
-    quota, threads = cpus.quota(machine.root), cpus.threads(machine.root, machine.sysctl)
-    limits = []
-    if mine < there:
-        limits.append(f"it is bound to {mine}")
+    there, mine, quota, best = (
+        _there(machine),
+        _mine(machine),
+        cpus.quota(machine.root),
+        _best(machine),
+    )
+    limits = [f"this program is bound to {mine} of them"] if mine < there else []
     if quota is not None and quota < there:
         limits.append(f"its container may use the time of {quota:g}")
-    cores = cpus.physical_cores(machine.root, machine.sysctl)
-    says = f"The machine has {_count(there, 'CPU')}"
-    says += f"; of these this program may use fewer: {' and '.join(limits)}" if limits else ""
+    says = ", ".join([f"The machine has {_count(there, 'CPU')}", *limits])
     if quota is not None and quota < 1:
-        yield warn(
-            "CPUs",
-            f"{says}.",
-            "The program stands still for a part of every tenth of a second.",
-            "Start the container with at least one whole CPU, better two.",
-        )
-    elif threads == 1 and there >= MANY_CPUS:
-        yield warn(
-            "CPUs",
-            f"{says}.",
-            "A run computes with one thread.",
-            "Ask for more: Slurm's --cpus-per-task, docker's --cpus, a larger server on a hub.",
-        )
+        yield found("cpus_part", cpus=says)
+    elif best == 1 and there >= MANY_CPUS:
+        yield found("cpus_one", cpus=says)
     elif quota is not None and mine < min(quota, there):
-        yield warn(
-            "CPUs",
-            f"{says}.",
-            f"Of what the container may use, {quota - mine:g} CPUs stay idle.",
-            "Start the program without taskset or docker's --cpuset-cpus.",
-        )
+        yield found("cpus_bound", cpus=says)
     else:
-        yield ok(
-            "CPUs", f"{says}. A run uses {_count(threads, 'thread')} on {_count(cores, 'core')}."
-        )
+        cores = _count(cpus.physical_cores(machine.root, machine.sysctl), "core")
+        yield found("cpus", cpus=says, threads=_count(best, "thread"), cores=cores)
 
 
 def threads(machine: Machine) -> Iterator[Finding]:
     """Do the variables that set the number of threads fit the processor?"""
-    root = machine.root
-    best, logical = cpus.threads(root, machine.sysctl), _mine(machine)
-    quota = cpus.quota(root)
-    fitting = True
-    for name in THREAD_VARIABLES:
-        value = machine.environ.get(name)
+    best = _best(machine)
+    unfit = False
+    for variable in THREAD_VARIABLES:
+        value = machine.environ.get(variable)
         # OMP_NUM_THREADS may be a list, one number for each level of nesting
-        number = (value or "").split(",")[0].strip()
-        if value is None or number == str(best):
-            continue
-        fitting = False
-        mend = f"unset {name}, or set it to {best}"
-        if not number.isdigit() or number == "0":
-            costs = "It is ignored, or read in a way nobody can foretell."
-        elif int(number) < best:
-            costs = f"Of {_count(best, 'core')} only {number} would work."
-        elif quota is not None and int(number) > quota:
-            costs = (
-                f"The container may use {quota:g} CPUs: more threads than that are stopped again and"
-                " again, and wait for one another."
-            )
-        elif int(number) <= logical:
-            costs = (
-                "That counts every core twice (hyper-threads): two threads on a core are rarely"
-                " faster than one."
-            )
-        else:
-            costs = (
-                f"More threads than the {_count(logical, 'CPU')} here: they wait for one another."
-            )
-        yield warn("Threads", f"{name} is {value!r}; {best} would fit.", costs, mend)
-    if fitting:
-        yield ok("Threads", f"No variable stands against {_count(best, 'thread')}.")
-
-
-def variables(machine: Machine) -> Iterator[Finding]:
-    """Are there variables that make a run another than the standard one?"""
-    if machine.detection.front in ("kaggle", "colab"):
-        return
-    found = [name for name in sorted(machine.environ) if name.startswith(SPEED_VARIABLES)]
-    if found:
-        yield warn(
-            "Environment",
-            f"Variables that change how a run works are set: {', '.join(found)}.",
-            "The run is no longer the standard one, and cannot be compared with others.",
-            f"unset {' '.join(found)}",
-        )
+        first = (value or "").split(",")[0].strip()
+        if value is not None and first != str(best):
+            unfit = True
+            yield found(_misfit(machine, first, best), variable=variable, value=value, best=best)
+    if not unfit:
+        yield found("threads", threads=_count(best, "thread"))
 
 
 def throttled(machine: Machine) -> Iterator[Finding]:
     """Has the container's CPU limit held programs back?"""
     counted = cgroup.throttling(machine.root)
-    if counted is None or not counted.of_periods or cpus.quota(machine.root) is None:
+    if counted is not None and counted.of_periods and cpus.quota(machine.root) is not None:
+        part = counted.periods / counted.of_periods
+        name = "limit_reached" if part > THROTTLED_SHARE else "limit"
+        yield found(name, part=f"{part:.0%}")
+
+
+def others(machine: Machine) -> Iterator[Finding]:
+    """Watch the CPUs for half a second: does anything else use them, is any held back?"""
+    before, hot_before = _counters(machine), load.slowdowns(machine.root)
+    machine.pause(LOOK_S)
+    after, hot = _counters(machine), load.slowdowns(machine.root)
+    if before is None or after is None:
         return
-    part = counted.periods / counted.of_periods
-    if part > THROTTLED_SHARE:
-        yield warn(
-            "CPU limit",
-            f"The container's CPU limit has stopped its programs in {part:.0%} of all time slices"
-            " since it was started.",
-            "Programs that use more threads than the container has CPUs are slowed down.",
-            "Look at the line Threads; end what else runs in the container; or ask for more CPUs.",
-        )
-    else:
-        yield ok("CPU limit", "It has hardly ever been reached.")
+    n_cpus, quota = _mine(machine), cpus.quota(machine.root)
+    used, stolen = ((now - then) / LOOK_S for now, then in zip(after, before, strict=True))
+    # where a limit counts time, others may be busy on CPUs that this program does not need
+    spare = 0 if quota is None else max(0.0, n_cpus - quota)
+    busy = used - spare > max(BUSY_CPUS, BUSY_SHARE * n_cpus)
+    yield found("busy" if busy else "quiet", used=f"{used:.1f}", cpus=n_cpus)
+    if stolen > STOLEN_SHARE * n_cpus:
+        yield found("stolen", part=f"{stolen / n_cpus:.0%}")
+    if hot is not None and hot_before is not None and hot > hot_before:
+        yield found("hot", what=HOT)
 
 
-def virtual(machine: Machine) -> Iterator[Finding]:
-    """Is this a container or a virtual machine?"""
-    kind = virtualisation.kind(machine.root, machine.environ, machine.sysctl)
-    bare_metal = (machine.platform.get("detect") or {}).get("chip")
-    if kind and bare_metal:
-        yield warn(
-            "Bare metal",
-            f"{machine.platform['label']} was asked for, but this is inside: {kind}.",
-            "The run shows what is left of the machine inside, not the machine.",
-            "Run outside of it.",
-        )
-    elif kind == "WSL":
-        yield ok("Bare metal", "Linux inside Windows (WSL); a run says so.")
-    else:
-        yield ok(
-            "Bare metal", f"No: {kind}. A run says so." if kind else "No sign of anything else."
-        )
+def _misfit(machine: Machine, stated: str, best: int) -> str:
+    quota = cpus.quota(machine.root)
+    if not stated.isdigit() or stated == "0":
+        return "threads_unreadable"
+    if int(stated) < best:
+        return "threads_few"
+    if quota is not None and int(stated) > quota:
+        return "threads_above_limit"
+    return "threads_hyper" if int(stated) <= _mine(machine) else "threads_many"
+
+
+def _counters(machine: Machine) -> tuple[float, float] | None:
+    """CPU seconds of everything but this process, and those that a hypervisor kept back."""
+    busy = load.busy_cpu_s(machine.root)
+    own = os.times()
+    return None if busy is None else (busy[0] - own.user - own.system, busy[1])
 
 
 def _there(machine: Machine) -> int:
@@ -156,8 +116,12 @@ def _there(machine: Machine) -> int:
 
 
 def _mine(machine: Machine) -> int:
-    """CPUs that this process may run on; macOS binds no process to some."""
+    """CPUs that this process may run on; macOS binds no process to some of them."""
     return _there(machine) if machine.mac else len(cpus.allowed(machine.root))
+
+
+def _best(machine: Machine) -> int:
+    return cpus.threads(machine.root, machine.sysctl)
 
 
 def _count(number: int, word: str) -> str:

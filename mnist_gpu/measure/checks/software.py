@@ -2,95 +2,78 @@
 
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from mnist_gpu.measure.checks.finding import Finding, fail, ok, warn
-from mnist_gpu.measure.checks.machine import Machine, known
+from mnist_gpu.measure.checks.finding import Finding, found, known
+from mnist_gpu.measure.checks.machine import Machine
 from mnist_gpu.paths import PACKAGE
 
 
-def malicious(machine: Machine) -> Iterator[Finding]:
+def harmful(machine: Machine) -> Iterator[Finding]:
     """Releases that steal, or that cannot work."""
-    found = [
-        fail(
-            "Packages to avoid",
-            f"{package} {version} {entry['what']}.",
-            f"Nothing that runs here can be trusted to work. Source: {entry['source']}",
-            entry["mend"],
-        )
+    here = [
+        found("harmful_package", package=package, version=version, **_words(entry))
         for entry in known("packages")["avoid"]
         for package in entry["packages"]
         if (version := machine.version(package)) and _meant(entry, version, machine)
     ]
-    yield from found or [ok("Packages to avoid", "None of the known harmful releases is here.")]
+    yield from here or [found("no_harmful_package")]
 
 
 def framework(machine: Machine) -> Iterator[Finding]:
     """What the asked engine imports."""
-    asked = requirements(machine, machine.engine)
+    engine = machine.engine
+    asked = _asked(machine)
+    extra = f"[{engine}]" if any("extra ==" in str(wanted.marker) for wanted in asked) else ""
+    words = {"engine": engine, "extra": extra, "install": f'pip install "mnist-gpu{extra}"'}
     missing = [wanted.name for wanted in asked if not _present(wanted, machine)]
-    old = [
-        f"{wanted.name} is {version} where {wanted.specifier} is asked for"
+    unfit = [
+        f"{wanted.name} {version} ({wanted.specifier} is asked for)"
         for wanted in asked
-        if (version := machine.version(wanted.name))
-        and not wanted.specifier.contains(version, prereleases=True)
+        if (version := machine.version(wanted.name)) and not fits(version, str(wanted.specifier))
     ]
-    extra = machine.engine if requirements(machine, machine.engine, optional=True) else ""
-    install = f'pip install "mnist-gpu[{extra}]"' if extra else "pip install mnist-gpu"
     if missing:
-        yield fail(
-            "Packages",
-            f"Not installed, but needed for the engine {machine.engine}: {', '.join(missing)}.",
-            "A run with this engine cannot begin.",
-            f"{install}; in a checkout: pip install -e .{f'[{extra}]' if extra else ''}",
+        yield found("package_missing", packages=", ".join(missing), **words)
+    if unfit:
+        yield found("package_unfit", packages=", ".join(unfit), **words)
+    if not missing and not unfit:
+        names = dict.fromkeys(("torch", engine) if machine.pytorch else (engine,))
+        versions = [f"{name} {machine.version(name) or '(version unknown)'}" for name in names]
+        yield found("packages", engine=engine, versions=", ".join(versions))
+
+
+def fits(version: str, specifier: str) -> bool:
+    """Whether a version is among those that `specifier` (such as `>=2.7,<2.14`) means."""
+    return SpecifierSet(specifier).contains(version, prereleases=True)
+
+
+def _asked(machine: Machine) -> list[Requirement]:
+    """What this program asks for, with the engine's extra: from the installed package's metadata,
+    in a checkout from its `pyproject.toml`."""
+    package = machine.distribution("mnist-gpu")
+    if package is not None:
+        lines = package.requires or []
+    elif (path := PACKAGE.parent / "pyproject.toml").is_file():
+        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+        extra = (
+            line if ";" in line else f"{line};"
+            for line in project["optional-dependencies"].get(machine.engine, [])
         )
-    if old:
-        yield warn(
-            "Packages",
-            f"Other versions than this program was made for: {'; '.join(old)}.",
-            "A run may end with an error.",
-            f"{install} brings versions that fit.",
-        )
-    if not missing and not old:
-        versions = [f"{n} {v}" for n in ("torch", machine.engine) if (v := machine.version(n))]
-        yield ok(
-            "Packages",
-            f"All that the engine {machine.engine} needs is here"
-            f"{': ' if versions else ''}{', '.join(dict.fromkeys(versions))}.",
-        )
-
-
-def requirements(machine: Machine, engine: str, optional: bool = False) -> list[Requirement]:
-    """What this program asks for, with the engine's extra; with `optional`, that extra alone.
-
-    Read from the installed package's metadata, in a checkout from its `pyproject.toml`.
-    """
-    here = machine.distribution("mnist-gpu")
-    lines = list(here.requires or []) if here is not None else _of_checkout(engine)
-    found = []
-    for wanted in map(Requirement, lines):
-        of_extra = "extra ==" in str(wanted.marker)
-        if (wanted.marker is None or wanted.marker.evaluate({"extra": engine})) and (
-            of_extra or not optional
-        ):
-            found.append(wanted)
-    return found
-
-
-def _of_checkout(engine: str) -> list[str]:
-    path = PACKAGE.parent / "pyproject.toml"
-    if not path.is_file():
-        return []
-    project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-    extra = [Requirement(line) for line in project["optional-dependencies"].get(engine, [])]
-    for wanted in extra:
-        marked = f'extra == "{engine}"'
-        wanted.marker = Requirement(
-            f"x; ({wanted.marker}) and {marked}" if wanted.marker else f"x; {marked}"
-        ).marker
-    return [*project["dependencies"], *map(str, extra)]
+        lines = [
+            *project["dependencies"],
+            *(
+                f"{name}; {f'({marker}) and ' if marker else ''}extra == '{machine.engine}'"
+                for name, _, marker in (line.partition(";") for line in extra)
+            ),
+        ]
+    else:
+        lines = []
+    markers = {"extra": machine.engine, "sys_platform": machine.system.lower()}
+    asked = map(Requirement, lines)
+    return [wanted for wanted in asked if not wanted.marker or wanted.marker.evaluate(markers)]
 
 
 def _present(wanted: Requirement, machine: Machine) -> bool:
@@ -99,10 +82,12 @@ def _present(wanted: Requirement, machine: Machine) -> bool:
     return machine.version(wanted.name) is not None or machine.has_module(module)
 
 
-def _meant(entry: dict[str, object], version: str, machine: Machine) -> bool:
-    beside: dict[str, str] = entry.get("beside") or {}  # type: ignore[assignment]
-    versions: list[str] = entry["versions"]  # type: ignore[assignment]
-    return any(SpecifierSet(one).contains(version, prereleases=True) for one in versions) and all(
-        (other := machine.version(name)) and SpecifierSet(asked).contains(other)
-        for name, asked in beside.items()
+def _meant(entry: dict[str, Any], version: str, machine: Machine) -> bool:
+    return any(fits(version, one) for one in entry["versions"]) and all(
+        (other := machine.version(name)) and fits(other, asked)
+        for name, asked in entry.get("beside", {}).items()
     )
+
+
+def _words(entry: dict[str, Any]) -> dict[str, str]:
+    return {key: entry[key] for key in ("what", "mend", "source")}
