@@ -455,6 +455,15 @@ def test_other_overrides_are_said_not_to_be_looked_at(capsys, monkeypatch):
     assert "seed=3: not looked at" in capsys.readouterr().err
 
 
+def test_a_check_that_fails_itself_says_which_question_stays_open(tmp_path):
+    def explode(*words):
+        raise OSError("no pipes left")
+
+    seen = examine(patient(tmp_path, **{**mac(), "run": explode}))
+    asked = [one.says for one in seen if one.check == "unknown"]
+    assert "Is a laptop plugged in? No answer: OSError: no pipes left." in asked
+
+
 def test_the_exit_code_tells_a_fail_from_a_warning(monkeypatch, capsys):
     for check, code in (("gpu_hidden", 0), ("rosetta", 1)):
         monkeypatch.setattr(

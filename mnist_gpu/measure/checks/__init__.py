@@ -58,6 +58,6 @@ def _made(check: Check, machine: Machine) -> list[Finding]:
     try:
         made.extend(check(machine))
     except Exception as exc:  # a machine may surprise in as many ways as there are machines
-        name = f"{check.__module__.rpartition('.')[2]}, {check.__name__}"
-        made.append(found("unknown", name=name, fault=f"{type(exc).__name__}: {exc}"))
+        question = (check.__doc__ or check.__name__).splitlines()[0]
+        made.append(found("unknown", question=question, fault=f"{type(exc).__name__}: {exc}"))
     return made

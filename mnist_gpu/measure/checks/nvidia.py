@@ -26,7 +26,7 @@ def gpu(machine: Machine) -> Iterator[Finding]:
     card, why = machine.gpu
     visible = machine.environ.get("CUDA_VISIBLE_DEVICES")
     if card is not None:
-        name = card.name() or "One that does not say its name"
+        name = card.name() or "An NVIDIA GPU"
         yield found("gpu", gpu=name, driver=card.driver() or "unknown")
         if "GRID" in name or "MIG" in name or (visible or "").startswith("MIG-"):
             yield found("gpu_share", gpu=name)

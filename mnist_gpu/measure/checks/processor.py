@@ -33,8 +33,8 @@ def share(machine: Machine) -> Iterator[Finding]:
     )
     limits = [f"this program is bound to {mine} of them"] if mine < there else []
     if quota is not None and quota < there:
-        limits.append(f"its container may use the time of {quota:g}")
-    says = ", ".join([f"The machine has {_count(there, 'CPU')}", *limits])
+        limits.append(f"its container may use the time of {quota:g} CPUs")
+    says = "; ".join([f"The machine has {_count(there, 'CPU')}", *limits])
     if quota is not None and quota < 1:
         yield found("cpus_part", cpus=says)
     elif best == 1 and there >= MANY_CPUS:
@@ -67,11 +67,11 @@ def throttled(machine: Machine) -> Iterator[Finding]:
     if counted is not None and counted.of_periods and cpus.quota(machine.root) is not None:
         part = counted.periods / counted.of_periods
         name = "limit_reached" if part > THROTTLED_SHARE else "limit"
-        yield found(name, part=f"{part:.0%}")
+        yield found(name, part=f"{part * 100:.0f} %")
 
 
 def others(machine: Machine) -> Iterator[Finding]:
-    """Watch the CPUs for half a second: does anything else use them, is any held back?"""
+    """Does anything else use the CPUs, or hold them back? They are watched for half a second."""
     before, hot_before = _counters(machine), load.slowdowns(machine.root)
     machine.pause(LOOK_S)
     after, hot = _counters(machine), load.slowdowns(machine.root)
@@ -84,7 +84,7 @@ def others(machine: Machine) -> Iterator[Finding]:
     busy = used - spare > max(BUSY_CPUS, BUSY_SHARE * n_cpus)
     yield found("busy" if busy else "quiet", used=f"{used:.1f}", cpus=n_cpus)
     if stolen > STOLEN_SHARE * n_cpus:
-        yield found("stolen", part=f"{stolen / n_cpus:.0%}")
+        yield found("stolen", part=f"{stolen / n_cpus * 100:.0f} %")
     if hot is not None and hot_before is not None and hot > hot_before:
         yield found("hot", what=HOT)
 

@@ -90,4 +90,4 @@ def _meant(entry: dict[str, Any], version: str, machine: Machine) -> bool:
 
 
 def _words(entry: dict[str, Any]) -> dict[str, str]:
-    return {key: entry[key] for key in ("what", "mend", "source")}
+    return {key: entry[key] for key in ("what", "costs", "mend", "source")}

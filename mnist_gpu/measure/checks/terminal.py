@@ -1,5 +1,6 @@
 """Findings on a terminal, wide or narrow."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ ENDS = {
     "warn": "A run works; the warnings say what it loses.",
     "fail": "Mend what failed first: a run would not work, or not mean what it seems to.",
 }
+HARD_SPACE = "\u00a0"
 NARROW = 60
 STATUS_COLUMNS, NAME_COLUMNS = 6, 21
 
@@ -40,9 +42,10 @@ def _wrapped(finding: Finding, width: int) -> str:
     lines = [finding.says]
     if finding.status != "ok":
         lines += [f"Costs: {finding.costs}", f"Mend: {finding.mend}"]
-    return "\n".join(
+    text = "\n".join(
         textwrap.fill(
-            line,
+            # a number and its unit stay on one line
+            re.sub(r"(?<=\d) (?=%|°C|[GM]iB|GHz|CPUs?\b)", HARD_SPACE, line),
             max(width, NARROW // 2),
             initial_indent=indent if number else head,
             subsequent_indent=indent,
@@ -50,3 +53,4 @@ def _wrapped(finding: Finding, width: int) -> str:
         )
         for number, line in enumerate(lines)
     )
+    return text.replace(HARD_SPACE, " ")
