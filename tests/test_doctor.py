@@ -272,6 +272,14 @@ def test_what_a_run_cannot_do_without_fails(tmp_path, check, made):
     assert faults(patient(tmp_path, **made)) == {check: "fail"}
 
 
+def test_metal_is_not_looked_for_where_it_cannot_be(tmp_path):
+    linux = faults(patient(tmp_path / "1", platform_name="m1"))
+    assert linux == {"platform_other": "warn", "no_metal_here": "fail"}
+    packages = {"tensorflow": "2.21.0"}
+    tensorflow = mac(platform_name="m1", engine="tensorflow", packages=packages)
+    assert faults(patient(tmp_path / "2", **tensorflow)) == {"no_metal_engine": "fail"}
+
+
 def test_a_mac_in_a_virtual_machine_is_no_m1_on_bare_metal(tmp_path):
     found_here = faults(patient(tmp_path, **mac(virtual="1", platform_name="m1")))
     assert found_here == {"not_bare_metal": "warn", "metal_virtual": "warn"}
@@ -390,7 +398,7 @@ def test_every_sentence_of_the_doctor_has_a_machine_that_it_is_said_of(tmp_path)
     for number, made in enumerate([*SOUND.values(), *(made for _, made in EACH)]):
         said |= {one.check for one in examine(patient(tmp_path / str(number), **made))}
     elsewhere = {
-        "not_bare_metal", "folder_results_closed", "folder_data_closed", "folder_results_full",
+        "not_bare_metal", "no_metal_here", "no_metal_engine", "folder_results_closed", "folder_data_closed", "folder_results_full",
         "folder_data_full", "mnist", "mnist_damaged", "loads", "does_not_load", "computes",
         "no_device", "computes_not", "computes_wrongly",
     }  # fmt: skip

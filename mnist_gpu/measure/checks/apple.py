@@ -32,10 +32,15 @@ def macos(machine: Machine) -> Iterator[Finding]:
 
 def metal(machine: Machine) -> Iterator[Finding]:
     """Can PyTorch use the GPU, as far as can be told without importing it?"""
+    asked = machine.asks_for("mps")
+    if asked and not machine.mac:
+        yield found("no_metal_here", platform=machine.platform["name"])
+    elif asked and not machine.pytorch and machine.engine != "mlx":
+        yield found("no_metal_engine", engine=machine.engine)
     # a translated Python has a line of its own
     if not (machine.mac and machine.pytorch and machine.wants("mps")) or _translated(machine):
         return
-    status = "fail" if machine.asks_for("mps") else None
+    status = "fail" if asked else None
     if not _apple_chip(machine):
         yield found("no_metal_intel", status)
         return

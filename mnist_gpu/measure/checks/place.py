@@ -27,9 +27,9 @@ def platform(machine: Machine) -> Iterator[Finding]:
 def virtual(machine: Machine) -> Iterator[Finding]:
     """Is this a container or a virtual machine?"""
     kind = virtualisation.kind(machine.root, machine.environ, machine.sysctl)
-    on_metal = "chip" in (machine.platform.get("detect") or {})
+    on_metal = machine.mac and "chip" in (machine.platform.get("detect") or {})
     name = "bare_metal" if not kind else "not_bare_metal" if on_metal else "virtual"
-    yield found(name, kind=kind, label=machine.platform["label"])
+    yield found(name, kind=(kind or "").replace(", ", " in "), label=machine.platform["label"])
 
 
 def variables(machine: Machine) -> Iterator[Finding]:
