@@ -106,6 +106,24 @@ SOUND = {
         "platform_name": "cpu",
         "cuda": None,
     },
+    "a P100 with a PyTorch that was built for it": {
+        "nvml": card(name="Tesla P100", driver="550.54.15", cuda=12_040, capability=(6, 0)),
+        "packages": {"torch": "2.10.0+cu126"},
+        "cuda": "12.6",
+    },
+    "a desktop with a wireless mouse": {
+        "files": {
+            "sys/class/power_supply/mouse/type": "Battery",
+            "sys/class/power_supply/mouse/scope": "Device",
+            "sys/class/power_supply/mouse/status": "Discharging",
+        }
+    },
+    "a container whose limit is above its CPUs": {"files": limited("1600000")},
+    "TensorFlow under another name": {
+        "engine": "tensorflow",
+        "packages": {"tensorflow-cpu": "2.21.0"},
+        "files": {"site-packages/tensorflow/__init__.py": ""},
+    },
     "an M1": mac(platform_name="m1"),
     "an M3 for MLX": mac(chip="Apple M3", engine="mlx", packages={"mlx": "0.32.4"}),
 }
@@ -398,8 +416,8 @@ def test_every_sentence_of_the_doctor_has_a_machine_that_it_is_said_of(tmp_path)
     for number, made in enumerate([*SOUND.values(), *(made for _, made in EACH)]):
         said |= {one.check for one in examine(patient(tmp_path / str(number), **made))}
     elsewhere = {
-        "not_bare_metal", "no_metal_here", "no_metal_engine", "folder_results_closed", "folder_data_closed", "folder_results_full",
-        "folder_data_full", "mnist", "mnist_damaged", "loads", "does_not_load", "computes",
+        "not_bare_metal", "no_metal_here", "no_metal_engine", "folder_results_closed",
+        "folder_data_closed", "folder_results_full", "folder_data_full", "mnist", "mnist_damaged", "loads", "does_not_load", "computes",
         "no_device", "computes_not", "computes_wrongly",
     }  # fmt: skip
     assert said | elsewhere == set(known("doctor"))
