@@ -417,8 +417,9 @@ def test_every_sentence_of_the_doctor_has_a_machine_that_it_is_said_of(tmp_path)
         said |= {one.check for one in examine(patient(tmp_path / str(number), **made))}
     elsewhere = {
         "not_bare_metal", "no_metal_here", "no_metal_engine", "folder_results_closed",
-        "folder_data_closed", "folder_results_full", "folder_data_full", "mnist", "mnist_damaged", "loads", "does_not_load", "computes",
-        "no_device", "computes_not", "computes_wrongly",
+        "folder_data_closed", "folder_results_full", "folder_data_full", "mnist",
+        "mnist_damaged", "loads", "does_not_load", "computes", "no_device", "computes_not",
+        "computes_wrongly",
     }  # fmt: skip
     assert said | elsewhere == set(known("doctor"))
 
