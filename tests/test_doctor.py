@@ -11,7 +11,8 @@ from mnist_gpu import doctor
 from mnist_gpu.measure.checks import examine, terminal
 from mnist_gpu.measure.checks.deep import computes
 from mnist_gpu.measure.checks.finding import found, known
-from mnist_gpu.measure.checks.machine import answers, output_of
+from mnist_gpu.measure.checks.machine import answers
+from mnist_gpu.measure.sources import output_of
 from tests.machines import M1, FakeNvml, card, cpus, limited, patient, tree
 
 ON_BUS = {"sys/bus/pci/devices/0/vendor": "0x10de", "sys/bus/pci/devices/0/class": "0x030200"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from mnist_gpu.measure import cgroup, sources
 from mnist_gpu.measure.sources import ROOT, text
 
+quota = cgroup.quota
 Sysctl = Callable[[str], str | None]
 
 
@@ -22,11 +23,6 @@ def allowed(root: Path = ROOT) -> list[int]:
         if line.startswith("Cpus_allowed_list:"):
             return listed(line.partition(":")[2].strip())
     return list(range(os.cpu_count() or 1))
-
-
-def quota(root: Path = ROOT) -> float | None:
-    """CPUs the cgroup allows (such as 1.5), the tightest on the way up; None without a limit."""
-    return cgroup.quota(root)
 
 
 def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:

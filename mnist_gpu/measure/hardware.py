@@ -27,8 +27,8 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     readings: dict[str, Any] = {
         "cpu_model": cpu_model(root),
         "ram_gib": ram_gib(root),
-        "driver": gpu.driver() if gpu else None,
-        "power_limit_w": gpu.power_limit_w() if gpu else None,
+        "driver": gpu.read("driver") if gpu else None,
+        "power_limit_w": gpu.read("power_limit_w") if gpu else None,
         "virtualisation": virtualisation.kind(root),
     }
     refused = gpu.refusals if gpu else {}

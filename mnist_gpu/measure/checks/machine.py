@@ -3,7 +3,6 @@
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -17,19 +16,10 @@ from typing import Any
 
 from mnist_gpu.data import mnist
 from mnist_gpu.measure import detect, gpus
-from mnist_gpu.measure.sources import ROOT
+from mnist_gpu.measure.sources import ROOT, output_of
 from mnist_gpu.paths import conf_dir
 
 ANSWER_S = 1.0
-
-
-def output_of(*command: str) -> str | None:
-    """What a program prints; None where it is missing, fails or takes long."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def answers(url: str, wait_s: float = ANSWER_S) -> bool:

@@ -26,8 +26,8 @@ def gpu(machine: Machine) -> Iterator[Finding]:
     card, why = machine.gpu
     visible = machine.environ.get("CUDA_VISIBLE_DEVICES")
     if card is not None:
-        name = card.name() or "An NVIDIA GPU"
-        yield found("gpu", gpu=name, driver=card.driver() or "unknown")
+        name = card.read("name") or "An NVIDIA GPU"
+        yield found("gpu", gpu=name, driver=card.read("driver") or "unknown")
         if "GRID" in name or "MIG" in name or (visible or "").startswith("MIG-"):
             yield found("gpu_share", gpu=name)
     elif "mismatch" in why:
@@ -64,7 +64,8 @@ def load(machine: Machine) -> Iterator[Finding]:
     card, _ = machine.gpu if machine.wants("cuda") else (None, "")
     if card is None:
         return
-    busy, programs, free_mib = card.busy_percent(), card.processes(), card.memory_free_mib()
+    busy, free_mib = card.read("gpu_percent"), card.read("gpu_memory_free_mib")
+    programs = len(card.read("processes") or [])
     seen = []
     if busy is not None and busy > BUSY_PERCENT:
         seen.append(f"it is {busy:.0f} % busy")
@@ -76,7 +77,7 @@ def load(machine: Machine) -> Iterator[Finding]:
         yield found("gpu_busy", seen=" and ".join(seen))
     elif busy is not None:
         yield found("gpu_idle")
-    if card.slowed():
+    if card.read("slowed"):
         yield found("gpu_slowed")
 
 
@@ -89,7 +90,7 @@ def _cuda_of_torch(machine: Machine) -> str | None:
 
 
 def _driver(card: Gpu, cuda: str, row: dict[str, Any]) -> Iterator[Finding]:
-    stated, newest = card.driver(), card.cuda_major()
+    stated, newest = card.read("driver"), card.read("cuda")
     # compatibility packages let a newer CUDA run on an old driver
     compatible = newest is not None and newest >= row["cuda"]
     if stated is None or compatible or Version(stated) >= Version(row["driver"]):
@@ -99,7 +100,7 @@ def _driver(card: Gpu, cuda: str, row: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _capability(card: Gpu, version: str, row: dict[str, Any]) -> Iterator[Finding]:
-    capability = card.capability()
+    capability = card.read("capability")
     # builds with CUDA 12 from elsewhere than PyPI may hold code for older GPUs
     covered = row["cuda"] > 12 or ("+" not in version and fits(version, row["torch"]))
     if capability is None or not covered or capability >= row["capability"]:

@@ -19,7 +19,7 @@ def platform(machine: Machine) -> Iterator[Finding]:
     if machine.platform_name != "auto" and not rule:
         return
     card, _ = machine.gpu if machine.asks_for("cuda") else (None, "")
-    name = card.name() if card is not None else None
+    name = card.read("name") if card is not None else None
     seen = machine.platform_name == "auto" or detect.matches(rule, machine.detection, name)
     yield found("platform" if seen else "platform_other", label=label)
 
