@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from mnist_gpu.engines.torch.program import Program
 
 from mnist_gpu import data
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.compose import compose_config
-from mnist_gpu.engines.torch.program import Program
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.network import Network
 from mnist_gpu.protocol.workload import Workload

@@ -11,6 +11,7 @@ from pathlib import Path
 from mnist_gpu.measure import cgroup, sources
 from mnist_gpu.measure.sources import ROOT, text
 
+quota = cgroup.quota
 Sysctl = Callable[[str], str | None]
 
 
@@ -20,13 +21,8 @@ def allowed(root: Path = ROOT) -> list[int]:
         return sorted(os.sched_getaffinity(0))
     for line in text(root / "proc/self/status").splitlines():
         if line.startswith("Cpus_allowed_list:"):
-            return _listed(line.partition(":")[2].strip())
+            return listed(line.partition(":")[2].strip())
     return list(range(os.cpu_count() or 1))
-
-
-def quota(root: Path = ROOT) -> float | None:
-    """CPUs the cgroup allows (such as 1.5), the tightest on the way up; None without a limit."""
-    return cgroup.quota(root)
 
 
 def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
@@ -59,10 +55,10 @@ def threads(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
     return max(1, cores if limit is None else min(cores, math.floor(limit)))
 
 
-def _listed(ranges: str) -> list[int]:
-    """The kernel's `0-2,5` as [0, 1, 2, 5]."""
+def listed(ranges: str) -> list[int]:
+    """The kernel's `0-2,5` as [0, 1, 2, 5]; an empty text lists none."""
     found: list[int] = []
-    for part in ranges.split(","):
+    for part in filter(None, ranges.split(",")):
         first, _, last = part.partition("-")
         found.extend(range(int(first), int(last or first) + 1))
     return found
