@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.engines.torch.program import Program
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.network import Network
@@ -36,7 +35,7 @@ def test_the_accelerator_trains_as_the_cpu_does(mnist_dir, accelerator, model):
 
 def workload(mnist_dir, model: str) -> Workload:
     settings = check(compose_config([f"model={model}"]))
-    network = Network.from_config(model, settings.model["layers"], dropout=False)
+    network = Network.from_config(model, settings.model.layers, dropout=False)
     dataset = data.load({"source": "mnist", "dir": str(mnist_dir)})
     return Workload(network, dataset, initial_weights(network, 0), precision="float32")
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.complaints import COMPLAINTS, one_line
+
 from mnist_gpu.config.compose import choices, compose_config
 from mnist_gpu.errors import UserError
 
@@ -28,13 +28,13 @@ def test_the_defaults_are_the_standard_protocol():
     standard = settings()
     assert (standard.epochs, standard.batch_size, standard.learning_rate) == (50, 64, 0.001)
     assert (standard.seed, standard.devices, standard.precision) == (0, 1, "float32")
-    assert standard.model["name"] == "cnn"
-    assert standard.engine["name"] == "lightning"
+    assert standard.model.name == "cnn"
+    assert standard.engine.name == "lightning"
 
 
 def test_the_quickstart_is_three_epochs_on_whatever_data_there_is():
     quick = settings("experiment=quickstart")
-    assert (quick.epochs, quick.data["source"]) == (3, "auto")
+    assert (quick.epochs, quick.data.source) == (3, "auto")
 
 
 @pytest.mark.parametrize("group", ["platform", "engine", "model", "data", "logger"])

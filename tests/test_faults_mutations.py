@@ -7,13 +7,13 @@ import random
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
-
 from mnist_gpu.config.checks import check
 from mnist_gpu.config.complaints import COMPLAINTS, one_line
-from mnist_gpu.config.compose import compose_config
 from mnist_gpu.config.guard import judge
 from mnist_gpu.config.schema import ACCELERATORS, PRECISIONS
+from omegaconf import OmegaConf
+
+from mnist_gpu.config.compose import compose_config
 from mnist_gpu.data import mnist, synthetic
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
@@ -176,8 +176,8 @@ def test_damaged_configurations_are_refused_or_mean_what_they_say():
         assert type(settings.seed) is int
         assert 0 < settings.learning_rate <= 10
         assert settings.precision in PRECISIONS
-        assert settings.platform["accelerator"] in ACCELERATORS
-        assert isinstance(settings.force, bool)
+        assert settings.platform.accelerator in ACCELERATORS
+        assert isinstance(settings.rerun, bool)
         for key in ("batch_size", "devices", "checkpoint", "resume"):
             if "$" not in str(changed[key]):
                 assert getattr(settings, key) == changed[key]

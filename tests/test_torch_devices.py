@@ -8,8 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.engines.torch import graphs, precision
 from mnist_gpu.engines.torch.program import Program
 from mnist_gpu.engines.torch.tuning import KERNELS
@@ -51,7 +50,7 @@ def dataset(mnist_dir):
 
 def workload(dataset, model="mlp", **changes) -> Workload:
     settings = check(compose_config([f"model={model}"]))
-    network = Network.from_config(model, settings.model["layers"])
+    network = Network.from_config(model, settings.model.layers)
     return Workload(network, dataset, initial_weights(network, 0), **changes)
 
 

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.engines.torch import dropout
 from mnist_gpu.engines.torch.program import Program
 from mnist_gpu.engines.torch.tuning import KERNELS
@@ -28,7 +27,7 @@ def dataset(mnist_dir):
 
 def workload(dataset, model: str, precision: str = "float64", dropout: bool = False) -> Workload:
     settings = check(compose_config([f"model={model}"]))
-    network = Network.from_config(model, settings.model["layers"], dropout)
+    network = Network.from_config(model, settings.model.layers, dropout)
     return Workload(network, dataset, initial_weights(network, 0), precision=precision)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules import check_files, check_record
 from mnist_gpu.records.rules.registry import RULES
@@ -277,7 +278,7 @@ def test_the_protocol_the_rules_know_is_the_one_that_is_run():
     from mnist_gpu.protocol import standard
     from mnist_gpu.protocol.network import Network
 
-    known = facts("protocol")[1]
+    known = protocol()
     for name, value in standard.STANDARD.items():
         if name == "devices":
             assert known["most_accelerators"] == value

@@ -4,8 +4,7 @@ from typing import Any
 
 from mnist_gpu.bench.measure import Row
 from mnist_gpu.bench.workload import BATCH
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.measure.hardware import cpu_model
 from mnist_gpu.protocol.network import Network
 
@@ -74,7 +73,7 @@ def _ratio(rows: list[Row], row: Row, reference: str) -> str:
 def _share(rows: list[Row], row: Row) -> str:
     for other in rows:
         if (other.model, other.precision, other.way) == (row.model, row.precision, "peak"):
-            layers = check(compose_config([f"model={row.model}"])).model["layers"]
+            layers = check(compose_config([f"model={row.model}"])).model.layers
             flops = Network.from_config(row.model, layers).flops_per_sample * BATCH
             return f"{flops / row.median / other.median:.0%}"
     return ""

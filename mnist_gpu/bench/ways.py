@@ -15,12 +15,11 @@ MEMBERS = 8
 def engine(name: str, workload: Workload) -> Once:
     """One of this project's engines, through its own loop, callbacks and stopwatch."""
     from mnist_gpu import engines
-    from mnist_gpu.config.checks import check
-    from mnist_gpu.config.compose import compose_config
+    from mnist_gpu.config.compose import check, compose_config
     from mnist_gpu.timing.stopwatch import Stopwatch
     from mnist_gpu.timing.timeline import Timeline
 
-    settings = check(compose_config([f"engine={name}"])).engine
+    settings = check(compose_config([f"engine={name}"])).engine.model_dump()
     engine_class = engines.find(name)
 
     def once() -> float:

@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.network import Network
@@ -46,10 +45,10 @@ def workload(
 def full(model: str, epochs: int, seed: int) -> Workload:
     """The protocol's training of all images."""
     settings = check(compose_config([f"model={model}", "data=auto"]))
-    network = Network.from_config(model, settings.model["layers"])
+    network = Network.from_config(model, settings.model.layers)
     return Workload(
         network,
-        data.load(settings.data, announce=lambda line: None),
+        data.load(settings.data.model_dump(), announce=lambda line: None),
         initial_weights(network, seed),
         seed=seed,
         epochs=epochs,

@@ -9,8 +9,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from mnist_gpu import engines
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.parity.reference import BETA_1, NO_FAULTS, Faults, Reference
 from mnist_gpu.protocol.dataset import Dataset
@@ -66,7 +65,7 @@ class Slices(Workload):
 def workload(model: str, precision: str, steps: int, dataset: Dataset, seed: int = 0) -> Slices:
     """The standard workload without dropout, for `steps` steps."""
     settings = check(compose_config([f"model={model}"])).model
-    network = Network.from_config(model, settings["layers"], dropout=False)
+    network = Network.from_config(model, settings.layers, dropout=False)
     small = Dataset(
         dataset.name,
         dataset.sha256,
@@ -100,7 +99,7 @@ def differences(
     Raises:
         UserError: the engine's framework is not installed.
     """
-    settings = check(compose_config([f"engine={engine_name}", *overrides])).engine
+    settings = check(compose_config([f"engine={engine_name}", *overrides])).engine.model_dump()
     engine = engines.find(engine_name)(load, settings, "cpu")
     try:
         engine.build()
@@ -120,7 +119,7 @@ def first_step(
 ) -> dict[str, float]:
     """Relative differences of the first step: `logits` before it, `loss`, and `gradient`, the
     largest of any parameter's."""
-    settings = check(compose_config([f"engine={engine_name}", *overrides])).engine
+    settings = check(compose_config([f"engine={engine_name}", *overrides])).engine.model_dump()
     engine = engines.find(engine_name)(load, settings, "cpu")
     try:
         engine.build()

@@ -6,8 +6,7 @@ import sys
 from typing import Any
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import compare
 from mnist_gpu.parity.reference import Faults
@@ -16,7 +15,7 @@ from mnist_gpu.parity.reference import Faults
 def run(task: dict[str, Any]) -> dict[str, Any]:
     """Compare as `task` says: model, engine, steps, seed, faults."""
     settings = check(compose_config(["data=auto"]))
-    dataset = data.load(settings.data, announce=lambda line: None)
+    dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
     engine, _, backend = task["engine"].partition(":")
     load = compare.workload(task["model"], "float64", task["steps"], dataset, task["seed"])
     overrides = (f"engine.backend={backend}",) if backend else ()

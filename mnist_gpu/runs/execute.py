@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_gpu import data, engines
 from mnist_gpu.collection import no_collection
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
@@ -34,7 +34,7 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
     A sweep's job that an earlier sweep has done is not done again: its record is returned.
 
     Args:
-        settings: checked (`config.checks.check`).
+        settings: checked (`config.compose.check`).
         folder: the run's own; made if missing. A resumed run goes on in its first folder instead.
         stopwatch: running in the phase `startup`.
 
@@ -42,19 +42,19 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
         UserError: the run could not start.
     """
     console.announce(settings, standard.describe(settings))
-    engine_class = engines.find(settings.engine["name"])
+    engine_class = engines.find(settings.engine.name)
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
-    dataset = data.load(settings.data, announce=_say)
+    dataset = data.load(settings.data.model_dump(), announce=_say)
     fingerprint = standard.fingerprint(settings, dataset.sha256)
-    if not settings.force and (found := done.find(fingerprint)) is not None:
-        _say(f"already there: {found.path} (force=true redoes it)")
+    if not settings.rerun and (found := done.find(fingerprint)) is not None:
+        _say(f"already there: {found.path} (rerun=true redoes it)")
         return found.record, Outcome()
     before = find_continuation(settings.resume, folder, fingerprint)
     workload = workload_of(settings, dataset)
     with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
-        engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
+        engine = engine_class(workload, settings.engine.model_dump(), settings.platform.accelerator)
         try:
             _build(engine, before, stopwatch)
             return _train(settings, before, engine, stopwatch, platform, fingerprint)
@@ -104,7 +104,7 @@ def _train(
         sampler.carry(before.checkpoint.resources)
     saver = checkpoint.Saver(
         folder / "checkpoints",
-        settings.checkpoint,
+        settings.checkpoint_every,
         engine.state,
         before.segments,
         fingerprint,
@@ -113,7 +113,7 @@ def _train(
     )
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
-    images_per_epoch = len(workload.dataset.train_labels) * workload.ensemble
+    images_per_epoch = len(workload.dataset.train_labels)
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
     timeline = Timeline(stopwatch, workload.epochs, observers, before.history)
@@ -179,24 +179,24 @@ def _fit(
     settings: Settings, engine: Engine, timeline: Timeline, sampler: Sampler, folder: Path
 ) -> None:
     engine.warm_up()
-    if settings.profiler:
+    if settings.profile_steps:
         profile = folder / "profile"
         profile.mkdir(parents=True, exist_ok=True)
-        engine.trace(settings.profiler, profile)
+        engine.trace(settings.profile_steps, profile)
     timeline.began()
     sampler.start()
     engine.fit(timeline)
 
 
 def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -> "Curves | None":
-    if settings.logger["name"] == "none":
+    if settings.logger.name == "none":
         return None
     from mnist_gpu.runs.curves import Curves
 
     hyper_parameters = {
-        "platform": settings.platform["name"],
-        "engine": settings.engine["name"],
-        "model": settings.model["name"],
+        "platform": settings.platform.name,
+        "engine": settings.engine.name,
+        "model": settings.model.name,
         "precision": settings.precision,
         "seed": settings.seed,
         "epochs": settings.epochs,

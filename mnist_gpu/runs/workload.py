@@ -1,8 +1,6 @@
 """A checked configuration and a data set become the problem that an engine is given."""
 
-import math
-
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shares
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
@@ -17,11 +15,8 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
         UserError: this data set's batches cannot be shared by that many devices.
     """
     model = settings.model
-    network = Network.from_config(model["name"], model["layers"], model["dropout"])
+    network = Network.from_config(model.name, model.layers, model.dropout)
     batch_size = settings.global_batch_size
-    steps = settings.steps_per_execution
-    if steps < 0:
-        steps = math.ceil(len(dataset.train_labels) / batch_size)
     if settings.world > 1:
         shares.refuse_uneven(settings, len(dataset.train_labels))
     return Workload(
@@ -35,6 +30,4 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
         precision=settings.precision,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
-        ensemble=settings.ensemble,
-        steps_per_execution=steps,
     )

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import mnist_gpu
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.data import shares
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write

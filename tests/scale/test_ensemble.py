@@ -148,8 +148,7 @@ def test_an_ensemble_that_is_resumed_ends_with_the_same_weights(tmp_path, monkey
     ],
 )
 def test_what_an_ensemble_cannot_do_is_refused(overrides, said):
-    from mnist_gpu.config.checks import check
-    from mnist_gpu.config.compose import compose_config
+    from mnist_gpu.config.compose import check, compose_config
     from mnist_gpu.errors import UserError
 
     with pytest.raises(UserError) as refused:

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-
 from mnist_gpu.config.guard import judge
+
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
 from mnist_gpu.records.store import read_record
