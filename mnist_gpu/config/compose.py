@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
@@ -104,7 +106,21 @@ def check(config: DictConfig) -> Settings:
         raise
     except Exception as exc:  # OmegaConf raises many kinds
         raise format_error(exc) from None
-    return _checked(modernise(plain), Settings)
+    settings = _checked(modernise(plain), Settings)
+    return _from_where_it_was_started(settings)
+
+
+def _from_where_it_was_started(settings: Settings) -> Settings:
+    """With relative folders as they were meant, where Hydra has changed the present one."""
+    if not (HydraConfig.initialized() and HydraConfig.get().job.chdir):
+        return settings
+    data = settings.data.model_dump()
+    folders = {name: to_absolute_path(data[name]) for name in ("dir", "cache_dir") if data[name]}
+    resume = settings.resume
+    if resume not in (None, "auto"):
+        resume = to_absolute_path(str(resume))
+    moved = settings.data.model_copy(update=folders)
+    return settings.model_copy(update={"data": moved, "resume": resume})
 
 
 def read_settings(path: Path) -> Settings:

@@ -1,7 +1,7 @@
 """Whatever was wrong with a configuration, in the one line that the user reads."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
@@ -9,7 +9,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from mnist_gpu.config.reference import allowed, field_schema, shown
+from mnist_gpu.config.reference import allowed, field_schema, keys_at, shown
 from mnist_gpu.config.words import (
     how_to_quote,
     no_such_choice,
@@ -43,32 +43,25 @@ def format_error(exc: Exception) -> UserError:
 
 def refused(exc: ValidationError, model: type[BaseModel]) -> str:
     """The first thing that `model` refuses, unknown keys before values."""
-    errors = sorted(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
-    error = errors[0]
-    path = ".".join(str(part) for part in error["loc"])
+    error = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    loc, value = error["loc"], error["input"]
     if error["type"] == "extra_forbidden":
-        beside = field_schema(model, error["loc"][:-1])
-        return no_such_key(path, beside.get("properties", {}))
-    schema = field_schema(model, error["loc"])
-    may_be = allowed(schema)
-    if known := choices(path):
+        return no_such_key(".".join(map(str, loc)), keys_at(model, loc[:-1]))
+    while len(loc) > 1 and not field_schema(model, loc):
+        # in a union pydantic adds the type that it tried
+        loc = loc[:-1]
+    key = ".".join(map(str, loc))
+    may_be = allowed(field_schema(model, loc))
+    if known := choices(key):
         may_be = f"choose from {', '.join(known)}"
     if error["type"] == "missing":
-        return f"{path}: missing; {may_be}"
+        return f"{key}: missing; {may_be}"
     if error["type"] == "value_error":
         may_be = str(error["ctx"]["error"])
-    key, value = _without_type(error["loc"], model), error["input"]
     if error["type"] == "string_type" and isinstance(value, (int, float)):
         quoted = shlex.quote(f'{key}="{value}"')
         may_be += f" (a number as text: {quoted})"
     return f"{key}={shown(value)}: {may_be}"
-
-
-def _without_type(loc: Sequence[int | str], model: type[BaseModel]) -> str:
-    """The path of a value; in a union pydantic adds the type that it tried."""
-    while len(loc) > 1 and not field_schema(model, loc):
-        loc = loc[:-1]
-    return ".".join(str(part) for part in loc)
 
 
 def _composing(exc: BaseException) -> str:

@@ -27,17 +27,20 @@ def _json_schema(model: type[BaseModel]) -> dict[str, Any]:
 
 def field_schema(model: type[BaseModel], path: Sequence[int | str]) -> dict[str, Any]:
     """The JSON Schema of what stands at `path` in `model`; empty where nothing may stand there."""
-    found = _json_schema(model)
+    schema = _json_schema(model)
     for part in path:
-        mapping = next((s for s in _alternatives(found, model) if s.get("type") == "object"), {})
-        others = [
-            *mapping.get("patternProperties", {}).values(),
-            mapping.get("additionalProperties"),
-        ]
-        found = mapping.get("properties", {}).get(part) or others[0]
-        if not isinstance(found, dict):
+        mapping = _mapping(schema, model)
+        others = mapping.get("patternProperties", {}).values()
+        rest = next(iter(others), mapping.get("additionalProperties"))
+        schema = mapping.get("properties", {}).get(part) or rest
+        if not isinstance(schema, dict):
             return {}
-    return _resolved(found, model)
+    return _resolved(schema, model)
+
+
+def keys_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The keys that may stand beneath `path`."""
+    return list(_mapping(field_schema(model, path), model).get("properties", {}))
 
 
 def allowed(schema: dict[str, Any]) -> str:
@@ -115,6 +118,8 @@ def _resolved(schema: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
     return _json_schema(model)["$defs"][reference] if reference else schema
 
 
-def _alternatives(schema: dict[str, Any], model: type[BaseModel]) -> list[dict[str, Any]]:
+def _mapping(schema: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """The one of a schema's alternatives that is a mapping."""
     schema = _resolved(schema, model)
-    return [_resolved(entry, model) for entry in schema.get("anyOf", [schema])]
+    every = [_resolved(entry, model) for entry in schema.get("anyOf", [schema])]
+    return next((entry for entry in every if entry.get("type") == "object"), {})

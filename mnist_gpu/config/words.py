@@ -41,7 +41,9 @@ SEVERAL = ("callbacks", "experiment")
 
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean ...?)`, or nothing where no known word is like it."""
-    found = difflib.get_close_matches(word, list(known), n=1)
+    known = list(known)
+    begun = [one for one in known if len(word) > 2 and one.startswith(word)]
+    found = begun or difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {found[0]}?)" if found else ""
 
 
