@@ -15,6 +15,7 @@ from mnist_gpu.config.compose import (
     platforms,
     read_settings,
 )
+from mnist_gpu.config.instances import make
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices
@@ -426,3 +427,30 @@ def test_relative_folders_mean_the_same_where_hydra_changes_the_folder(tmp_path)
     done = command("hydra.job.chdir=true", "data.dir=nowhere", "logger=none", folder=tmp_path)
     assert done.returncode == 1
     assert str(tmp_path / "nowhere") in done.stderr
+
+
+def test_an_object_is_made_of_the_class_that_a_node_names():
+    node = {"_target_": "datetime.timezone", "offset": {"_target_": "datetime.timedelta"}}
+    assert str(make({**node}, "callbacks.zone")) == "UTC"
+    assert make({"_target_": "fractions.Fraction", "numerator": 1}, "x", denominator=2) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        ({"_target_": "fractions.Fractoin"}, "logger._target_=fractions.Fractoin: "),
+        ({"_target_": "no.such.module"}, "logger._target_=no.such.module: "),
+        (
+            {"_target_": "fractions.Fraction", "numerater": 1},
+            "logger.numerater: Fraction has no such argument (did you mean numerator?)",
+        ),
+        (
+            {"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0},
+            "logger: fractions.Fraction refused: ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_class_that_cannot_be_made_is_said_in_one_line(node, said):
+    with pytest.raises(UserError) as refused:
+        make(node, "logger")
+    assert str(refused.value).startswith(said)

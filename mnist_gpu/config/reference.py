@@ -32,9 +32,10 @@ def field_schema(model: type[BaseModel], path: Sequence[int | str]) -> dict[str,
         mapping = _mapping(schema, model)
         others = mapping.get("patternProperties", {}).values()
         rest = next(iter(others), mapping.get("additionalProperties"))
-        schema = mapping.get("properties", {}).get(part) or rest
-        if not isinstance(schema, dict):
+        found = mapping.get("properties", {}).get(part) or rest
+        if not isinstance(found, dict):
             return {}
+        schema = found
     return _resolved(schema, model)
 
 
