@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from mnist_gpu.records.facts import facts
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 
@@ -217,7 +217,7 @@ def set_value(document: dict, keys: list[str], value: object) -> None:
 def dataset_sha256(dataset: str) -> str:
     """MNIST's own digest, or one that passes for another data set's."""
     if dataset == "mnist":
-        return str(facts("protocol")[1]["mnist_sha256"])
+        return str(protocol()["mnist_sha256"])
     return hashlib.sha256(dataset.encode()).hexdigest()
 
 

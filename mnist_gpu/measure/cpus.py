@@ -5,7 +5,7 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mnist_gpu.measure import cgroup, sources
@@ -44,11 +44,20 @@ def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
     return min(len(cpus), cores or len(cpus))
 
 
-def threads(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
-    """Threads to compute with: physical cores within affinity and quota, at least 1.
+def threads(
+    root: Path = ROOT,
+    sysctl: Sysctl = sources.sysctl,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Threads to compute with: those that `OMP_NUM_THREADS` asks for, else physical cores within
+    affinity and quota, at least 1.
 
     On Apple silicon the performance cores only, as PyTorch does: the others would be waited for.
     """
+    # a list says how many at each level of nesting
+    asked = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
     fast = sysctl("hw.perflevel0.physicalcpu")
     cores = int(fast) if fast is not None and fast.isdigit() else physical_cores(root, sysctl)
     limit = quota(root)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from mnist_gpu.records.facts import facts
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.report.groups import Group
 from mnist_gpu.report.statistics import (
     ENOUGH_FOR_A_TEST,
@@ -33,7 +33,7 @@ class Gate:
 
 def reference_group(groups: Sequence[Group]) -> Group | None:
     """Whose accuracy counts: the first named engine and platform, preferably with three runs."""
-    wanted = facts("protocol")[1]["reference"]
+    wanted = protocol()["reference"]
     candidates = [
         group
         for group in groups
@@ -58,7 +58,7 @@ def gates(groups: Sequence[Group]) -> dict[str, Gate]:
     reference = reference_group(groups)
     if reference is None:
         return {group.ref: Gate(None, None, "no reference runs yet") for group in groups}
-    margin = facts("protocol")[1]["accuracy_margin_points"] / 100
+    margin = protocol()["accuracy_margin_points"] / 100
     testable = [
         group
         for group in groups

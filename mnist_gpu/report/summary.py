@@ -7,7 +7,7 @@ from functools import cache
 from statistics import median
 
 from mnist_gpu.report.cost import Cost, cost_to, run_cost
-from mnist_gpu.records.facts import facts
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.report.findings import Finding, find
 from mnist_gpu.report.gate import gates
 from mnist_gpu.report.groups import Group, group_runs
@@ -92,7 +92,7 @@ def _front(rows: Sequence[Row], spent: Callable[[Row], float]) -> list[Row]:
 
 def _reached(group: Group) -> dict[float, Reached]:
     found = {}
-    for target in facts("protocol")[1]["targets"]:
+    for target in protocol()["targets"]:
         times = [time for run in group.runs if (time := time_to(run, target)) is not None]
         found[target] = Reached(median(times) if times else None, len(times), len(group.runs))
     return found
