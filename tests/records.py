@@ -63,9 +63,9 @@ def make_document(
     name = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{seed}-{epoch_s}-{accuracy}"
     digest = hashlib.sha256(name.encode()).hexdigest()
     # runs of one row follow each other by the hour, and no two rows ran at once
-    row = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{sorted(lies)}"
-    first = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=zlib.crc32(row.encode()) % 250)
-    created_at = first + timedelta(hours=seed % 20)
+    row = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{sorted(lies.items())}"
+    first = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=zlib.crc32(row.encode()) % 6000)
+    created_at = first + timedelta(hours=6 * (seed % 20))
     document = {
         "schema_version": 2,
         "protocol_version": 1,
@@ -88,7 +88,9 @@ def make_document(
             "version": 1,
             "framework": "torch" if engine in ("lightning", "torch") else engine,
             "framework_version": "2.15.0",
-            "backend": "torch",
+            "backend": {"tensorflow": "tensorflow", "keras": "tensorflow", "mlx": "mlx"}.get(
+                engine, "torch"
+            ),
             "precision": precision,
             "compile": "none",
             "deterministic": True,

@@ -27,7 +27,12 @@ A100 = {
     "accelerator_name": "NVIDIA A100-SXM4-40GB",
     "hardware__cpu_model": "AMD EPYC-Milan Processor",
     "hardware__virtualised": True,
-    "price": {"amount_per_hour": 64.0, "unit": "SU", "source": "https://example.org", "reason": None},
+    "price": {
+        "amount_per_hour": 64.0,
+        "unit": "SU",
+        "source": "https://example.org",
+        "reason": None,
+    },
 }
 M1 = {
     "platform": "m1",
@@ -53,7 +58,12 @@ COLAB = {
     "hardware__threads": 2,
     "hardware__ram_gib": 12.7,
     "engine__framework_version": "2.11.0",
-    "price": {"amount_per_hour": 0.08, "unit": "CU", "source": "https://example.org", "reason": None},
+    "price": {
+        "amount_per_hour": 0.08,
+        "unit": "CU",
+        "source": "https://example.org",
+        "reason": None,
+    },
 }
 HUB = {
     "platform": "jupyterhub",
@@ -82,7 +92,9 @@ def slowing(records: list, factor: float) -> list:
     found = []
     for record in records:
         epochs = [
-            epoch.model_copy(update={"train_s": epoch.train_s * (factor if epoch.epoch > 40 else 1)})
+            epoch.model_copy(
+                update={"train_s": epoch.train_s * (factor if epoch.epoch > 40 else 1)}
+            )
             for epoch in record.epochs
         ]
         found.append(record.model_copy(update={"epochs": epochs}))
@@ -90,8 +102,7 @@ def slowing(records: list, factor: float) -> list:
 
 
 def five_platforms() -> list:
-    own = {"keras": HUB, "tensorflow": COLAB}
-    made = [
+    return [
         *runs(19.0, **M1, resources__energy_j=21_000.0, resources__energy_source="powermetrics"),
         *runs(60.0, **KAGGLE),
         *runs(100.0, **COLAB),
@@ -100,8 +111,6 @@ def five_platforms() -> list:
         *runs(35.0, engine="keras", **HUB, hardware__ram_gib=4.0, hardware__virtualised=True),
         *runs(90.0, engine="tensorflow", **COLAB),
     ]
-    assert own
-    return made
 
 
 SETS = {
@@ -114,7 +123,8 @@ SETS = {
     ),
     "n_2_beside_n_5": lambda: runs(9.0) + runs(1.9, 2, **A100),
     "one_outlier": lambda: (
-        runs(9.0) + runs(4.0, 4, **LABORATORY, platform="lab")
+        runs(9.0)
+        + runs(4.0, 4, **LABORATORY, platform="lab")
         + [make_record(seed=4, epoch_s=14.0, **LABORATORY, platform="lab")]
     ),
     "interval_wider_than_two": lambda: (
@@ -128,14 +138,18 @@ SETS = {
     "doubts": lambda: runs(9.0) + runs(1.9, **A100, software__git_dirty=True),
     "seeds_picked": lambda: runs(9.0)[2:] + runs(1.9, **A100),
     "hub_at_home": lambda: (
-        runs(9.0) + runs(12.0, **HUB, platform__rehearsal=True)
+        runs(9.0)
+        + runs(12.0, **HUB, platform__rehearsal=True)
         + runs(11.0, engine="keras", **HUB, platform__rehearsal=True)
     ),
     "hub_on_the_same_machine_undeclared": lambda: runs(9.0) + runs(12.0, **HUB),
     "five_platforms": five_platforms,
     "accelerator_and_cpu_of_one_m1": lambda: runs(19.0, **M1) + runs(11.0, **M1_CPU),
     "tuned_and_open_beside_stock": lambda: (
-        runs(9.0) + runs(7.0, **TUNED) + runs(3.0, **OPEN) + runs(1.9, **A100)
+        runs(9.0)
+        + runs(7.0, **TUNED)
+        + runs(3.0, **OPEN)
+        + runs(1.9, **A100)
         + runs(0.4, **A100, **TUNED)
     ),
     "tuned_without_stock": lambda: runs(7.0, **TUNED) + runs(0.4, **A100, **TUNED),
@@ -144,20 +158,36 @@ SETS = {
         runs(9.0) + runs(8.0, engine="torch", software__program_version="0.2.0")
     ),
     "frameworks_on_one_machine": lambda: (
-        runs(9.0) + runs(8.8, engine="torch") + runs(6.0, engine="keras")
-        + runs(6.01, engine="tensorflow") + runs(5.0, 2, engine="mlx")
+        runs(9.0)
+        + runs(8.8, engine="torch")
+        + runs(6.0, engine="keras")
+        + runs(6.01, engine="tensorflow")
+        + runs(5.0, 2, engine="mlx")
     ),
     "drifting": lambda: slowing(runs(9.0), 1.2) + runs(1.9, **A100),
     "accuracy_not_equivalent": lambda: runs(9.0) + runs(1.9, accuracy=0.981, **A100),
     "not_judged": lambda: runs(9.0) + runs(1.9, 2, accuracy=0.981, **A100),
     "prices_free_su_cu": lambda: (
-        runs(1.9, **A100) + runs(60.0, **KAGGLE) + runs(100.0, **COLAB)
-        + runs(19.0, **M1) + runs(9.0, **LABORATORY, platform="lab", kind="cloud",
-                                  price={"amount_per_hour": 0.5, "unit": "USD",
-                                         "source": "https://example.org", "reason": None})
+        runs(1.9, **A100)
+        + runs(60.0, **KAGGLE)
+        + runs(100.0, **COLAB)
+        + runs(19.0, **M1)
+        + runs(
+            9.0,
+            **LABORATORY,
+            platform="lab",
+            kind="cloud",
+            price={
+                "amount_per_hour": 0.5,
+                "unit": "USD",
+                "source": "https://example.org",
+                "reason": None,
+            },
+        )
     ),
-    "two_precisions": lambda: runs(1.9, **A100) + runs(1.2, precision="tf32", **A100)
-    + runs(9.0, precision="tf32"),
+    "two_precisions": lambda: (
+        runs(1.9, **A100) + runs(1.2, precision="tf32", **A100) + runs(9.0, precision="tf32")
+    ),
 }
 # the sets in which the first row is the gate's reference
 WITHOUT_REFERENCE = {"nothing", "one_machine", "tuned_without_stock", "everything_n_1"}

@@ -6,8 +6,10 @@ missing where nothing may be said.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from mnist_gpu.report.comparison import (
+    ANYWHERE,
     MOST_NAMED,
     Field,
     Rows,
@@ -94,19 +96,14 @@ def resource_use(rows: Rows, comparisons: list[Field]) -> Sentences:
     if not used:
         yield "Nothing can be said yet. Missing: a standard run in the stock division.", ()
         return
-    with_memory = [(peak, row) for row in used if (peak := row.used("rss_peak_mib"))]
-    least_mib, smallest = min(with_memory, key=lambda item: item[0], default=(0.0, used[0]))
-    for peak_mib, row in with_memory[: MOST_SENTENCES - 2]:
-        beside = (
-            f"; the smallest row, {smallest.ref}, held {figure(least_mib)} MiB"
-            if row is not smallest
-            else "; no row held less" * (len(with_memory) > 1)
-        )
-        text = f"{row.name} (n = {row.n}) held {figure(peak_mib)} MiB of memory at its peak"
-        yield f"{text}{_busy(row)}{beside}.", (row, smallest) if row is not smallest else (row,)
+    memory = sorted(((peak, row) for row in used if (peak := row.used("rss_peak_mib"))), key=_first)
+    if listed := [
+        f"{row.ref} {figure(peak)} MiB{_busy(row)} (n = {row.n})" for peak, row in memory
+    ]:
+        named = [row for _, row in memory[:MOST_NAMED]]
+        yield f"Memory at its peak, the smallest row first: {_some(listed)}.", named
     metered = sorted(
-        ((energy_j, row) for row in used if (energy_j := row.used("energy_j"))),
-        key=lambda item: item[0],
+        ((joules, row) for row in used if (joules := row.used("energy_j"))), key=_first
     )
     listed = [f"{row.ref} {figure(energy_j / 1000)} kJ (n = {row.n})" for energy_j, row in metered]
     if listed:
@@ -120,33 +117,19 @@ def cost_effectiveness(rows: Rows, comparisons: list[Field]) -> Sentences:
     """What a run costs on each machine, within one engine."""
     said = False
     for field in comparisons:
-        priced = [row for row in field.rows if row.cost.usd is not None or row.cost.amount]
+        priced = [row for row in field.rows if row.cost.amount is not None]
+        priced.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
         free = [row for row in field.rows if row.cost.free]
-        in_dollars = sorted(
-            (row for row in priced if row.cost.usd is not None),
-            key=lambda row: row.cost.usd or 0.0,
-        )
-        if len(in_dollars) > 1 and not any(
-            row.cost.estimate == "at most" for row in in_dollars[1:]
-        ):
-            first, last = in_dollars[0], in_dollars[-1]
-            said = True
-            yield (
-                f"With {field.engine}, a run costs least on {first.place} of"
-                f" {len(in_dollars)} machines with a price in dollars: {_dollars(first)}, in"
-                f" {time_of(first)} of training; on {last.place} {_dollars(last)}, in"
-                f" {time_of(last)}.",
-                (first, last),
-            )
-            priced = [row for row in priced if row not in in_dollars]
-        if listed := [f"{row.place} {_cost(row)}, in {time_of(row)} of training" for row in priced]:
-            said = True
-            yield f"With {field.engine}, a run costs: {_some(listed)}.", priced[:MOST_NAMED]
-        if listed := [f"{row.place}, {time_of(row)} of training" for row in free]:
-            said = True
-            yield f"With {field.engine}, free of charge: {_some(listed)}.", free[:MOST_NAMED]
+        for what, named in (("a run costs", priced), ("free of charge", free)):
+            listed = [
+                f"{row.place} {_cost(row)}".rstrip() + f", in {time_of(row)} of training"
+                for row in named
+            ]
+            if listed:
+                said = True
+                yield f"With {field.engine}, {what}: {_some(listed)}.", named[:MOST_NAMED]
     if not said:
-        yield missing(rows, sides("cloud")) if not comparisons else UNPRICED, ()
+        yield UNPRICED if comparisons else missing(rows, [ANYWHERE]), ()
 
 
 UNPRICED = (
@@ -166,12 +149,12 @@ def time_to_accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
         first = arrived[0]
         after = f"after {figure(first.reached[TARGET].train_s or 0.0)} s {clock}"
         if len(arrived) == 1:
-            yield f"With {field.engine}, {first.place} is at {TARGET:.0%} {after}.", (first,)
+            yield f"With {field.engine}, {first.place} is at 99 % {after}.", (first,)
             continue
         apart = is_apart(arrived[1], first, _arrivals)
         yield (
             f"With {field.engine}, {first.place} is {'' if apart else 'by median '}the first at"
-            f" {TARGET:.0%} of {len(arrived)} machines whose runs all get there, {after}; the next,"
+            f" 99 % of {len(arrived)} machines whose runs all get there, {after}; the next,"
             f" {arrived[1].place}, {against(arrived[1], first, _arrivals)}.",
             (first, arrived[1]),
         )
@@ -179,13 +162,14 @@ def time_to_accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
 
 def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
     """Engines on one machine by one program version."""
-    found: dict[tuple[object, str, str], list[Row]] = {}
+    found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
         programs = {run.record.software.program_version for run in row.group.runs}
         if len(programs) == 1:
-            key = (row.key.machine, programs.pop(), row.key.precision)
-            found.setdefault(key, []).append(row)
-    for (_, program, _), members in found.items():
+            key = row.key
+            place = (key.platform, key.rehearsal, key.machine, key.precision)
+            found.setdefault((programs.pop(), *place), []).append(row)
+    for (program, *_), members in found.items():
         ordered = sorted(
             newest(members, lambda row: row.engine), key=lambda row: row.train_s.median
         )
@@ -197,7 +181,7 @@ def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
         )
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
-            f"On {first.machine}{precision}, by program version {program}, {first.engine}"
+            f"On {first.label}, {first.machine}{precision}, by program version {program}, {first.engine}"
             f" (n = {first.n}) {leader(ordered, 'frameworks')}: {time_of(first)} of training;"
             f" {others}.",
             ordered,
@@ -237,7 +221,7 @@ def accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
         reasons = sorted({row.gate.basis for row in unjudged})
         verb = "is" if len(unjudged) == 1 else "are"
         yield (
-            f"{counted(len(unjudged), 'row')} {verb} {NOT_JUDGED}: {'; '.join(reasons)}.",
+            f"{counted(len(unjudged), 'row')} {verb} {NOT_JUDGED} ({'; '.join(reasons)}).",
             unjudged[:MOST_NAMED],
         )
 
@@ -248,8 +232,8 @@ def where_time_goes(rows: Rows, comparisons: list[Field]) -> Sentences:
         shares = sorted(
             ((row.share_of(phase), name) for phase, name in PHASES.items()), reverse=True
         )
-        said = ", ".join(f"{name} {share:.1%}" for share, name in shares[:4])
-        yield f"{row.name} (n = {row.n}): {said}{_waiting(row)}.", (row,)
+        said = ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares[:4])
+        yield f"{row.ref} (n = {row.n}): {said}{_waiting(row)}.", (row,)
 
 
 TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
@@ -258,7 +242,7 @@ TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
     "Cloud against local": cloud_and_local,
     "Resource use": resource_use,
     "Cost-effectiveness": cost_effectiveness,
-    f"Time to {TARGET:.0%}": time_to_accuracy,
+    "Time to 99 %": time_to_accuracy,
     "Frameworks on one machine": frameworks,
     "What switches and kernels add": switches_and_kernels,
     "Accuracy": accuracy,
@@ -291,10 +275,14 @@ def _differ(one: Row, other: Row, question: str) -> bool:
     return question != "cloud" or one.key.machine.host != other.key.machine.host
 
 
+def _first(pair: tuple[float, Row]) -> float:
+    return pair[0]
+
+
 def _busy(row: Row) -> str:
     cpu_percent, gpu_percent = row.used("cpu_percent"), row.used("gpu_percent")
-    said = f" and kept {cpu_percent / 100:.1f} CPUs busy" if cpu_percent else ""
-    return said + (f" and its GPU {gpu_percent:.0f} % of the time" if gpu_percent else "")
+    said = f", {cpu_percent / 100:.1f} CPUs busy" if cpu_percent else ""
+    return said + (f", GPU busy {gpu_percent:.0f} % of the time" if gpu_percent else "")
 
 
 def _waiting(row: Row) -> str:
@@ -305,7 +293,7 @@ def _waiting(row: Row) -> str:
     ]
     if len(waits) < row.n:
         return ""
-    return f"; {sorted(waits)[len(waits) // 2]:.1%} of the training waited for data"
+    return f"; {100 * median(waits):.1f} % of the training waited for data"
 
 
 def _bears_a_ratio(row: Row) -> bool:
@@ -329,11 +317,8 @@ def _arrivals(row: Row) -> Sequence[float]:
 
 def _cost(row: Row) -> str:
     dollars = row.cost.usd_text()
-    return f"{row.cost.text()} ({dollars})" if dollars else row.cost.text()
-
-
-def _dollars(row: Row) -> str:
-    return row.cost.text() if row.cost.unit == "USD" else _cost(row)
+    said = "" if row.cost.free else row.cost.text()
+    return f"{said} ({dollars})" if dollars else said
 
 
 def _some(listed: Sequence[str]) -> str:

@@ -50,7 +50,7 @@ def gate(group: Group, reference: Mapping[str, float]) -> Gate:
     if any(run.record.run_id in reference for run in group.runs):
         return Gate(PASSES, f"its own reference (n = {len(reference)})")
     if len(group.runs) < ENOUGH:
-        return Gate(NOT_JUDGED, f"n = {len(group.runs)}: it takes {ENOUGH} runs")
+        return Gate(NOT_JUDGED, f"n = {len(group.runs)}, and it takes {ENOUGH}")
     margin = facts("protocol")[1]["accuracy_margin_points"] / 100
     accuracies: Sequence[float] = list(reference.values())
     p = equivalence_p(group.accuracy, accuracies, margin)

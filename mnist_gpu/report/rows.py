@@ -99,6 +99,8 @@ class Row:
         if machine.accelerator == "cpu":
             return f"{machine.cpu_model or 'CPU'}, {counted(machine.threads, 'thread')}"
         name = machine.accelerator_name or machine.accelerator
+        if machine.accelerator == "mps":
+            name += " (MPS)"
         return f"{devices} x {name}" if devices > 1 else name
 
     @property

@@ -243,6 +243,7 @@ def _in_order(
     shown = set()
     for promised in promises:
         fitting = [row for row in rows if _fits(row, promised) and row.ref not in shown]
+        fitting.sort(key=lambda row: row.key.precision != "float32")
         for row in fitting:
             shown.add(row.ref)
             yield row, promised["label"] if row is fitting[0] else row.label
