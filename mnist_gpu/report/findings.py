@@ -181,8 +181,8 @@ def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
         )
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
-            f"On {first.label}, {first.machine}{precision}, by program version {program}, {first.engine}"
-            f" (n = {first.n}) {leader(ordered, 'frameworks')}: {time_of(first)} of training;"
+            f"On {first.label}, {first.machine}{precision}, by program version {program},"
+            f" {first.engine} (n = {first.n}) {leader(ordered, 'frameworks')}: {time_of(first)} of training;"
             f" {others}.",
             ordered,
         )

@@ -159,7 +159,7 @@ def published_markdown(summary: Summary) -> str:
             entry.hardware,
             entry.time,
             entry.framework or "not said",
-            entry.network or "not said",
+            "this project's cnn" if entry.network == "same" else entry.network or "not said",
             str(entry.batch_size or "not said"),
             entry.differs_in,
             entry.source.removeprefix("https://"),
