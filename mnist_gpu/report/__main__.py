@@ -11,16 +11,19 @@ from mnist_gpu.errors import UserError
 if TYPE_CHECKING:
     from mnist_gpu.report.summary import Summary
 
-MOST_FAULTS_SHOWN = 20
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report; 0 when all went well, 1 for what the user can mend, 2 for wrong usage."""
     options = _parse(arguments)
     try:
         if options.compare:
-            return _compare(options.paths, *options.compare)
-        summary = _summary(options.paths)
+            from mnist_gpu.report.compare import compare
+
+            print("\n".join(compare(options.compare, options.paths or ["results"])))
+            return 0
+        from mnist_gpu.report.load import load
+
+        summary = load(options.paths)
         if options.check:
             return _check(summary, Path(options.readme or "README.md"))
         return _report(summary, options)
@@ -56,22 +59,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _summary(paths: Sequence[str]) -> "Summary":
-    from mnist_gpu.records.rules import check_files
-    from mnist_gpu.report.published import find_published
-    from mnist_gpu.report.summary import summarise
-
-    verdict = check_files(paths)
-    for fault in verdict.faults[:MOST_FAULTS_SHOWN]:
-        print(f"refused: {fault}", file=sys.stderr)
-    if len(verdict.faults) > MOST_FAULTS_SHOWN:
-        more = len(verdict.faults) - MOST_FAULTS_SHOWN
-        print(f"refused: {more} more faults; see mnist_gpu.validate", file=sys.stderr)
-    if verdict.faults and not verdict.accepted:
-        raise UserError("no record is acceptable: nothing to report")
-    return summarise(verdict.accepted, verdict.doubts, published=find_published(paths))
-
-
 def _check(summary: "Summary", readme: Path) -> int:
     from mnist_gpu.report.documents import stale
 
@@ -93,19 +80,6 @@ def _report(summary: "Summary", options: argparse.Namespace) -> int:
         print(line)
     for line in write_files(summary, Path(options.out)):
         print(line)
-    return 0
-
-
-def _compare(paths: Sequence[str], *names: str) -> int:
-    from mnist_gpu.report.compare import choose, compare
-
-    asked = [Path(name).exists() for name in names]
-    rows = [] if all(asked) else _summary(paths or ["results"]).rows
-    first, second = (
-        choose(name, _summary([name]).rows if there else [row for row in rows if row.ref == name])
-        for name, there in zip(names, asked, strict=True)
-    )
-    print("\n".join(compare(first, second)))
     return 0
 
 

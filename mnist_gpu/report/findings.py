@@ -182,8 +182,8 @@ def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
             f"On {first.label}, {first.machine}{precision}, by program version {program},"
-            f" {first.engine} (n = {first.n}) {leader(ordered, 'frameworks')}: {time_of(first)} of training;"
-            f" {others}.",
+            f" {first.engine} (n = {first.n}) {leader(ordered, 'frameworks')}:"
+            f" {time_of(first)} of training; {others}.",
             ordered,
         )
 

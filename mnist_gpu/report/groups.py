@@ -144,11 +144,13 @@ class Group:
     Attributes:
         ref: its name in tables and links, such as `m1-lightning-3f9c2a`; other records never
             change it.
+        seeds: of these runs and of those that did not complete.
     """
 
     ref: str
     key: Key
     runs: list[Run]
+    seeds: set[int]
 
     @property
     def newest(self) -> Record:
@@ -179,19 +181,21 @@ class Group:
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Put completed runs into groups, those of the standard first, then the fastest first."""
     found: dict[Key, list[Run]] = {}
+    seeds: dict[Key, set[int]] = {}
     for run in sorted(runs, key=lambda run: (run.record.created_at, run.record.run_id)):
+        key = Key.of(run.record)
+        seeds.setdefault(key, set()).add(run.record.workload.seed)
         if run.record.status == "completed":
-            found.setdefault(Key.of(run.record), []).append(run)
+            found.setdefault(key, []).append(run)
     order = list(CATEGORIES)
-    ordered = sorted(
-        found.items(),
-        key=lambda item: (
-            order.index(item[0].category),
-            median(run.record.timing.train_s for run in item[1]),
-        ),
-    )
-    refs = _refs([key for key, _ in ordered])
-    return [Group(ref, key, members) for ref, (key, members) in zip(refs, ordered, strict=True)]
+
+    def place(key: Key) -> tuple[int, float]:
+        return order.index(key.category), median(run.record.timing.train_s for run in found[key])
+
+    keys = sorted(found, key=place)
+    return [
+        Group(ref, key, found[key], seeds[key]) for ref, key in zip(_refs(keys), keys, strict=True)
+    ]
 
 
 def category(record: Record) -> str:

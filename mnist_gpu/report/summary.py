@@ -8,7 +8,7 @@ from statistics import median
 
 from mnist_gpu.records.facts import facts
 from mnist_gpu.report.cost import Cost, cost_to, run_cost
-from mnist_gpu.report.doubts import doubts, notes, run_doubts, seeds_tried
+from mnist_gpu.report.doubts import doubts, notes, run_doubts
 from mnist_gpu.report.findings import Finding, find
 from mnist_gpu.report.gate import gate, pinned
 from mnist_gpu.report.groups import Group, group_runs
@@ -56,7 +56,7 @@ def summarise(
         published: what others report.
     """
     reference = pinned() if reference is None else reference
-    of_run, seeds = run_doubts(runs, given_doubts or {}), seeds_tried(runs)
+    of_run = run_doubts(runs, given_doubts or {})
     rows = []
     for group in group_runs(runs):
         train_s, costs = Sample(tuple(group.train_s)), [run_cost(run) for run in group.runs]
@@ -71,7 +71,7 @@ def summarise(
                 cost=_typical(costs),
                 cost_to_99=_cost_to_99(group),
                 reached=_reached(group),
-                doubts=tuple(doubts(group, of_run, seeds[group.key])),
+                doubts=tuple(doubts(group, of_run)),
                 notes=(*notes(group, train_s), *published.notes(group)),
             )
         )
