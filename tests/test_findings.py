@@ -157,6 +157,14 @@ SETS = {
     "different_program_versions": lambda: (
         runs(9.0) + runs(8.0, engine="torch", software__program_version="0.2.0")
     ),
+    "a_row_of_two_program_versions": lambda: (
+        runs(9.0, 3)
+        + [
+            make_record(seed=seed, epoch_s=9.1, software__program_version="0.2.0")
+            for seed in (3, 4)
+        ]
+        + runs(8.0, engine="torch")
+    ),
     "frameworks_on_one_machine": lambda: (
         runs(9.0)
         + runs(8.8, engine="torch")
