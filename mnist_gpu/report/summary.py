@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import median
 
 from mnist_gpu.protocol.standard import protocol
-from mnist_gpu.records.facts import facts
 from mnist_gpu.report.cost import Cost, cost_to, run_cost
 from mnist_gpu.report.doubts import doubts, notes, run_doubts
 from mnist_gpu.report.findings import Finding, find
