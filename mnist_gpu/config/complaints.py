@@ -10,6 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_gpu.config.compose import choices
 from mnist_gpu.config.schema import TrainConfig
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble
 
 COMPLAINTS = (
     HydraException,
@@ -27,7 +28,9 @@ def complaint(fault: Exception) -> UserError:
     if isinstance(fault, COMPLAINTS):
         return UserError(one_line(fault))
     if isinstance(fault, OSError):
-        return UserError(_unwritable(fault))
+        return UserError(trouble(fault))
+    if isinstance(fault, MemoryError):
+        return UserError(f"out of memory: {' '.join(str(fault).split())}".rstrip(": "))
     text = " ".join(str(fault).split())
     return UserError(f"unexpected {type(fault).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)")
 
@@ -55,13 +58,6 @@ def _composing(fault: BaseException) -> str:
         kind = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         return f"{_full_key(text)}={wrong[1]}: {kind.get(wrong[2], wrong[2])}"
     return " ".join(str(fault).split("\nSee ")[0].split())
-
-
-def _unwritable(fault: OSError) -> str:
-    """A file or folder that the system refused, in one line."""
-    where = f"{fault.filename}: " if fault.filename else ""
-    why = (fault.strerror or type(fault).__name__).lower()
-    return f"{where}{why}: choose a folder you may write to, with room on its disk"
 
 
 def _chain(fault: BaseException | None) -> list[BaseException]:

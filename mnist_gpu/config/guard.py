@@ -23,7 +23,6 @@ LONGEST = 300
 CODE_KEYS = ("_target_", "_partial_", "_recursive_", "_args_", "_convert_")
 # everything that Hydra may instantiate in a run of ours
 TARGETS = {
-    "hydra.callbacks.sweep._target_": "mnist_gpu.runs.sweep.SweepCallback",
     "hydra.sweeper._target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
 }
 LAUNCHERS = (
@@ -130,11 +129,8 @@ def _judge_hydra(hydra: dict[Any, Any]) -> None:
         for path, value in _leaves(f"hydra.{part}", hydra.get(part)):
             if isinstance(value, str) and "${" in value:
                 raise UserError(f"{path}={value}: no references are allowed here")
-    if hydra.get("callbacks") not in (
-        None,
-        {"sweep": {"_target_": TARGETS["hydra.callbacks.sweep._target_"]}},
-    ):
-        raise UserError("hydra.callbacks: only the project's own is allowed")
+    if hydra.get("callbacks"):
+        raise UserError("hydra.callbacks: none are allowed")
     for part in ("job_logging", "hydra_logging"):
         if hydra.get(part) is not None and hydra[part] not in _log_presets(part):
             raise UserError(

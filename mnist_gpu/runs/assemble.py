@@ -13,6 +13,7 @@ from mnist_gpu.measure import detect, environment, hardware
 from mnist_gpu.paths import conf_dir
 from mnist_gpu.protocol import standard
 from mnist_gpu.protocol.workload import Weights, Workload
+from mnist_gpu.records.rules.text import harmless
 from mnist_gpu.records.schema import (
     DatasetName,
     EngineRecord,
@@ -99,7 +100,7 @@ def record(
         run_id=run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=status,
-        status_reason=reason,
+        status_reason=None if reason is None else harmless(reason),
         platform=platform_part,
         engine=_engine(settings, facts),
         hardware=hardware_part,

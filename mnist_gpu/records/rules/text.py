@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 from mnist_gpu.records.rules.registry import Finding, Subject, safety_rule
 
@@ -15,10 +16,22 @@ PRIVATE = re.compile(
     r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
     re.I,
 )
+WHOLE_PRIVATE = re.compile(rf"(?:{PRIVATE.pattern})[^\s\"']*", re.I)
+LONGEST = 300
 MOST_ENTRIES = 1000
 LARGEST = 2**53
 LARGEST_RATE = 1e18
 RATES = {"result.flops_per_s", "result.images_per_s"}
+
+
+def harmless(text: str) -> str:
+    """`text` without what these rules refuse, at most 300 characters: to be put into a record."""
+    text = text.replace(str(Path.home()), "~")
+    text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
+    text = MARKUP.sub("?", text)
+    while PRIVATE.search(text):
+        text = WHOLE_PRIVATE.sub(" ...", text)
+    return " ".join(text.split())[:LONGEST] or "no reason given"
 
 
 @safety_rule
