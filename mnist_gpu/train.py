@@ -23,7 +23,7 @@ def main() -> None:
 
 def _main(arguments: Sequence[str]) -> int:
     failures: list[tuple[str, UserError]] = []
-    app: "App | None" = None
+    app: App | None = None
     try:
         app = _app()
         failures = app.failures

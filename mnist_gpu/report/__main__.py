@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,15 +17,16 @@ MOST_FAULTS_SHOWN = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report; 0 when all went well, 1 for what the user can mend, 2 for wrong usage."""
-    options = _parse(arguments)
-    try:
-        summary = _summary(options.paths)
-        if options.check:
-            return _check(summary, Path(options.readme or "README.md"))
-        return _report(summary, options)
-    except UserError as fault:
-        print(f"mnist-gpu: {fault}", file=sys.stderr)
-        return fault.exit_code
+    with output.surviving():
+        options = _parse(arguments)
+        try:
+            summary = _summary(options.paths)
+            if options.check:
+                return _check(summary, Path(options.readme or "README.md"))
+            return _report(summary, options)
+        except UserError as exc:
+            print(f"mnist-gpu: {exc}", file=sys.stderr)
+            return exc.exit_code
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -76,16 +78,19 @@ def _check(summary: "Summary", readme: Path) -> int:
 
 def _report(summary: "Summary", options: argparse.Namespace) -> int:
     from mnist_gpu.report.extra import need_scipy, write_files
-    from mnist_gpu.report.document import update
+    from mnist_gpu.report.document import replaced, update
     from mnist_gpu.report.table import markdown, print_console
 
     print_console(summary)
     if options.readme:
         need_scipy()
+        # what speaks against one of the two speaks against both: nothing is half renewed
+        replaced(Path(options.readme), markdown(summary))
+    lines = list(write_files(summary, Path(options.out)))
+    if options.readme:
         changed = update(Path(options.readme), markdown(summary))
         print(f"{options.readme} {'renewed' if changed else 'was current'}")
-    for line in write_files(summary, Path(options.out)):
-        print(line)
+    print("\n".join(lines))
     return 0
 
 

@@ -9,8 +9,8 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.records.store import read_record
 from mnist_gpu.runs.checkpoint import Checkpoint, find, read, read_weights
-from mnist_gpu.runs.lock import is_held
 from mnist_gpu.runs.folder import refuse_used
+from mnist_gpu.runs.lock import is_held
 from mnist_gpu.runs.sweep import Sweep
 
 log = logging.getLogger(__name__)
