@@ -67,7 +67,7 @@ class App:
         self._called = True
         hydra = HydraConfig.get()
         path = Path(hydra.runtime.output_dir)
-        made = self._not_there or [path]
+        made = self._not_there
         if hydra.mode == RunMode.MULTIRUN:
             directory = Path(hydra.runtime.cwd, str(hydra.sweep.dir)).absolute()
             self.sweep = self.sweep or Sweep(directory)
@@ -165,7 +165,7 @@ def refuse_writing(config: DictConfig) -> None:
         handlers = OmegaConf.select(config, f"hydra.{part}.handlers") or OmegaConf.create({})
         plain = OmegaConf.to_container(handlers, resolve=False)
         assert isinstance(plain, dict)
-        for name, handler in plain.items():
+        for name, handler in ((str(key), value) for key, value in plain.items()):
             written = (handler or {}).get("filename")
             if written == HYDRAS_LOG:
                 with open_dict(handlers):
