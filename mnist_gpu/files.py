@@ -25,12 +25,12 @@ WHAT_TO_DO = {
 }
 
 
-def trouble(exc: OSError) -> str:
-    """What the system refused, where, and what to do about it, in one line."""
+def trouble(exc: OSError, path: Path | None = None) -> str:
+    """What the system refused, where (`path`, if it knows better), and what to do about it."""
     why = (exc.strerror or str(exc) or type(exc).__name__).lower()
     if exc.errno == errno.ENOMEM:
         return f"out of memory: {why}"
-    where = f"{exc.filename}: " if exc.filename else ""
+    where = f"{path or exc.filename}: " if path or exc.filename else ""
     advice = WHAT_TO_DO.get(exc.errno or 0)
     return f"{where}{why}: {advice}" if advice else f"{where}{why}"
 

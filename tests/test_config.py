@@ -201,7 +201,6 @@ def test_options_that_go_around_the_projects_configuration_are_refused(monkeypat
     from mnist_gpu import train
 
     monkeypatch.setattr(sys, "argv", ["train", *option])
-    monkeypatch.setattr(train.sweep, "CURRENT", type(train.sweep.CURRENT)())
     monkeypatch.setenv("HYDRA_FULL_ERROR", "")
     with pytest.raises(SystemExit) as ended:
         train.main()

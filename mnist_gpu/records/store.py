@@ -53,7 +53,7 @@ def write_record(record: Record, path: Path | str) -> None:
     try:
         write_whole(Path(path), (record.model_dump_json(indent=2) + "\n").encode())
     except OSError as exc:
-        raise UserError(f"{printable(str(path))}: cannot be written: {trouble(exc)}") from None
+        raise UserError(trouble(exc, Path(path))) from None
 
 
 def read_record(path: Path | str) -> Record:

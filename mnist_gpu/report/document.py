@@ -46,5 +46,5 @@ def update(readme: Path, block: str, name: str = "results") -> bool:
         write_whole(real, new.encode())
         real.chmod(mode)
     except OSError as exc:
-        raise UserError(f"{printable(str(readme))}: cannot be written: {trouble(exc)}") from None
+        raise UserError(trouble(exc, readme)) from None
     return True

@@ -46,6 +46,6 @@ def write_files(summary: Summary, folder: Path) -> Iterator[str]:
     try:
         write_own(folder, contents)
     except OSError as exc:
-        raise UserError(f"{folder}: cannot be written to: {trouble(exc)}") from None
+        raise UserError(trouble(exc, folder)) from None
     yield from [f"wrote {folder / name}" for name in contents]
     yield from lacking

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.files import trouble
 from mnist_gpu.records.schema import Status
 from mnist_gpu.timing.stopwatch import no_device
 from mnist_gpu.timing.timeline import Diverged, Interrupted, Timeline
@@ -74,7 +73,7 @@ def failure(fault: BaseException) -> str:
     if isinstance(fault, RuntimeError) and any(sign in text.lower() for sign in LOST_PROCESS):
         return f"another process of this run was lost: {text}"[:LONGEST_REASON]
     if isinstance(fault, OSError) and fault.strerror:
-        return trouble(fault)[:LONGEST_REASON]
+        return fault.strerror.lower()
     if isinstance(fault, (UserError, RuntimeError, ValueError)) and text:
         return text[:LONGEST_REASON]
     return f"{type(fault).__name__}: {text} (hydra.verbose=true shows where)"[:LONGEST_REASON]
