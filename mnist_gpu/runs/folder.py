@@ -5,7 +5,7 @@ import logging
 import logging.handlers
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mnist_gpu import files
@@ -92,7 +92,8 @@ class RunLog:
         finally:
             logging.getLogger().removeHandler(self._held_back)
             if self._held_back.target is not None:
-                self._held_back.target.close()
+                with suppress(OSError):  # a full disk: what is not written yet is lost
+                    self._held_back.target.close()
             self._held_back.close()
 
 
