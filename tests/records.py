@@ -62,7 +62,7 @@ def make_document(
     name = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{seed}-{epoch_s}-{accuracy}"
     digest = hashlib.sha256(name.encode()).hexdigest()
     document = {
-        "schema_version": 1,
+        "schema_version": 2,
         "protocol_version": 1,
         "run_id": run_id or digest[:16],
         "created_at": "2026-11-20T10:00:00Z",
@@ -75,23 +75,30 @@ def make_document(
             "claimed": platform,
             "detected": platform,
             "verified": verified,
+            "rehearsal": False,
             "signals": {},
         },
         "engine": {
             "name": engine,
+            "version": 1,
             "framework": "torch" if engine in ("lightning", "torch") else engine,
             "framework_version": "2.15.0",
             "backend": "torch",
             "precision": precision,
             "compile": "none",
-            "steps_per_execution": 1,
             "deterministic": True,
-            "tuning": {},
+            "division": "stock",
+            "switches": {},
+            "kernels": [],
+            "environment": {},
+            "deviations_from_defaults": [],
         },
         "hardware": {
             "cpu_model": "Intel(R) Xeon(R) CPU @ 2.20GHz",
+            "cpu_family_model_stepping": "6/79/0",
+            "isa": "avx2",
             "logical_cpus": 4,
-            "physical_cores": 2,
+            "cores": 2,
             "cpu_quota": None,
             "threads": 4,
             "ram_gib": 16.0,
@@ -100,7 +107,8 @@ def make_document(
             "accelerator_count": 0 if accelerator == "cpu" else 1,
             "driver": None,
             "power_limit_w": None,
-            "virtualisation": None,
+            "virtualised": False,
+            "hypervisor": None,
             "reasons": {},
         },
         "software": {
@@ -109,7 +117,8 @@ def make_document(
             "packages": {"numpy": "2.4.0"},
             "git_commit": "0" * 40,
             "git_dirty": False,
-            "version": "0.1.0",
+            "program_version": "0.1.0",
+            "package_sha256": None,
         },
         "workload": {
             "model": model,
@@ -124,6 +133,10 @@ def make_document(
             "optimizer": "adam",
             "learning_rate": 0.001,
             "seed": seed,
+            "devices": 1,
+            "num_nodes": 1,
+            "scaling": "strong",
+            "steps_made": epochs * 938,
             "standard": not deviations,
             "deviations": deviations,
         },
@@ -135,6 +148,8 @@ def make_document(
                 median(row["train_s"] for row in history[1:]) if len(history) > 1 else None
             ),
             "segments": segments,
+            "data_wait_s": sum(row["data_wait_s"] for row in history),
+            "reasons": {},
         },
         "epochs": history,
         "result": {
@@ -160,6 +175,14 @@ def make_document(
         or {
             "amount_per_hour": None,
             "unit": None,
+            "source": None,
+            "as_of": None,
+            "free": False,
+            "reason": "own hardware",
+        },
+        "limits": {
+            "session_s": None,
+            "quota_s_per_week": None,
             "source": None,
             "as_of": None,
             "reason": "own hardware",
@@ -213,4 +236,5 @@ def _epoch(number: int, seed: int, epoch_s: float, accuracy: float, epochs: int)
         "train_accuracy": min(1.0, 0.95 + number * 0.0005),
         "test_loss": 0.03 + (1 - right / 10000),
         "test_accuracy": right / 10000,
+        "data_wait_s": epoch_s / 50,
     }

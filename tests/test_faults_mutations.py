@@ -14,7 +14,7 @@ from mnist_gpu.config.complaints import COMPLAINTS, one_line
 from mnist_gpu.config.compose import compose_config
 from mnist_gpu.config.guard import judge
 from mnist_gpu.config.schema import ACCELERATORS, PRECISIONS
-from mnist_gpu.data import mnist, synthetic
+from mnist_gpu.data import mnist
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.records.store import read_record, write_record
@@ -200,16 +200,3 @@ def test_damaged_configuration_files_are_refused_or_mean_what_they_say(tmp_path)
         path.write_bytes(damaged(rng, content))
         line, settings = refusal(lambda: check(compose_config(overrides)))
         assert line is not None or type(settings.seed) is int
-
-
-def test_a_damaged_cache_of_drawn_digits_is_drawn_again(tmp_path, monkeypatch):
-    tiny = synthetic.draw(0, 64, 64)
-    monkeypatch.setattr(synthetic, "draw", lambda: tiny)
-    monkeypatch.setattr(synthetic, "SHA256", tiny.sha256)
-    rng = random.Random(6)
-    path = tmp_path / f"synthetic-{synthetic.VERSION}.npz"
-    synthetic.load(tmp_path, lambda line: None)
-    content = path.read_bytes()
-    for _ in range(50):
-        path.write_bytes(damaged(rng, content))
-        assert synthetic.load(tmp_path, lambda line: None).sha256 == tiny.sha256

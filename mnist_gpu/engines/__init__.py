@@ -10,7 +10,7 @@ from mnist_gpu.errors import UserError
 if TYPE_CHECKING:
     from mnist_gpu.engines.base import Engine
 
-NOT_ENGINES = {"base"}
+NOT_ENGINES = {"base", "facts", "switches"}
 
 
 def names() -> list[str]:

@@ -1,9 +1,10 @@
 """What every engine must be able to do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,60 +13,77 @@ from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.workload import State, Weights, Workload
+from mnist_gpu.timing.timeline import Timeline
 
-if TYPE_CHECKING:
-    from mnist_gpu.timing.timeline import Timeline
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine is to train, beside what.
+
+    Attributes:
+        division: `stock`; `tuned`: every switch that helps on the device, by `switches.yaml`;
+            `open`: kernels of this project's own as well.
+        switches: values of single switches by name; None leaves one to the division.
+        backend: Keras': tensorflow, jax or torch.
+        trainer: arguments of Lightning's Trainer.
+        callbacks: more of Lightning's callbacks, by name, each a node with `_target_`.
+        logger: one of Lightning's loggers as a node with `_target_`.
+    """
+
+    division: str = "stock"
+    switches: Mapping[str, Any] = field(default_factory=dict)
+    backend: str = "tensorflow"
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Mapping[str, Any] = field(default_factory=dict)
+    logger: Mapping[str, Any] | None = None
 
 
 class Engine(ABC):
     """One framework training one workload on one accelerator.
 
-    The caller times the phases: it calls `build`, `warm_up`, then `train_epoch` and `evaluate` for
-    each epoch, and `synchronise` at every edge between phases. An engine never reads a clock.
+    The caller times the phases: it calls `build`, `warm_up`, then `fit`, and `synchronise` at every
+    edge between phases. An engine never reads a clock.
+
+    Attributes:
+        version: raised when the engine's speed or mathematics changes; rows mix no two.
 
     Args:
         workload: what to train.
-        settings: the engine's own options (`conf/engine/<name>.yaml`).
+        options: division, switches and the like.
         accelerator: `cpu`, `cuda`, `mps` or `auto`.
     """
 
-    def __init__(self, workload: Workload, settings: Mapping[str, Any], accelerator: str) -> None:
+    version: ClassVar[int] = 1
+
+    def __init__(self, workload: Workload, options: EngineOptions, accelerator: str) -> None:
         self.workload = workload
-        self.settings = settings
+        self.options = options
         self.accelerator = accelerator
 
     @abstractmethod
     def build(self) -> None:
-        """Choose the device, place the data on it, build the network and the optimizer.
+        """Choose the device, build data, network and optimizer.
 
         Raises:
-            UserError: the accelerator or the framework is not there.
+            UserError: the accelerator or the framework is not there, or a switch does not exist
+                here.
         """
 
     @abstractmethod
     def warm_up(self) -> None:
-        """Compile, trace, capture and autotune, and leave weights, optimizer and random state as
-        they were."""
+        """Have kernels loaded, compiled and chosen, and leave weights, optimizer and random state
+        as they were."""
 
     @abstractmethod
-    def train_epoch(self, epoch: int, progress: Callable[[int], None]) -> Metrics:
-        """Make every optimizer step of epoch `epoch` (from 1).
+    def fit(self, timeline: Timeline) -> None:
+        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history.
 
         Dropout draws from a stream that depends on (seed, epoch) alone, so that a run resumed at an
         epoch's edge continues as if it had never stopped.
 
-        Args:
-            epoch: counted from 1.
-            progress: called with the number of steps made so far in this epoch, once per execution;
-                it neither synchronises nor costs anything measurable.
-
-        Returns:
-            Means over the epoch's images of the training-mode loss and accuracy.
+        Raises:
+            Interrupted, Diverged: from the timeline.
         """
-
-    @abstractmethod
-    def evaluate(self) -> Metrics:
-        """Loss and accuracy over the whole test set, dropout off."""
 
     @abstractmethod
     def predict(self) -> npt.NDArray[np.float32]:
@@ -87,29 +105,50 @@ class Engine(ABC):
     def facts(self) -> EngineFacts:
         """What ran; valid after `build`."""
 
-    def fit(self, timeline: "Timeline") -> None:
-        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history."""
-        for epoch in timeline.remaining():
-            timeline.training(epoch)
-            timeline.trained(self.train_epoch(epoch, timeline.progressed))
-            timeline.evaluated(self.evaluate())
-
     def trace(self, steps: int, folder: Path) -> None:
         """Leave a trace of `steps` optimizer steps in `folder`, and everything else as it was.
 
         Raises:
             UserError: the framework has no profiler.
         """
-        raise UserError(f"profiler={steps}: {self.facts().framework} leaves no trace; use 0")
-
-    def member_accuracies(self) -> list[float]:
-        """The test accuracy of each seed of an ensemble after the last epoch; else empty."""
-        return []
+        raise UserError(f"profile_steps={steps}: {self.facts().framework} leaves no trace; use 0")
 
     def weights(self) -> Weights:
         """The parameters, on the host, in PyTorch's layout."""
         prefix = "weights/"
         return {k.removeprefix(prefix): v for k, v in self.state().items() if k.startswith(prefix)}
 
+    def steps_made(self) -> int:
+        """Optimizer steps made so far, as the optimizer itself counts them."""
+        return int(self.state()["adam_step"])
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what the engine holds (graphs, threads, processes)."""
+
+
+class LoopEngine(Engine):
+    """An engine whose loop over the epochs is written out, as its framework's tutorials do."""
+
+    @abstractmethod
+    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
+        """Make every optimizer step of epoch `epoch` (from 1).
+
+        Args:
+            epoch: counted from 1.
+            timeline: goes through the batches (`batches`), or is told of steps (`progressed`).
+
+        Returns:
+            Means over the epoch's images of the training-mode loss and accuracy.
+        """
+
+    @abstractmethod
+    def evaluate(self) -> Metrics:
+        """Loss and accuracy over the whole test set, dropout off."""
+
+    def fit(self, timeline: Timeline) -> None:
+        """Train and evaluate every remaining epoch."""
+        for epoch in timeline.remaining():
+            timeline.training(epoch)
+            train = self.train_epoch(epoch, timeline)
+            timeline.trained()
+            timeline.evaluated(train, self.evaluate())

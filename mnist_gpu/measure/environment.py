@@ -1,5 +1,6 @@
 """What the run ran with: versions and the state of the checkout. Never the environment itself."""
 
+import hashlib
 import os
 import platform
 import re
@@ -9,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from mnist_gpu import __version__
+from mnist_gpu.paths import PACKAGE
 from mnist_gpu.records.schema import Software
 
 # distribution by the module whose presence says that it was used
@@ -27,7 +29,7 @@ PACKAGES = {
     "pydantic": "pydantic",
     "tensorboard": "tensorboard",
 }
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = PACKAGE.parent
 
 
 def read(checkout: Path = CHECKOUT) -> Software:
@@ -40,8 +42,19 @@ def read(checkout: Path = CHECKOUT) -> Software:
         packages=packages(),
         git_commit=commit,
         git_dirty=None if changes is None else bool(changes),
-        version=__version__,
+        program_version=__version__,
+        package_sha256=package_sha256(),
     )
+
+
+def package_sha256(package: Path = PACKAGE) -> str:
+    """A digest of the package's code: names and contents of all its files of Python and C."""
+    digest = hashlib.sha256()
+    files = [path for path in package.rglob("*") if path.suffix in (".py", ".c", ".h")]
+    for path in sorted(files, key=lambda path: path.relative_to(package).as_posix()):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def packages() -> dict[str, str]:

@@ -82,6 +82,13 @@ class Gpu:
         """Version of the driver."""
         return self._ask("driver", lambda n, h: plain(_text(n.nvmlSystemGetDriverVersion())))
 
+    def capability(self) -> float | None:
+        """CUDA's compute capability, such as 7.5."""
+        return self._ask(
+            "capability",
+            lambda n, h: float("{}.{}".format(*n.nvmlDeviceGetCudaComputeCapability(h))),
+        )
+
     def _processes(self) -> list[Any] | None:
         return self._ask("processes", lambda n, h: list(n.nvmlDeviceGetComputeRunningProcesses(h)))
 

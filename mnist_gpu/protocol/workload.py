@@ -21,12 +21,19 @@ State = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Workload:
-    """One training problem, the same object for every engine.
+    """One training problem.
 
-    `steps_per_execution` is how many optimizer steps one call to the framework makes; 0 lets the
-    engine choose its best, -1 is a whole epoch. `precision` is float32, tf32,
-    bf16-mixed, 16-mixed or float64. `devices` are those of each of `num_nodes` machines; they share
-    every batch. With `ensemble` above 1 that many seeds, counted from `seed`, are trained at once.
+    Attributes:
+        network: the layers.
+        dataset: images and labels.
+        initial_weights: drawn from the seed, float32.
+        epochs: how many in all.
+        batch_size: images of one optimizer step, over all devices.
+        learning_rate: of Adam.
+        seed: of the batch order and the dropout streams.
+        precision: float32, tf32, bf16-mixed, 16-mixed or float64.
+        devices: of each machine; they share every batch.
+        num_nodes: machines.
     """
 
     network: Network
@@ -38,19 +45,12 @@ class Workload:
     seed: int = 0
     precision: str = "float32"
     devices: int = 1
-    steps_per_execution: int = 0
     num_nodes: int = 1
-    ensemble: int = 1
 
     @property
-    def world(self) -> int:
+    def world_size(self) -> int:
         """How many devices train together, on all machines."""
         return self.devices * self.num_nodes
-
-    @property
-    def seeds(self) -> range:
-        """The seeds that are trained."""
-        return range(self.seed, self.seed + self.ensemble)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -59,8 +59,4 @@ class Workload:
 
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The order in which epoch `epoch` (from 1) visits the training images: (n,) int64."""
-        return self.order_of(self.seed, epoch)
-
-    def order_of(self, seed: int, epoch: int) -> npt.NDArray[np.int64]:
-        """The same for one of `seeds`."""
-        return epoch_order(seed, epoch, len(self.dataset.train_labels))
+        return epoch_order(self.seed, epoch, len(self.dataset.train_labels))

@@ -1,20 +1,21 @@
-"""The record of one run, schema version 1. `docs/record.schema.json` is exported from here.
+"""The record of one run, schema version 2. `docs/record.schema.json` is exported from here.
 
 Fields carry their unit in their name. A reading the platform hides is null, and its reason stands
 in the `reasons` beside it. Nothing here names a host, a user or a path.
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 PROTOCOL_VERSION = 1
 
 Precision = Literal["float32", "tf32", "bf16-mixed", "16-mixed", "float64"]
 DatasetName = Literal["mnist", "synthetic", "custom"]
 Status = Literal["completed", "interrupted", "failed", "diverged"]
+Division = Literal["stock", "tuned", "open"]
 Text = Annotated[str, StringConstraints(max_length=300)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -43,26 +44,44 @@ class Platform(Part):
     claimed: Name = Field(description="the platform asked for")
     detected: Name = Field(description="the platform that the signals speak for")
     verified: bool = Field(description="whether what was claimed is what was detected")
+    rehearsal: bool = Field(
+        default=False,
+        description="whether the platform was a stand-in: a hub, say, on one's own machine",
+    )
     signals: dict[Name, Text] = Field(
         default_factory=dict, description="what detection saw; none of it secret"
     )
 
 
 class EngineRecord(Part):
-    """Who trained."""
+    """Who trained, and what was switched on."""
 
     name: Name
+    version: Annotated[int, Field(ge=1)] = Field(
+        description="of the engine: raised when its speed or mathematics changes"
+    )
     framework: Text
     framework_version: Text
     backend: Text
     precision: Precision
     compile: Text = Field(description="none, or what compiled the step")
-    steps_per_execution: Count
     deterministic: bool = Field(
         default=True, description="whether the same seed gives the same bits on this machine"
     )
-    tuning: dict[Name, Any] = Field(
-        default_factory=dict, description="each speed measure taken, and what it was set to"
+    division: Division = Field(description="worked out from what was on, never claimed")
+    switches: dict[Name, bool | int | Text] = Field(
+        default_factory=dict, description="documented public switches that were on"
+    )
+    kernels: list[Name] = Field(
+        default_factory=list, description="kernels of this project's own that computed"
+    )
+    environment: dict[Name, Text] = Field(
+        default_factory=dict,
+        description="what the user's environment changes in speed, beyond the platform's image",
+    )
+    deviations_from_defaults: list[Text] = Field(
+        default_factory=list,
+        description="where the framework's own default was set aside, and for what",
     )
 
 
@@ -70,8 +89,12 @@ class Hardware(Part):
     """What it ran on."""
 
     cpu_model: Text | None
+    cpu_family_model_stepping: Text | None = Field(
+        default=None, description="as the processor numbers itself, such as 25/17/1"
+    )
+    isa: Name | None = Field(default=None, description="the widest vector set it has")
     logical_cpus: Count = Field(description="CPUs of the machine that the process may use")
-    physical_cores: Count | None = None
+    cores: Count | None = Field(default=None, description="physical cores among them")
     cpu_quota: NotNegative | None = Field(description="CPUs allowed by the cgroup, null: no limit")
     threads: Count = Field(description="threads the framework computed with")
     ram_gib: NotNegative | None
@@ -80,7 +103,8 @@ class Hardware(Part):
     accelerator_count: Count
     driver: Text | None = None
     power_limit_w: NotNegative | None = None
-    virtualisation: Text | None = None
+    virtualised: bool = False
+    hypervisor: Text | None = Field(default=None, description="or container, where there is one")
     reasons: dict[Name, Text] = Field(default_factory=dict)
 
 
@@ -92,7 +116,10 @@ class Software(Part):
     packages: dict[Annotated[str, StringConstraints(max_length=64)], Text]
     git_commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] | None
     git_dirty: bool | None
-    version: Text = Field(description="version of mnist-gpu")
+    program_version: Text = Field(description="version of mnist-gpu")
+    package_sha256: Sha256 | None = Field(
+        default=None, description="of the installed package's files; a listed release's is known"
+    )
 
 
 class WorkloadRecord(Part):
@@ -113,6 +140,10 @@ class WorkloadRecord(Part):
     optimizer: Name
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    devices: Annotated[int, Field(ge=1)] = 1
+    num_nodes: Annotated[int, Field(ge=1)] = 1
+    scaling: Literal["strong", "weak"] = "strong"
+    steps_made: Count = Field(description="optimizer steps, counted by the optimizer itself")
     standard: bool = Field(description="whether the run follows the protocol in everything")
     deviations: list[Text] = Field(description="every way in which it does not")
 
@@ -132,6 +163,10 @@ class Timing(Part):
     first_epoch_s: Seconds | None = Field(description="train_s of epoch 1")
     steady_epoch_s: Seconds | None = Field(description="median train_s of the other epochs")
     segments: Annotated[int, Field(ge=1)] = Field(description="1 unless resumed")
+    data_wait_s: Seconds | None = Field(
+        description="within train_s: the host's wait for the next batch"
+    )
+    reasons: dict[Name, Text] = Field(default_factory=dict)
 
 
 class EpochRecord(Part):
@@ -144,6 +179,7 @@ class EpochRecord(Part):
     train_accuracy: Fraction
     test_loss: Finite
     test_accuracy: Fraction
+    data_wait_s: Seconds | None = None
 
 
 class Result(Part):
@@ -152,9 +188,7 @@ class Result(Part):
     test_accuracy: Fraction | None
     test_loss: Finite | None
     weights_sha256: Sha256 | None
-    images_per_s: NotNegative | None = Field(
-        description="training images, of all seeds of an ensemble, over train_s"
-    )
+    images_per_s: NotNegative | None = Field(description="training images over train_s")
     flops_per_s: NotNegative | None = Field(
         description="the training's counted operations over train_s"
     )
@@ -189,20 +223,24 @@ class Price(Part):
     unit: Text | None = Field(description="USD, SU, CU, kWh ...")
     source: Text | None
     as_of: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")] | None
+    free: bool = Field(description="whether whoever runs it there is charged nothing")
     reason: Text | None = Field(default=None, description="why there is no amount")
 
 
-class Ensemble(Part):
-    """Seeds trained at once: epochs and result are means over them, times those of all."""
+class Limits(Part):
+    """How long the platform lets one run, and how much a week."""
 
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=2)]
-    test_accuracy: list[Fraction] = Field(description="of each seed, after the last epoch")
+    session_s: Seconds | None
+    quota_s_per_week: Seconds | None
+    source: Text | None = None
+    as_of: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$")] | None = None
+    reason: Text | None = Field(default=None, description="why there are none")
 
 
 class Record(Part):
     """One run."""
 
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     protocol_version: Literal[1]
     run_id: Annotated[str, StringConstraints(pattern=r"^[0-9a-z-]{8,64}$")]
     created_at: UtcInstant
@@ -218,14 +256,7 @@ class Record(Part):
     result: Result
     resources: Resources
     price: Price
-    ensemble: Ensemble | None = Field(
-        default=None, description="null unless several seeds were trained at once"
-    )
-
-    @property
-    def members(self) -> int:
-        """How many networks were trained."""
-        return len(self.ensemble.seeds) if self.ensemble else 1
+    limits: Limits
 
 
 def schema_json() -> str:

@@ -55,21 +55,12 @@ class Row:
         configuration = self.group.configuration
         backend = configuration.backend
         plain = configuration.engine in ("lightning", "torch", "tensorflow", "mlx")
-        name = configuration.engine if plain else f"{configuration.engine} ({backend})"
-        return name if self.members == 1 else f"{name}, {self.members} seeds at once"
+        return configuration.engine if plain else f"{configuration.engine} ({backend})"
 
     @property
     def training_time(self) -> str:
-        """For a table; of seeds trained at once the throughput, for no run took that time."""
-        if self.members == 1:
-            return seconds(self.train_s.median, self.train_s.sd)
-        images_per_s = self.group.newest.result.images_per_s or 0.0
-        return f"{images_per_s:,.0f} images/s"
-
-    @property
-    def members(self) -> int:
-        """How many networks each run trained."""
-        return self.group.newest.members
+        """For a table."""
+        return seconds(self.train_s.median, self.train_s.sd)
 
     @property
     def name(self) -> str:

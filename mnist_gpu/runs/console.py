@@ -9,8 +9,8 @@ from typing import TextIO
 from mnist_gpu import output
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.protocol.standard import ALONE
-from mnist_gpu.records.schema import EpochRecord, Record
-from mnist_gpu.timing.timeline import Observer, Timeline
+from mnist_gpu.records.schema import Record
+from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 REDRAW_S = 0.5
 BAR_CELLS = 20
@@ -23,14 +23,12 @@ def announce(settings: Settings, standard: str, out: TextIO | None = None) -> No
         f"{group}={getattr(settings, group)['name']}"
         for group in ("platform", "engine", "model", "logger")
     )
-    steps = {0: "auto", -1: "epoch"}.get(settings.steps_per_execution, settings.steps_per_execution)
     print(f"mnist-gpu  {choices}  data={settings.data['source']}", file=out)
     unusual = {name: getattr(settings, name) for name in ALONE}
     print(
         f"           seed={settings.seed}  epochs={settings.epochs}"
         f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
         f"  precision={settings.precision}  devices={settings.devices}"
-        f"  steps_per_execution={steps}"
         + "".join(f"  {name}={value}" for name, value in unusual.items() if value != ALONE[name]),
         file=out,
     )
@@ -87,7 +85,7 @@ class Progress(Observer):
         filled = round(fraction * cells)
         self._draw(f"{head}{'━' * filled}{'╌' * (cells - filled)}{tail}"[:room])
 
-    def epoch_ended(self, row: EpochRecord) -> None:
+    def epoch_ended(self, row: Epoch) -> None:
         """Say what the epoch brought."""
         self._last = f"  loss {row.train_loss:.4f}  test {row.test_accuracy:.2%}"
         if self.live:

@@ -54,7 +54,7 @@ def _acceptable(path: Path) -> "Record | None":
         record = read_record(path)
     except UserError:
         return None
-    current = record.software.version == __version__
+    current = record.software.program_version == __version__
     whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
     return record if current and whole and not check_record(record, datetime.now(UTC)) else None
 

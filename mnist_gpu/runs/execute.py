@@ -21,7 +21,7 @@ from mnist_gpu.runs.folder import RunLog, claim, refuse_used
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation, restarts
 from mnist_gpu.runs.sweep import Sweep
-from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Observer, Timeline
 
@@ -80,7 +80,7 @@ def _execute(
     workload = workload_of(settings, dataset)
     with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
-        engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
+        engine = engine_class(workload, options_of(settings), settings.platform["accelerator"])
         try:
             _build(engine, before, stopwatch)
             if before.checkpoint is None:
@@ -142,7 +142,7 @@ def _train(
     )
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
-    images_per_epoch = len(workload.dataset.train_labels) * workload.ensemble
+    images_per_epoch = len(workload.dataset.train_labels)
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
     timeline = Timeline(stopwatch, workload.epochs, observers, before.history)

@@ -19,7 +19,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.runs import ranks, signals
 from mnist_gpu.runs.outcome import failure
-from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
 
@@ -61,7 +61,7 @@ def follow(settings: Settings, dataset: Dataset) -> None:
     """
     workload = workload_of(settings, dataset)
     engine = engines.find(settings.engine["name"])(
-        workload, settings.engine, settings.platform["accelerator"]
+        workload, options_of(settings), settings.platform["accelerator"]
     )
     # what the others do about a signal is for the first process to say
     asked: list[int] = []

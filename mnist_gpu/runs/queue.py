@@ -30,7 +30,7 @@ from mnist_gpu.config.schema import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.runs import ranks
 from mnist_gpu.runs.app import App, exceptions_handed_on
-from mnist_gpu.runs.slurm import gather, job_id
+from mnist_gpu.runs.slurm import check_script, gather, job_id
 from mnist_gpu.runs.sweep import Sweep
 
 log = logging.getLogger(__name__)
@@ -215,6 +215,8 @@ class SlurmLauncher(QueueLauncher):
                 " or try it out with launcher=slurm_local"
             )
         self._refuse_shared_gpus()
+        plain = {name: value for name, value in self.params.items() if isinstance(value, str)}
+        check_script({**plain, **self.params["additional_parameters"]}, folder)
         groups: dict[tuple[Any, ...], list[Job]] = {}
         for job in jobs:
             asked = self._resources(job.settings)

@@ -1,9 +1,8 @@
 """A checked configuration and a data set become the problem that an engine is given."""
 
-import math
-
 from mnist_gpu.config.schema import Settings
 from mnist_gpu.data import shares
+from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.network import Network
@@ -19,9 +18,6 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
     model = settings.model
     network = Network.from_config(model["name"], model["layers"], model["dropout"])
     batch_size = settings.global_batch_size
-    steps = settings.steps_per_execution
-    if steps < 0:
-        steps = math.ceil(len(dataset.train_labels) / batch_size)
     if settings.world > 1:
         shares.refuse_uneven(settings, len(dataset.train_labels))
     return Workload(
@@ -35,6 +31,12 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
         precision=settings.precision,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
-        ensemble=settings.ensemble,
-        steps_per_execution=steps,
+    )
+
+
+def options_of(settings: Settings) -> EngineOptions:
+    """How the engine is to train."""
+    engine = settings.engine
+    return EngineOptions(
+        switches=engine.get("switches") or {}, backend=engine.get("backend", "tensorflow")
     )

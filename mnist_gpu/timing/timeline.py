@@ -2,13 +2,15 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from mnist_gpu.protocol.metrics import Metrics
-from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, Stopwatch
 
 log = logging.getLogger(__name__)
+Batch = TypeVar("Batch")
 
 
 class Diverged(Exception):
@@ -21,6 +23,29 @@ class Interrupted(Exception):
     def __init__(self, signum: int) -> None:
         super().__init__(f"signal {signum}")
         self.signum = signum
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training set and the evaluation after it.
+
+    Attributes:
+        epoch: counted from 1.
+        train_s, eval_s: seconds of the two phases.
+        train_loss, test_loss: mean cross-entropy over the images, in nats.
+        train_accuracy, test_accuracy: 0 to 1; of training as it went, dropout on.
+        data_wait_s: within `train_s`, the host's wait for the next batch; None where the
+            framework's own loop does not tell.
+    """
+
+    epoch: int
+    train_s: float
+    eval_s: float
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    data_wait_s: float | None = None
 
 
 class Observer:
@@ -36,7 +61,7 @@ class Observer:
         """`step` optimizer steps of `epoch` have been handed to the device. On the training clock:
         must cost next to nothing."""
 
-    def epoch_ended(self, row: EpochRecord) -> None:
+    def epoch_ended(self, row: Epoch) -> None:
         """An epoch has been trained and evaluated."""
 
     def ended(self, timeline: "Timeline") -> None:
@@ -46,8 +71,9 @@ class Observer:
 class Timeline:
     """Times the epochs of a run on a stopwatch and keeps their history.
 
-    An engine's loop calls, for each of `remaining()`: `training(epoch)`, `progressed(step)` as
-    often as it likes, `trained(metrics)`, `evaluated(metrics)`. The phases follow from that.
+    For each of `remaining()` an engine's loop calls `training(epoch)`, goes through its batches by
+    `batches` (or calls `progressed(step)` as often as it likes), then `trained()` and, once it has
+    evaluated, `evaluated(train, test)`. The phases follow from that.
 
     Args:
         stopwatch: credits the time; every phase edge waits for the device.
@@ -61,7 +87,7 @@ class Timeline:
         stopwatch: Stopwatch,
         epochs: int,
         observers: Sequence[Observer] = (),
-        history: Iterable[EpochRecord] = (),
+        history: Iterable[Epoch] = (),
     ) -> None:
         self.stopwatch = stopwatch
         self.epochs = epochs
@@ -70,7 +96,7 @@ class Timeline:
         self._observers = list(observers)
         self._epoch = 0
         self._marks_ns: dict[str, int] = {}
-        self._metrics: Metrics | None = None
+        self._waited_ns: int | None = None
 
     def remaining(self) -> range:
         """The epochs still to be trained, counted from 1."""
@@ -85,8 +111,28 @@ class Timeline:
         """Start the training clock of `epoch`."""
         self.raise_if_interrupted()
         self._epoch = epoch
+        self._waited_ns = None
         self._marks_ns = self.stopwatch.totals_ns()
         self.stopwatch.enter("train")
+
+    def batches(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+        """Yield every batch of `loader`, and note how long the host waited for each.
+
+        Raises:
+            Interrupted: a signal came in the meantime.
+        """
+        clock_ns = self.stopwatch.clock_ns
+        asked_ns = clock_ns()
+        for step, batch in enumerate(loader, start=1):
+            self.waited(clock_ns() - asked_ns)
+            yield batch
+            self.progressed(step)
+            asked_ns = clock_ns()
+        self.waited(clock_ns() - asked_ns)
+
+    def waited(self, elapsed_ns: int) -> None:
+        """Add to the host's wait for batches within this epoch."""
+        self._waited_ns = (self._waited_ns or 0) + elapsed_ns
 
     def progressed(self, step: int) -> None:
         """Take note of progress within the epoch.
@@ -97,37 +143,37 @@ class Timeline:
         self.raise_if_interrupted()
         self._tell(lambda observer: observer.progressed(self._epoch, step))
 
-    def trained(self, metrics: Metrics) -> None:
-        """Stop the training clock and start the evaluation's.
-
-        Raises:
-            Diverged: the mean training loss is not finite.
-        """
+    def trained(self) -> None:
+        """Stop the training clock and start the evaluation's."""
         self.stopwatch.enter("eval")
-        self._refuse_divergence("training", metrics)
-        self._metrics = metrics
 
-    def evaluated(self, metrics: Metrics) -> None:
+    def evaluated(self, train: Metrics, test: Metrics) -> None:
         """Stop the evaluation clock, keep the epoch, tell the observers.
 
+        Args:
+            train: means over the epoch's images in training mode.
+            test: means over the test set after the epoch.
+
         Raises:
-            Diverged: the mean test loss is not finite.
+            Diverged: a mean loss is not finite.
         """
         self.stopwatch.enter("other")
-        self._refuse_divergence("test", metrics)
-        assert self._metrics is not None, "evaluated() needs trained() before it"
+        self._refuse_divergence("training", train)
+        self._refuse_divergence("test", test)
         totals_ns = self.stopwatch.totals_ns()
-        row = EpochRecord(
+        row = Epoch(
             epoch=self._epoch,
             train_s=(totals_ns["train"] - self._marks_ns["train"]) / NANOSECONDS_PER_SECOND,
             eval_s=(totals_ns["eval"] - self._marks_ns["eval"]) / NANOSECONDS_PER_SECOND,
-            train_loss=self._metrics.loss,
-            train_accuracy=self._metrics.accuracy,
-            test_loss=metrics.loss,
-            test_accuracy=metrics.accuracy,
+            train_loss=train.loss,
+            train_accuracy=train.accuracy,
+            test_loss=test.loss,
+            test_accuracy=test.accuracy,
+            data_wait_s=None
+            if self._waited_ns is None
+            else self._waited_ns / NANOSECONDS_PER_SECOND,
         )
         self.history.append(row)
-        self._metrics = None
         self._tell(lambda observer: observer.epoch_ended(row))
 
     def abandoned(self) -> None:
@@ -156,8 +202,8 @@ class Timeline:
         for observer in list(self._observers):
             try:
                 message(observer)
-            except Exception as fault:
+            except Exception as exc:
                 if observer.vital:
                     raise
                 self._observers.remove(observer)
-                log.warning("%s stopped: %s", type(observer).__name__, fault)
+                log.warning("%s stopped: %s", type(observer).__name__, exc)

@@ -46,8 +46,6 @@ def undeclared_words(record: Record) -> list[str]:
         found.append("precision")
     if record.hardware.accelerator_count > protocol["most_accelerators"]:
         found.append("devices")
-    if record.ensemble is not None:
-        found.append("ensemble")
     return found
 
 

@@ -81,7 +81,10 @@ def short_lists(subject: Subject) -> Iterator[Finding]:
         "resources.warnings": len(record.resources.warnings),
         "software.packages": len(record.software.packages),
         "platform.signals": len(record.platform.signals),
-        "engine.tuning": len(record.engine.tuning),
+        "engine.switches": len(record.engine.switches),
+        "engine.environment": len(record.engine.environment),
+        "engine.kernels": len(record.engine.kernels),
+        "engine.deviations_from_defaults": len(record.engine.deviations_from_defaults),
         "hardware.reasons": len(record.hardware.reasons),
         "resources.reasons": len(record.resources.reasons),
     }

@@ -74,7 +74,7 @@ def epoch_figures(subject: Subject) -> Iterator[Finding]:
 def rates(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record
-    images = len(record.epochs) * record.workload.n_train * record.members
+    images = len(record.epochs) * record.workload.n_train
     train_s = record.timing.train_s
     images_per_s = images / train_s if record.epochs and train_s else None
     flops_per_s = None if images_per_s is None else images_per_s * record.workload.flops_per_sample
