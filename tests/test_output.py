@@ -13,11 +13,10 @@ import pytest
 import mnist_gpu
 from mnist_gpu import engines, output
 from mnist_gpu.faults import small
-from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.records.store import read_record
 from mnist_gpu.runs.console import Progress
 from mnist_gpu.timing.stopwatch import Stopwatch
-from mnist_gpu.timing.timeline import Timeline
+from mnist_gpu.timing.timeline import Epoch, Timeline
 from tests import faulty
 
 CHATTY = (
@@ -138,7 +137,7 @@ def test_a_progress_line_never_wraps_and_redraws_at_most_twice_a_second(monkeypa
     progress = Progress(938, 60_000, screen, lambda: now[0])
     timeline = Timeline(Stopwatch(), 50)
     progress.began(timeline)
-    row = EpochRecord(
+    row = Epoch(
         epoch=1, train_s=9.0, eval_s=0.5, train_loss=0.25, train_accuracy=0.9, test_loss=0.2,
         test_accuracy=0.95,
     )  # fmt: skip
