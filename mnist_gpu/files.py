@@ -25,8 +25,10 @@ WHAT_TO_DO = {
 }
 
 
-def trouble(exc: OSError, path: Path | None = None) -> str:
+def trouble(exc: OSError | MemoryError, path: Path | None = None) -> str:
     """What the system refused, where (`path`, if it knows better), and what to do about it."""
+    if isinstance(exc, MemoryError):
+        return f"out of memory: {' '.join(str(exc).split()) or 'nothing is left'}"
     why = (exc.strerror or str(exc) or type(exc).__name__).lower()
     if exc.errno == errno.ENOMEM:
         return f"out of memory: {why}"

@@ -32,11 +32,11 @@ def _main(arguments: Sequence[str]) -> int:
         if not failures:
             failures.append(("", UserError("interrupted", CTRL_C)))
     except Exception as exc:
-        from mnist_gpu.config.complaints import complaint
+        from mnist_gpu.config.errors import format_error
 
         if app is None or app.full_error:
             raise
-        failures.append(("", complaint(exc)))
+        failures.append(("", format_error(exc)))
     if app is not None and app.sweep is not None:
         from mnist_gpu.runs.sweep import close
 
@@ -54,17 +54,14 @@ def _app() -> "App":
 
 
 def _run(app: "App", arguments: Sequence[str]) -> None:
-    from mnist_gpu.config import guard
     from mnist_gpu.runs import ranks
 
-    guard.refuse_options(arguments)
     if ranks.follows():
         from mnist_gpu.runs.follower import follow_arguments
 
         follow_arguments(arguments)
     else:
-        with guard.guarded():
-            app.run(arguments)
+        app.run(arguments)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch  # noqa: F401 - kernels share the threads that it has loaded
-from mnist_gpu.engines.torch.native import compiler
+
+from mnist_gpu.engines.torch.kernels import compiler
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("gcc"), reason="kernels are compiled on Linux"

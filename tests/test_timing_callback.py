@@ -3,9 +3,9 @@
 import lightning.pytorch as L
 import pytest
 import torch
+from mnist_gpu.engines.lightning.timing import TimingCallback
 from torch.utils.data import DataLoader
 
-from mnist_gpu.engines.lightning.timing import TimingCallback
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline

@@ -1,7 +1,7 @@
 """What every engine must be able to do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,17 +25,18 @@ class EngineOptions:
             `open`: kernels of this project's own as well.
         switches: values of single switches by name; None leaves one to the division.
         backend: Keras': tensorflow, jax or torch.
-        trainer: arguments of Lightning's Trainer.
-        callbacks: more of Lightning's callbacks, by name, each a node with `_target_`.
-        logger: one of Lightning's loggers as a node with `_target_`.
+        make_trainer: makes the Trainer that the configuration names, with further arguments; None:
+            Lightning's own, quiet.
+        callbacks: more of Lightning's callbacks.
+        logger: one of Lightning's loggers.
     """
 
     division: str = "stock"
     switches: Mapping[str, Any] = field(default_factory=dict)
     backend: str = "tensorflow"
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-    callbacks: Mapping[str, Any] = field(default_factory=dict)
-    logger: Mapping[str, Any] | None = None
+    make_trainer: Callable[..., Any] | None = None
+    callbacks: Sequence[Any] = ()
+    logger: Any = None
 
 
 class Engine(ABC):

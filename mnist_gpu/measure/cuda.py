@@ -28,7 +28,7 @@ def why_not(built_with: str | None, answers: bool, nvml: Any = None) -> str | No
         return "there is an NVIDIA GPU, but this PyTorch is built without CUDA"
     rows = yaml.safe_load(FACTS.read_text(encoding="utf-8"))["cuda"]
     row = next((row for row in rows if row["cuda"] == int(float(built_with))), None)
-    driver, capability = card.driver(), card.capability()
+    driver, capability = card.read("driver"), card.read("capability")
     if row is None:
         return None
     if driver and not answers and Version(driver) < Version(row["driver"]):

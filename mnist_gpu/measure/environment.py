@@ -4,12 +4,12 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 from mnist_gpu import __version__
+from mnist_gpu.measure.sources import output_of
 from mnist_gpu.paths import PACKAGE
 from mnist_gpu.records.schema import Software
 
@@ -88,16 +88,5 @@ def _commit_of_archive() -> str | None:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
-    if not (checkout / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(checkout), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    there = (checkout / ".git").exists()
+    return output_of("git", "-C", str(checkout), *arguments) if there else None

@@ -28,8 +28,8 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     readings: dict[str, Any] = {
         "cpu_model": cpu_model(root),
         "ram_gib": ram_gib(root),
-        "driver": gpu.driver() if gpu else None,
-        "power_limit_w": gpu.power_limit_w() if gpu else None,
+        "driver": gpu.read("driver") if gpu else None,
+        "power_limit_w": gpu.read("power_limit_w") if gpu else None,
         "hypervisor": virtualisation.kind(root),
         "cpu_family_model_stepping": cpu_family_model_stepping(root),
         "isa": isa(root),

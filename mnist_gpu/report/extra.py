@@ -7,20 +7,9 @@ from pathlib import Path
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble, write_own
 from mnist_gpu.report.export import as_csv, as_parquet, flat_runs
-from mnist_gpu.report.statistics import scipy_is_there
 from mnist_gpu.report.summary import Summary
 
 INSTALL = "pip install 'mnist-gpu[report]'"
-
-
-def need_scipy() -> None:
-    """Refuse to write what would differ from machine to machine.
-
-    Raises:
-        UserError: scipy is not installed.
-    """
-    if not scipy_is_there():
-        raise UserError(f"the README's intervals and tests need scipy: {INSTALL}")
 
 
 def write_files(summary: Summary, folder: Path) -> Iterator[str]:

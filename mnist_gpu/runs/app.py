@@ -14,10 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import complaint
-from mnist_gpu.config.compose import register
+from mnist_gpu.config.compose import arguments, check, refuse_shared_devices, register
+from mnist_gpu.config.errors import format_error
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure import influences
 from mnist_gpu.measure.process import process_age_ns
 from mnist_gpu.paths import conf_dir
 from mnist_gpu.runs import folder
@@ -45,7 +45,7 @@ class App:
         self._called = False
         self._not_there: list[Path] = []
 
-    def run(self, arguments: Sequence[str]) -> None:
+    def run(self, given: Sequence[str]) -> None:
         """Do what a command line asks; Hydra's own flags may stand anywhere in it.
 
         Raises:
@@ -54,7 +54,7 @@ class App:
         """
         register()
         parser = get_args_parser()
-        options = parser.parse_intermixed_args(list(arguments))
+        options = parser.parse_args(arguments(given))
         with self._judging(), exceptions_handed_on():
             _run_hydra(options, parser, self, str(conf_dir()), "train")
 
@@ -88,9 +88,10 @@ class App:
     ) -> UserError:
         try:
             hydra = HydraConfig.get()
-            if hydra.job.chdir:
-                _anchor(config, Path(hydra.runtime.cwd))
+            refuse_shared_devices(hydra.launcher._target_)
             settings = check(config)
+            for line in influences.refuse_or_neutralise(os.environ, settings.engine.uses):
+                print(line, flush=True)
             from mnist_gpu.runs.execute import execute
 
             texts |= configuration_texts(config, hydra.overrides.task)
@@ -98,7 +99,7 @@ class App:
         except Exception as exc:
             if self.full_error:
                 raise
-            return complaint(exc)
+            return format_error(exc)
         return UserError(outcome.line, outcome.exit_code)
 
     @contextmanager
@@ -175,17 +176,3 @@ def refuse_writing(config: DictConfig) -> None:
                     f"hydra.{part}.handlers.{name}.filename={written}: a run's log is train.log in"
                     " its own folder; leave it out"
                 )
-
-
-def _anchor(config: DictConfig, start: Path) -> None:
-    """Make relative paths absolute: under `hydra.job.chdir` they would be read elsewhere."""
-    given = os.environ.get("MNIST_GPU_DATA")
-    if given and not OmegaConf.select(config, "data.dir"):
-        OmegaConf.update(config, "data.dir", given, force_add=True)
-    keys = ["data.dir", "data.cache_dir"]
-    if config.resume != "auto":
-        keys.append("resume")
-    for key in keys:
-        value = OmegaConf.select(config, key)
-        if isinstance(value, str):
-            OmegaConf.update(config, key, str(start / Path(value).expanduser()))

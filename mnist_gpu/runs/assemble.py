@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, cast
 
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.compose import platforms
+from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.engines.facts import EngineFacts
-from mnist_gpu.measure import detect, environment, hardware
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.measure import detect, environment, hardware, influences
 from mnist_gpu.protocol import standard
 from mnist_gpu.protocol.workload import Weights, Workload
-from mnist_gpu.records.rules.text import harmless
+from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.records.schema import (
     DatasetName,
     Division,
@@ -45,7 +45,7 @@ class PlatformFacts:
         detection: every signal.
     """
 
-    chosen: dict[str, Any]
+    chosen: PlatformSettings
     detection: detect.Detection
     claimed: str
 
@@ -53,27 +53,15 @@ class PlatformFacts:
 def detect_platform(settings: Settings) -> PlatformFacts:
     """Look around; with `platform=auto`, find the platform whose rule the signals fit best."""
     detection = detect.detect()
-    claimed = settings.platform["name"]
+    claimed = settings.platform.name
     chosen = settings.platform
     if claimed == "auto":
         known = platforms()
-        rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
+        rules = {name: entry.rule for name, entry in known.items()}
         found = detect.choose(rules, detection)
         if found in known:
             chosen = known[found]
     return PlatformFacts(chosen, detection, claimed)
-
-
-def platforms() -> dict[str, dict[str, Any]]:
-    """Every platform of `conf/platform/`, by name, as plain values."""
-    import yaml
-
-    found = {}
-    for path in sorted((conf_dir() / "platform").glob("*.yaml")):
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(entry, dict) and entry.get("name"):
-            found[str(entry["name"])] = entry
-    return found
 
 
 def record(
@@ -103,7 +91,7 @@ def record(
         status=status,
         status_reason=None if reason is None else harmless(reason),
         platform=platform_part,
-        engine=_engine(settings, engine, facts),
+        engine=_engine(settings, engine, facts, platform.detection.front),
         hardware=hardware_part,
         software=software_part,
         workload=_workload(settings, engine),
@@ -119,20 +107,22 @@ def record(
 def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
     chosen, detection = platform.chosen, platform.detection
     return Platform(
-        name=chosen["name"],
-        label=chosen["label"],
-        kind=chosen["kind"],
+        name=chosen.name,
+        label=chosen.label,
+        kind=chosen.kind,
         claimed=platform.claimed,
         detected=detection.name,
-        verified=detect.matches(chosen.get("detect"), detection, facts.accelerator_name),
+        verified=detect.matches(chosen.rule, detection, facts.accelerator_name),
         signals=detection.signals,
     )
 
 
-def _engine(settings: Settings, engine: Engine, facts: EngineFacts) -> EngineRecord:
-    environment: dict[str, str] = {}
+def _engine(settings: Settings, engine: Engine, facts: EngineFacts, frontend: str) -> EngineRecord:
+    environment = influences.speed_environment(
+        image=influences.image_defaults(frontend), uses=settings.engine.uses
+    )
     return EngineRecord(
-        name=settings.engine["name"],
+        name=settings.engine.name,
         version=engine.version,
         framework=facts.framework,
         framework_version=facts.framework_version,
@@ -211,21 +201,9 @@ def _result(
     )
 
 
-def _price(chosen: dict[str, Any]) -> Price:
-    price = chosen.get("price") or {}
-    amount = price.get("amount_per_hour")
-    return Price(
-        amount_per_hour=None if amount is None else float(amount),
-        unit=price.get("unit"),
-        source=price.get("source"),
-        as_of=None if price.get("as_of") is None else str(price["as_of"]),
-        free=bool(price.get("free", False)),
-        reason=price.get("reason"),
-    )
+def _price(chosen: PlatformSettings) -> Price:
+    return Price(**chosen.price.model_dump())
 
 
-def _limits(chosen: dict[str, Any]) -> Limits:
-    limits = chosen.get("limits")
-    if not isinstance(limits, dict):
-        return Limits(session_s=None, quota_s_per_week=None, reason="none known")
-    return Limits(**limits)
+def _limits(chosen: PlatformSettings) -> Limits:
+    return Limits(**chosen.limits.model_dump())

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from mnist_gpu import output
-from mnist_gpu.config.schema import Settings
-from mnist_gpu.protocol.standard import ALONE
+from mnist_gpu.config.settings import Settings
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.schema import Record
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
@@ -20,16 +20,17 @@ def announce(settings: Settings, standard: str, out: TextIO | None = None) -> No
     """Print the composed choices before anything starts."""
     out = out or output.here()
     choices = "  ".join(
-        f"{group}={getattr(settings, group)['name']}"
-        for group in ("platform", "engine", "model", "logger")
+        f"{group}={getattr(settings, group).name}"
+        for group in ("platform", "engine", "division", "model", "logger")
     )
-    print(f"mnist-gpu  {choices}  data={settings.data['source']}", file=out)
-    unusual = {name: getattr(settings, name) for name in ALONE}
+    print(f"mnist-gpu  {choices}  data={settings.data.source}", file=out)
+    usual = protocol()["standard"]
+    unusual = {name: getattr(settings, name) for name in ("num_nodes", "scaling")}
     print(
         f"           seed={settings.seed}  epochs={settings.epochs}"
         f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
         f"  precision={settings.precision}  devices={settings.devices}"
-        + "".join(f"  {name}={value}" for name, value in unusual.items() if value != ALONE[name]),
+        + "".join(f"  {name}={value}" for name, value in unusual.items() if value != usual[name]),
         file=out,
     )
     print(f"           {standard}", file=out, flush=True)

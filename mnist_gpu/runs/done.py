@@ -6,11 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
-
 from mnist_gpu import __version__
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import COMPLAINTS
+from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
 from mnist_gpu.runs.sweep import Sweep
@@ -62,9 +59,7 @@ def _acceptable(path: Path) -> "Record | None":
 def _fingerprint(folder: Path, record: "Record") -> str | None:
     """Of the configuration that the record's folder keeps."""
     try:
-        config = OmegaConf.load(folder / ".hydra" / "config.yaml")
-        if not isinstance(config, DictConfig):
-            return None
-        return standard.fingerprint(check(config), record.workload.dataset_sha256)
-    except (UserError, OSError, *COMPLAINTS):
+        settings = read_settings(folder / ".hydra" / "config.yaml")
+    except UserError:
         return None
+    return standard.fingerprint(settings, record.workload.dataset_sha256)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mnist_gpu import data, engines, files, output
 from mnist_gpu.collection import no_collection
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
@@ -43,7 +43,7 @@ def execute(
     A sweep's job that an earlier sweep has done is not done again: its record is returned.
 
     Args:
-        settings: checked (`config.checks.check`).
+        settings: checked (`config.compose.check`).
         folder: the run's own: new, or empty. A resumed run goes on in its first folder instead.
         stopwatch: running in the phase `startup`.
         texts: what `.hydra/` is to hold, by file name.
@@ -68,19 +68,19 @@ def _execute(
     if settings.resume is None and not restarts():
         refuse_used(folder)
     console.announce(settings, standard.describe(settings))
-    engine_class = engines.find(settings.engine["name"])
+    engine_class = engines.find(settings.engine.name)
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
-    dataset = data.load(settings.data, announce=_say)
+    dataset = data.load(settings.data.model_dump(), announce=_say)
     fingerprint = standard.fingerprint(settings, dataset.sha256)
-    if not settings.force and sweep and (found := done.find(fingerprint, sweep)):
-        _say(f"already there: {found.path} (force=true redoes it)")
+    if not settings.rerun and sweep and (found := done.find(fingerprint, sweep)):
+        _say(f"already there: {found.path} (rerun=true redoes it)")
         return found.record, Outcome()
     before = find_continuation(settings.resume, folder, fingerprint, sweep)
     workload = workload_of(settings, dataset)
     with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
-        engine = engine_class(workload, options_of(settings), settings.platform["accelerator"])
+        engine = engine_class(workload, options_of(settings), settings.platform.accelerator)
         try:
             _build(engine, before, stopwatch)
             if before.checkpoint is None:
@@ -133,7 +133,7 @@ def _train(
         sampler.carry(before.checkpoint.resources)
     saver = checkpoint.Saver(
         folder / "checkpoints",
-        settings.checkpoint,
+        settings.checkpoint_every,
         engine.state,
         before.segments,
         fingerprint,
@@ -150,6 +150,7 @@ def _train(
     with signals.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
         stopwatch.enter("warmup")
         outcome = guarded(lambda: _fit(settings, engine, timeline, sampler, folder), timeline)
+        outcome = _refuse_missing_steps(settings, engine, timeline, outcome)
         resources = sampler.stop()
         stopwatch.enter("checkpoint")
         weights, outcome = _keep_weights(engine, timeline, folder, outcome)
@@ -172,6 +173,28 @@ def _train(
     if timeline.interrupted_by is not None and outcome.exit_code == 0:
         outcome = Outcome(exit_code=SIGNALLED + timeline.interrupted_by)
     return record, outcome
+
+
+def _refuse_missing_steps(
+    settings: Settings, engine: Engine, timeline: Timeline, outcome: Outcome
+) -> Outcome:
+    """A run that made other steps than its epochs have did not train what its record would say.
+
+    A configured callback, logger or argument of the Trainer may do that, and is a deviation.
+    """
+    expected = engine.workload.steps_per_epoch * len(timeline.history)
+    if outcome.status != "completed" or standard.configured_classes(settings):
+        return outcome
+    made = engine.steps_made()
+    if made == expected and len(timeline.history) == timeline.epochs:
+        return outcome
+    return Outcome(
+        "failed",
+        f"{made:,} optimizer steps were made where {timeline.epochs} epochs have"
+        f" {engine.workload.steps_per_epoch * timeline.epochs:,}: something outside the"
+        " configuration changed the training",
+        1,
+    )
 
 
 def _keep_weights(
@@ -204,24 +227,24 @@ def _fit(
     settings: Settings, engine: Engine, timeline: Timeline, sampler: Sampler, folder: Path
 ) -> None:
     engine.warm_up()
-    if settings.profiler:
+    if settings.profile_steps:
         profile = files.free(folder / "profile")
         profile.mkdir(parents=True)
-        engine.trace(settings.profiler, profile)
+        engine.trace(settings.profile_steps, profile)
     timeline.began()
     sampler.start()
     engine.fit(timeline)
 
 
 def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -> "Curves | None":
-    if settings.logger["name"] == "none":
+    if settings.logger.name == "none":
         return None
     from mnist_gpu.runs.curves import Curves
 
     hyper_parameters = {
-        "platform": settings.platform["name"],
-        "engine": settings.engine["name"],
-        "model": settings.model["name"],
+        "platform": settings.platform.name,
+        "engine": settings.engine.name,
+        "model": settings.model.name,
         "precision": settings.precision,
         "seed": settings.seed,
         "epochs": settings.epochs,

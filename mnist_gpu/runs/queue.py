@@ -22,11 +22,9 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import open_dict
 
-from mnist_gpu.config import guard
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import complaint
-from mnist_gpu.config.compose import register
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.compose import check, register
+from mnist_gpu.config.errors import format_error
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.runs import ranks
 from mnist_gpu.runs.app import App, exceptions_handed_on
@@ -97,7 +95,7 @@ class QueueLauncher(BaseSubmititLauncher):
             try:
                 jobs.append(Job(number, tuple(overrides), self._checked(overrides)))
             except Exception as fault:
-                self._app.failures.append((" ".join(overrides), complaint(fault)))
+                self._app.failures.append((" ".join(overrides), format_error(fault)))
         self._run(jobs, folder)
         done = []
         for _ in job_overrides:
@@ -116,10 +114,7 @@ class QueueLauncher(BaseSubmititLauncher):
         register()
         app = self._app
         app.sweep = Sweep(Path(folder))
-        with guard.guarded():
-            config = self.hydra_context.config_loader.load_sweep_config(
-                self.config, list(overrides)
-            )
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.job.num = number
@@ -248,10 +243,10 @@ class SlurmLauncher(QueueLauncher):
     def _resources(self, settings: Settings) -> dict[str, Any]:
         """What a run needs: a task for each device where there are several machines, else one that
         starts the others itself."""
-        on_gpu = settings.platform["accelerator"] == "cuda"
+        on_gpu = settings.platform.accelerator == "cuda"
         exclusive = self.params["exclusive"]
         if exclusive is None:
-            exclusive = settings.platform["accelerator"] == "cpu"
+            exclusive = settings.platform.accelerator == "cpu"
         gpus = self.params["gpus_per_node"] or (settings.devices if on_gpu else None)
         asked = {
             "nodes": settings.num_nodes,

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,7 +46,9 @@ class LightningEngine(Engine):
         # the complaint about a missing accelerator is ours, in one line
         device = choose(self.accelerator, workload.devices)
         _quieten()
-        self.trainer = L.Trainer(
+        make_trainer = self.options.make_trainer or partial(L.Trainer, **QUIET)
+        logger = {} if self.options.logger is None else {"logger": self.options.logger}
+        self.trainer: Any = make_trainer(
             accelerator=device.type,
             devices=workload.devices,
             num_nodes=workload.num_nodes,
@@ -53,7 +56,8 @@ class LightningEngine(Engine):
             plugins=[processes.environment()],
             precision=PRECISIONS.get(workload.precision, workload.precision),
             max_epochs=workload.epochs,
-            **(QUIET | dict(self.options.trainer)),
+            callbacks=list(self.options.callbacks),
+            **logger,
         )
         self.device = processes.join(self.trainer, workload)
         self.parts = parts.make_parts(workload, self.options, "lightning", self.device)
@@ -87,7 +91,7 @@ class LightningEngine(Engine):
 
         images = (len(self.parts.train), len(self.parts.test))
         callback = RunCallback(timeline, images, began)
-        callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        callbacks: list[L.Callback] = self.trainer.callbacks
         callbacks.insert(0, callback)
         self.trainer.fit_loop.max_epochs = trained + len(timeline.remaining())
         try:

@@ -1,60 +1,26 @@
 """Rules on texts and numbers as such: nothing in a record may act on whoever reads it."""
 
-import re
-import unicodedata
 from collections.abc import Iterator
-from pathlib import Path
 
+from mnist_gpu.records.acceptable import markup_in, private_part_of
 from mnist_gpu.records.rules.registry import Finding, Subject, safety_rule
 
-# Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
-# Zl and Zp line and paragraph separators
-REFUSED_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-MARKUP = re.compile(r"[<>`]|&#|&\w+;|\$[({]|\]\(|\{\{|\}\}|(?:javascript|vbscript|data)\s*:", re.I)
-PRIVATE = re.compile(
-    r"(?:^|[\s\"'=(:,])(?:/(?:home|users|root|etc|var|tmp|mnt|opt|private|work)/|[a-z]:\\|~/|\\\\\w)"
-    r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
-    re.I,
-)
-WHOLE_PRIVATE = re.compile(rf"(?:{PRIVATE.pattern})[^\s\"']*", re.I)
-LONGEST = 300
 MOST_ENTRIES = 1000
 LARGEST = 2**53
 LARGEST_RATE = 1e18
 RATES = {"result.flops_per_s", "result.images_per_s"}
 
 
-def harmless(text: str) -> str:
-    """`text` without what these rules refuse, at most 300 characters: to be put into a record."""
-    text = text.replace(str(Path.home()), "~")
-    text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
-    text = MARKUP.sub("?", text)
-    while PRIVATE.search(text):
-        text = WHOLE_PRIVATE.sub(" ...", text)
-    return " ".join(text.split())[:LONGEST] or "no reason given"
-
-
 @safety_rule
 def plain_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, text in subject.texts:
-        odd = None
-        if not text.isascii():
-            odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
-        elif not text.isprintable():
-            odd = next(c for c in text if not c.isprintable())
-        if odd is not None:
-            yield field, f"holds the character U+{ord(odd):04X}, which acts on a reader"
-        elif found := MARKUP.search(text):
-            yield field, f"holds markup or script syntax ({found.group()!r})"
+    yield from ((field, why) for field, text in subject.texts if (why := markup_in(text)))
 
 
 @safety_rule
 def no_private_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, text in subject.texts:
-        if ("/" in text or "\\" in text or "@" in text or ":" in text) and PRIVATE.search(text):
-            yield field, "holds a path or an address; leave out what points at a person or a disk"
+    yield from ((field, why) for field, text in subject.texts if (why := private_part_of(text)))
 
 
 @safety_rule
