@@ -113,6 +113,8 @@ class App:
         @functools.wraps(load)
         def load_and_judge(*arguments: Any, **named: Any) -> DictConfig:
             config = load(*arguments, **named)
+            if named["config_name"] is None:  # --hydra-help
+                return config
             refuse_writing(config)
             if not named.get("validate_sweep_overrides", True):
                 # Hydra asks only whether this is a sweep, and hears no refusal
