@@ -208,7 +208,7 @@ def test_a_run_is_not_resumed_over_a_record_or_weights_of_another(quick, tmp_pat
     before = content(folder)
     with pytest.raises(UserError, match=f"{re.escape(name)}: not of the run"):
         mnist_gpu.run([*quick, "resume=run"])
-    assert mnist_gpu.run([*quick, "resume=auto"]).timing.segments == 1
+    assert mnist_gpu.run([*quick, "resume=auto", "hydra.run.dir=other"]).timing.segments == 1
     assert content(folder) == before
 
 
