@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 # Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
@@ -19,6 +20,8 @@ PRIVATE = re.compile(
     r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
     re.I,
 )
+WHOLE_PRIVATE = re.compile(rf"(?:{PRIVATE.pattern})[^\s\"']*", re.I)
+LONGEST = 300
 HIGHEST_PRICE_PER_HOUR = 10_000
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
@@ -42,6 +45,16 @@ def private_part_of(text: str) -> str | None:
     if any(sign in text for sign in "/\\@:") and PRIVATE.search(text):
         return "holds a path or an address; leave out what points at a person or a disk"
     return None
+
+
+def harmless(text: str) -> str:
+    """`text` as a record may hold it: nothing that acts on a reader, no path, 300 characters."""
+    text = text.replace(str(Path.home()), "~")
+    text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
+    text = MARKUP.sub("?", text)
+    while PRIVATE.search(text):
+        text = WHOLE_PRIVATE.sub(" ...", text)
+    return " ".join(text.split())[:LONGEST] or "no reason given"
 
 
 def price_faults(price: Any) -> Iterator[tuple[str, str]]:
