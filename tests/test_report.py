@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from mnist_gpu.report.documents import BLOCKS
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import write_record
 from mnist_gpu.report.__main__ import main
 from mnist_gpu.report.document import has_markers
+from mnist_gpu.report.documents import BLOCKS
 from mnist_gpu.report.gate import pinned
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.summary import summarise
 from mnist_gpu.report.table import escape, markdown, missing, sections
 from tests.records import make_record, write_records
