@@ -345,7 +345,7 @@ def test_all_runs_are_exported_as_csv_and_parquet(tmp_path, field):
 
 
 def test_no_cell_of_the_csv_is_a_formula(tmp_path):
-    record = make_record(hardware__cpu_model="=HYPERLINK(1)", hardware__driver="@SUM(1)")
+    record = make_record(hardware__cpu_model="=HYPERLINK(1)", software__python="@SUM(1)")
     results = write_records(tmp_path / "results", [record])
     main([str(results), "--out", str(tmp_path / "out")])
     text = (tmp_path / "out" / "runs.csv").read_text()
