@@ -51,6 +51,7 @@ def test_a_true_record_is_accepted(changes):
 
 
 TOGETHER = ("file", "schema", "run_id_unique", "epoch_times_own", "outcome_own")
+RAPL = "RAPL package counters (the whole processor)"
 LIES = [
     ({"timing__total_s": 400.0}, "phases_add_up", "timing.total_s"),
     ({"timing__eval_s": 0.5}, "phases_add_up", "timing.total_s"),
@@ -182,6 +183,26 @@ LIES = [
         "resources.energy_j",
     ),
     ({"resources__energy_j": 100.0}, "plausible_resources", "resources.energy_source"),
+    (
+        {"resources__energy_j": 1e-6, "resources__energy_source": RAPL},
+        "plausible_resources",
+        "resources.energy_j",
+    ),
+    (
+        {"resources__energy_j": 9e3, "resources__energy_source": "a meter of mine"},
+        "plausible_resources",
+        "resources.energy_source",
+    ),
+    (
+        {"price": {"amount_per_hour": 1e-300, "reason": None, **SOMEWHERE}},
+        "price_consistent",
+        "price.amount_per_hour",
+    ),
+    (
+        {"price": {"amount_per_hour": 0.0, "reason": None, **SOMEWHERE}},
+        "price_consistent",
+        "price.amount_per_hour",
+    ),
     ({"price__reason": None}, "price_consistent", "price.reason"),
     ({"price__amount_per_hour": 1.5}, "price_consistent", "price.source"),
     (
@@ -422,3 +443,28 @@ def test_facts_that_age_carry_a_date_and_a_source():
     for entry in facts("peaks")["accelerators"]:
         assert entry["source"], entry
     assert facts("peaks")["as_of"] <= datetime.now(UTC).date()
+
+
+@pytest.mark.parametrize("change", ["edit", "delete", "add"])
+def test_a_pull_request_may_add_records_and_change_none(tmp_path, change):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    record = tmp_path / "results" / "lab" / "one" / "record.json"
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    git("init", "-b", "base")
+    git("add", ".")
+    git("commit", "-m", "one")
+    git("checkout", "-b", "request")
+    if change == "delete":
+        record.unlink()
+    else:
+        (record if change == "edit" else record.with_name("two.json")).write_text("[]")
+    git("add", "-A")
+    git("commit", "-m", "two")
+    script = [str(REPOSITORY / "scripts" / "append_only"), "base"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == (change != "add")
+    assert ("results/lab/one/record.json" in done.stderr) is (change != "add")
