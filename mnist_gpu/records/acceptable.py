@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 # Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
@@ -35,6 +36,7 @@ LOWEST_PRICE_PER_HOUR = 1e-4
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
 
+@lru_cache(maxsize=8192)
 def markup_in(text: str) -> str | None:
     """Why `text` could act on whoever reads it; None where it could not."""
     odd = None
@@ -49,6 +51,7 @@ def markup_in(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8192)
 def private_part_of(text: str) -> str | None:
     """Why `text` could point at a person or a disk; None where it could not."""
     if any(sign in text for sign in "/\\@:") and PRIVATE.search(text):

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from mnist_gpu.measure import detect
@@ -34,6 +34,12 @@ def _known_labels() -> dict[str, str]:
     return labels | {skeleton(row["label"]): row["label"] for row in facts("rows")}
 
 
+@cache
+def _known_names() -> dict[str, str]:
+    return {skeleton(name): name for name in known_platforms()}
+
+
+@lru_cache(maxsize=8192)
 def skeleton(text: str) -> str:
     """What is left of a text if only what a hurried reader sees counts."""
     plain = unicodedata.normalize("NFKD", text).casefold()
@@ -106,8 +112,7 @@ def _impostor(platform: Platform) -> Iterator[Finding]:
         return
     if (other := _known_labels().get(skeleton(platform.label))) is not None:
         yield "platform.label", f"{platform.label!r} looks like the label of {other}"
-    alike = {skeleton(name): name for name in known_platforms()}
-    if (other := alike.get(skeleton(platform.name))) is not None:
+    if (other := _known_names().get(skeleton(platform.name))) is not None:
         yield "platform.name", f"{platform.name!r} looks like {other}"
 
 
