@@ -31,7 +31,8 @@ def _origin(record: Record) -> Iterator[str]:
     if commit is None:
         yield "made by a program of which no commit and no release is known"
     elif known:
-        made = next((at for name, at in known.items() if name.startswith(commit)), None)
+        short = (at for name, at in known.items() if name.startswith(commit))
+        made = known.get(commit) or next(short, None)
         if made is None:
             yield "made by a commit that this project's history does not hold"
         elif datetime.fromisoformat(record.created_at) < made:
