@@ -11,6 +11,8 @@ from mnist_gpu.records.rules.names import known_platforms
 from mnist_gpu.records.rules.plausible import known_accelerator
 from mnist_gpu.records.schema import Record
 
+FULL_DIGITS = 40
+
 
 def doubts(record: Record) -> Iterator[str]:
     """Why an acceptable record is not to be compared, in words."""
@@ -31,8 +33,9 @@ def _origin(record: Record) -> Iterator[str]:
     if commit is None:
         yield "made by a program of which no commit and no release is known"
     elif known:
-        short = (at for name, at in known.items() if name.startswith(commit))
-        made = known.get(commit) or next(short, None)
+        made = known.get(commit)
+        if made is None and len(commit) < FULL_DIGITS:
+            made = next((at for name, at in known.items() if name.startswith(commit)), None)
         if made is None:
             yield "made by a commit that this project's history does not hold"
         elif datetime.fromisoformat(record.created_at) < made:
