@@ -26,6 +26,8 @@ def _main(options: argparse.Namespace) -> int:
         return exc.exit_code
     for line in verdict.faults:
         print(line)
+    for run_id, lines in verdict.doubts.items():
+        print(f"doubt: {run_id}: {'; '.join(lines)}", file=sys.stderr)
     refused = len({fault.path for fault in verdict.faults})
     print(f"{len(verdict.accepted)} accepted, {refused} refused", file=sys.stderr)
     return 1 if refused else 0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.__main__ import main
 from mnist_gpu.report.page import page
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.summary import summarise
 from tests.records import make_document, make_record, write_records
 from tests.test_report import A100, CU, FREE, SU, on_devices, seeds

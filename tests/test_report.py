@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import write_record
 from mnist_gpu.report.__main__ import main
 from mnist_gpu.report.document import has_markers
 from mnist_gpu.report.documents import BLOCKS
 from mnist_gpu.report.gate import pinned
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.summary import summarise
 from mnist_gpu.report.table import escape, markdown, missing, sections
 from tests.records import make_record, write_records
@@ -345,7 +345,7 @@ def test_all_runs_are_exported_as_csv_and_parquet(tmp_path, field):
 
 
 def test_no_cell_of_the_csv_is_a_formula(tmp_path):
-    record = make_record(hardware__cpu_model="=HYPERLINK(1)", hardware__driver="@SUM(1)")
+    record = make_record(hardware__cpu_model="=HYPERLINK(1)", software__python="@SUM(1)")
     results = write_records(tmp_path / "results", [record])
     main([str(results), "--out", str(tmp_path / "out")])
     text = (tmp_path / "out" / "runs.csv").read_text()

@@ -57,7 +57,7 @@ def write_record(record: Record, path: Path | str) -> None:
 
 
 def read_record(path: Path | str) -> Record:
-    """Read one record and check its schema (not yet its truth: see `results.checks`).
+    """Read one record and check its schema (not yet its truth: see `records.rules`).
 
     Raises:
         RecordError: not a readable file, too large, not JSON, or not of the schema.

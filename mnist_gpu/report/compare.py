@@ -7,12 +7,12 @@ from statistics import median
 from typing import Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.load import load
 from mnist_gpu.report.numbers import counted, figure, percent, times
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import (
     ENOUGH,
     RESAMPLES,

@@ -9,8 +9,8 @@ from datetime import datetime
 from statistics import median
 
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.groups import Group, Machine
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import ENOUGH, Sample, drift
 
 Lines = Mapping[str, Sequence[str]]

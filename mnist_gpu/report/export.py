@@ -5,9 +5,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.cost import run_cost
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import time_to
 from mnist_gpu.report.summary import Summary
 

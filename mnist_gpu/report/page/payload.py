@@ -5,12 +5,12 @@ from itertools import islice, zip_longest
 from statistics import median
 from typing import Any
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.cost import Cost
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.numbers import efficiency, figure, percent, seconds
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.scaling import Scaling
 from mnist_gpu.report.statistics import Sample
 from mnist_gpu.report.summary import Summary
