@@ -15,6 +15,7 @@ class EngineFacts:
         accelerator: `cpu`, `cuda`, `mps`.
         accelerator_name: what the device calls itself.
         accelerator_count: over all machines.
+        threads: that the framework computes with on a CPU; None where it does not tell.
         compile: `none`, or what compiled the step.
         deterministic: whether the same seed gives the same bits again on this machine.
         switches: documented public switches that were on, by name.
@@ -30,6 +31,7 @@ class EngineFacts:
     accelerator: str
     accelerator_name: str
     accelerator_count: int = 1
+    threads: int | None = None
     compile: str = "none"
     deterministic: bool = True
     switches: Mapping[str, bool | int | str] = field(default_factory=dict)
