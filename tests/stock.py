@@ -52,6 +52,11 @@ def running(name: str, load: Workload, **options):
         engine.close()
 
 
+def idle(engine) -> Timeline:
+    """A timeline that nobody watches."""
+    return Timeline(Stopwatch(synchronise=engine.synchronise), engine.workload.epochs)
+
+
 def course(engine, *observers: Observer) -> Timeline:
     """Train all epochs."""
     timeline = Timeline(
@@ -218,14 +223,14 @@ class StockEngine:
         assert 0.8 < last.train_accuracy < 0.92
         assert last.test_accuracy > 0.8
 
-    def test_an_interrupted_epoch_ends_at_that_step(self, mnist_dir):
+    def test_an_interrupted_epoch_ends_after_the_step_under_way(self, mnist_dir):
         steps = Steps(end_at=2)
-        with running(self.name, workload(mnist_dir)) as engine:
+        with running(self.name, workload(mnist_dir, n=600)) as engine:
             timeline = Timeline(Stopwatch(synchronise=engine.synchronise), 1, (steps,))
             timeline.began()
             with pytest.raises(Interrupted, match="signal 15"):
                 engine.fit(timeline)
-            assert engine.steps_made() == 2
+            assert engine.steps_made() == 3
         assert timeline.history == []
 
     def test_evaluation_is_what_the_predicted_logits_say(self, mnist_dir):
