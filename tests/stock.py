@@ -158,13 +158,17 @@ class StockEngine:
 
     def test_in_float64_ten_steps_of_cnn_are_the_plain_loops(self, mnist_dir):
         load = workload(mnist_dir, "cnn", dropout=False, precision="float64", epochs=4)
-        few = replace(load, batch_size=8, dataset=replace(
-            load.dataset,
-            train_images=load.dataset.train_images[:20],
-            train_labels=load.dataset.train_labels[:20],
-            test_images=load.dataset.test_images[:4],
-            test_labels=load.dataset.test_labels[:4],
-        ))
+        few = replace(
+            load,
+            batch_size=8,
+            dataset=replace(
+                load.dataset,
+                train_images=load.dataset.train_images[:20],
+                train_labels=load.dataset.train_labels[:20],
+                test_images=load.dataset.test_images[:4],
+                test_labels=load.dataset.test_labels[:4],
+            ),
+        )
         assert distance(few, self.name) < 1e-9
 
     def test_a_warm_up_leaves_everything_as_it_was(self, mnist_dir):
@@ -265,7 +269,7 @@ class StockEngine:
     def test_an_impossible_precision_is_named_with_what_there_is(self, mnist_dir):
         load = workload(mnist_dir, precision="16-mixed")
         with (
-            pytest.raises(UserError, match="precision=16-mixed: .* choose from float32"),
+            pytest.raises(UserError, match=r"precision=16-mixed: .* choose from float32"),
             running(self.name, load),
         ):
             pass

@@ -8,15 +8,16 @@ from importlib.util import find_spec
 import pytest
 
 from mnist_gpu.errors import UserError
-from tests.stock import STEPS_PER_EPOCH, StockEngine, Steps, course, distance, running, workload
+from tests.stock import STEPS_PER_EPOCH, Steps, StockEngine, course, distance, running, workload
 
 pytestmark = pytest.mark.skipif(not find_spec("keras"), reason="keras is not installed")
 
+TOGETHER = {"steps_per_execution": 2, "jit_compile": True, "resident_data": True}
 SWITCHES = [
     {"steps_per_execution": 2},
     {"jit_compile": True},
     {"resident_data": True},
-    {"steps_per_execution": 2, "jit_compile": True, "resident_data": True},
+    TOGETHER,
 ]
 OTHER_BACKEND = """
 import json, os, sys
@@ -25,9 +26,11 @@ from tests.stock import distance, workload
 load = workload(
     Path(os.environ["MNIST_GPU_DATA"]), "mlp", dropout=False, precision="float64", epochs=4
 )
-switches = json.loads(sys.argv[2])
-print(distance(load, "keras", backend=sys.argv[1], switches=switches))
+for switches in json.loads(sys.argv[2]):
+    print(distance(load, "keras", backend=sys.argv[1], switches=switches))
 """
+# Keras' PyTorch backend multiplies matrices of float64 in float32
+OTHERS = [("jax", [{}, TOGETHER], 1e-9), ("torch", [{}, {"resident_data": True}], 1e-6)]
 
 
 class TestKeras(StockEngine):
@@ -41,16 +44,17 @@ def test_a_switch_changes_speed_alone(mnist_dir, switches):
     assert distance(load, "keras", switches=switches) < 1e-9
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-@pytest.mark.parametrize("switches", [{}, {"steps_per_execution": 2, "resident_data": True}])
-def test_another_backend_computes_the_same(mnist_dir, backend, switches):
+@pytest.mark.parametrize(("backend", "switches", "bound"), OTHERS)
+def test_another_backend_computes_the_same(mnist_dir, backend, switches, bound):
     if not find_spec(backend):
         pytest.skip(f"{backend} is not installed")
     # a process has one backend
     command = [sys.executable, "-c", OTHER_BACKEND, backend, json.dumps(switches)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 1e-9
+    distances = [float(line) for line in done.stdout.split()]
+    assert len(distances) == len(switches)
+    assert max(distances) < bound
 
 
 def test_another_backend_in_the_same_process_is_refused(mnist_dir):

@@ -27,11 +27,14 @@ def test_mlx_goes_on_from_another_engines_state(mnist_dir):
     if not find_spec("tensorflow"):
         pytest.skip("tensorflow is not installed")
     load = workload(mnist_dir, "cnn", dropout=False, n=20, batch_size=8, precision="float64")
-    few = replace(load, dataset=replace(
-        load.dataset,
-        test_images=load.dataset.test_images[:4],
-        test_labels=load.dataset.test_labels[:4],
-    ))
+    few = replace(
+        load,
+        dataset=replace(
+            load.dataset,
+            test_images=load.dataset.test_images[:4],
+            test_labels=load.dataset.test_labels[:4],
+        ),
+    )
     ends = []
     with running("tensorflow", few) as engine:
         course(engine)

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 import pytest
 
 from mnist_gpu.errors import UserError
-from tests.stock import STEPS_PER_EPOCH, StockEngine, Steps, course, distance, running, workload
+from tests.stock import STEPS_PER_EPOCH, Steps, StockEngine, course, distance, running, workload
 
 pytestmark = pytest.mark.skipif(not find_spec("tensorflow"), reason="tensorflow is not installed")
 

@@ -11,9 +11,9 @@ from mnist_gpu.measure import cpus
 EXTRAS = {"tensorflow": "keras", "jax": "jax", "torch": "keras"}
 POLICIES = {
     "float32": "float32",
-    "tf32": "float32",
     "bf16-mixed": "mixed_bfloat16",
     "float64": "float64",
+    "tf32": "float32",
 }
 POSSIBLE = {"cpu": ("float32", "bf16-mixed", "float64"), "cuda": tuple(POLICIES)}
 
@@ -59,17 +59,12 @@ def choose(name: str, accelerator: str, precision: str) -> Backend:
     os.environ["KERAS_BACKEND"] = name
     # TensorFlow's own log is no part of a run's output
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if accelerator == "mps":
-        raise UserError(
-            "platform.accelerator=mps: Keras and TensorFlow have no maintained support for Metal;"
-            " use engine=lightning, engine=mlx or platform=cpu instead"
-        )
     device = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[name]
-    backend = device(accelerator != "cpu", precision)
-    if accelerator == "cuda" and backend.kind != "cuda":
+    backend = device(accelerator in ("cuda", "auto"), precision)
+    if accelerator not in ("auto", backend.kind):
         raise UserError(
-            f"platform.accelerator=cuda: no NVIDIA GPU that this {name} can use (the extra"
-            f" {EXTRAS[name]} may lack its GPU libraries, docs/platforms); use platform=cpu instead"
+            f"platform.accelerator={accelerator}: no such device that Keras on {name} can use here;"
+            " use platform=cpu (or on a Mac engine=lightning or engine=mlx) instead"
         )
     if precision not in POSSIBLE[backend.kind]:
         raise UserError(
@@ -79,11 +74,11 @@ def choose(name: str, accelerator: str, precision: str) -> Backend:
     return backend
 
 
-def _tensorflow(may_use_gpu: bool, precision: str) -> Backend:
+def _tensorflow(gpu: bool, precision: str) -> Backend:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    if gpus and not may_use_gpu:
+    if gpus and not gpu:
         try:
             tf.config.set_visible_devices([], "GPU")
         except RuntimeError:
@@ -93,29 +88,28 @@ def _tensorflow(may_use_gpu: bool, precision: str) -> Backend:
             ) from None
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(cpus.allowed())
-    if not (gpus and may_use_gpu):
+    if not (gpus and gpu):
         return Backend("tensorflow", "cpu", "cpu", threads)
     details = tf.config.experimental.get_device_details(gpus[0])
     return Backend("tensorflow", "cuda", details.get("device_name", "GPU"), threads)
 
 
-def _jax(may_use_gpu: bool, precision: str) -> Backend:
+def _jax(gpu: bool, precision: str) -> Backend:
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
-    jax.config.update(
-        "jax_default_matmul_precision", "highest" if precision == "float32" else None
-    )
-    kind = "cuda" if jax.default_backend() == "gpu" and may_use_gpu else "cpu"
+    products = "highest" if precision == "float32" else None
+    jax.config.update("jax_default_matmul_precision", products)
+    kind = "cuda" if jax.default_backend() == "gpu" and gpu else "cpu"
     device = jax.devices("gpu" if kind == "cuda" else "cpu")[0]
     jax.config.update("jax_default_device", device)
     return Backend("jax", kind, str(device.device_kind), len(cpus.allowed()))
 
 
-def _torch(may_use_gpu: bool, precision: str) -> Backend:
+def _torch(gpu: bool, precision: str) -> Backend:
     import torch
 
-    kind = "cuda" if torch.cuda.is_available() and may_use_gpu else "cpu"
+    kind = "cuda" if torch.cuda.is_available() and gpu else "cpu"
     # Keras asks for it when it is imported
     os.environ["KERAS_TORCH_DEVICE"] = kind
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"

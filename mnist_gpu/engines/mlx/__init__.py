@@ -4,14 +4,15 @@ the Metal GPU of a Mac, an NVIDIA GPU or any CPU."""
 import os
 from collections.abc import Iterator
 from functools import partial
+from importlib import metadata
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 import numpy.typing as npt
-from mlx.utils import tree_flatten
+from mlx import nn
+from mlx.utils import tree_flatten, tree_unflatten
 from typing_extensions import override
 
 from mnist_gpu.engines.base import Engine
@@ -49,54 +50,56 @@ class MLXEngine(Engine):
         switched_on(self.options, "mlx", self.kind, {})
         self.dtype = np.dtype("float64" if precision == "float64" else "float32")
         dataset = self.workload.dataset
-        self.images, self.labels = self._placed(dataset.train_images, dataset.train_labels)
-        self.test_images, self.test_labels = self._placed(dataset.test_images, dataset.test_labels)
+        self.images, self.labels = (
+            self._images(dataset.train_images),
+            mx.array(dataset.train_labels),
+        )
+        self.test_images = self._images(dataset.test_images)
         self._build_model()
-        self.state_of_training = [self.model.state, self.optimizer.state, mx.random.state]
         self.step = self._compiled_step()
 
-    def _placed(
-        self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
-    ) -> tuple[mx.array, mx.array]:
+    def _images(self, images: npt.NDArray[np.uint8]) -> mx.array:
         # the protocol's preprocessing is in float32, whatever is trained in
-        rows = normalise(images)[..., None].astype(self.dtype, copy=False)
-        return layers.placed(rows), mx.array(labels)
+        return layers.placed(normalise(images)[..., None].astype(self.dtype, copy=False))
 
     def _build_model(self) -> None:
         network = self.workload.network
         self.layout = mlx_layout(network)
-        self.model = layers.build(network)
-        self.forward = self.model
-        if self.workload.precision == "bf16-mixed":
-            self.forward = partial(layers.in_bfloat16, self.model)
-        rate = layers.placed(np.array(self.workload.learning_rate, self.dtype))
-        self.optimizer = optim.Adam(learning_rate=rate, bias_correction=True)
-        parameters = [name for name, _ in tree_flatten(self.model.parameters())]
-        named = {f"layers.{i}": layer.name for i, layer in enumerate(network.layers)}
+        self.model = layers.build(network, exact=self.dtype == np.float64)
+        theirs = tree_flatten(self.model.parameters(), destination={})
         # MLX's names of the parameters, such as layers.0.weight, by the protocol's
-        self.names = {
-            ".".join((named[name.rpartition(".")[0]], name.rpartition(".")[2])): name
-            for name in parameters
-        }
-        weights = self.workload.initial_weights
-        self.model.load_weights([(self.names[n], self._inside(n, weights[n])) for n in weights])
+        self.names = dict(zip((n for n, _, _ in network.parameters()), theirs, strict=True))
+        self.optimizer = optim.Adam(self.workload.learning_rate, bias_correction=True)
+        rate = np.array(self.workload.learning_rate, self.dtype)
+        self.optimizer.learning_rate = layers.placed(rate)
         self.optimizer.init(self.model.trainable_parameters())
-        self._set_step(0)
+        state: State = {"adam_step": np.array(0)}
+        for name, array in self.workload.initial_weights.items():
+            nothing = np.zeros_like(array)
+            state |= {f"weights/{name}": array, f"adam_m/{name}": nothing}
+            state |= {f"adam_v/{name}": nothing}
+        self.load_state(state)
 
     def _compiled_step(self) -> Any:
         def loss_fn(images: mx.array, labels: mx.array) -> tuple[mx.array, mx.array]:
-            logits = self.forward(images)
+            logits = self._forward(images)
             return layers.cross_entropy(logits, labels), logits
 
         loss_and_grad = nn.value_and_grad(self.model, loss_fn)
+        state = [self.model.state, self.optimizer.state, mx.random.state]
 
-        @partial(mx.compile, inputs=self.state_of_training, outputs=self.state_of_training)
+        @partial(mx.compile, inputs=state, outputs=state)
         def step(images: mx.array, labels: mx.array) -> tuple[mx.array, mx.array]:
             (loss, logits), gradients = loss_and_grad(images, labels)
             self.optimizer.update(self.model, gradients)
             return loss, (mx.argmax(logits, axis=1) == labels).sum()
 
         return step
+
+    def _forward(self, images: mx.array) -> mx.array:
+        if self.workload.precision == "bf16-mixed":
+            return layers.in_bfloat16(self.model, images)
+        return self.model(images)
 
     def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[tuple[mx.array, mx.array]]:
         indices = mx.array(order.astype(np.uint32))
@@ -110,7 +113,7 @@ class MLXEngine(Engine):
         loss_sum, correct, seen = 0.0, 0, 0
         for images, labels in batches:
             loss, right = self.step(images, labels)
-            mx.eval(loss, right, self.state_of_training)
+            mx.eval(loss, right, self.model.state, self.optimizer.state)
             loss_sum += loss.item() * len(labels)
             correct += right.item()
             seen += len(labels)
@@ -131,7 +134,7 @@ class MLXEngine(Engine):
 
     @override
     def evaluate(self) -> Metrics:
-        return Metrics.of_logits(self._logits(), np.array(self.test_labels).astype(np.int64))
+        return Metrics.of_logits(self._logits(), self.workload.dataset.test_labels.astype(np.int64))
 
     @override
     def predict(self) -> npt.NDArray[np.float32]:
@@ -142,7 +145,7 @@ class MLXEngine(Engine):
         images = self.test_images[:count]
         size = EVALUATION_BATCH
         batches = (images[start : start + size] for start in range(0, len(images), size))
-        return np.concatenate([np.array(self.forward(batch)) for batch in batches])
+        return np.concatenate([np.array(self._forward(batch)) for batch in batches])
 
     @override
     def synchronise(self) -> None:
@@ -151,31 +154,28 @@ class MLXEngine(Engine):
     @override
     def state(self) -> State:
         state: State = {"adam_step": np.array(self.optimizer.step.item(), dtype=np.int64)}
-        trees = {"weights": ("", self.model.parameters())}
-        trees |= {f"adam_{m}": (f".{m}", self.optimizer.state) for m in ("m", "v")}
-        for kind, (suffix, tree) in trees.items():
-            arrays = dict(tree_flatten(tree))
-            for name, theirs in self.names.items():
-                array = np.array(arrays[theirs + suffix])
-                state[f"{kind}/{name}"] = self.layout.outside(name, array)
+        trees = [self.model.parameters(), self.optimizer.state]
+        arrays: Any = tree_flatten(trees, destination={})
+        for name, theirs in self.names.items():
+            for kind, key in _keys(theirs).items():
+                state[f"{kind}/{name}"] = self.layout.outside(name, np.array(arrays[key]))
         return state
 
     @override
     def load_state(self, state: State) -> None:
-        arrays = {key: self._inside(key.partition("/")[2], state[key]) for key in state if "/" in key}
-        self.model.load_weights([(self.names[n], arrays[f"weights/{n}"]) for n in self.names])
-        # in place: the compiled step holds on to these dictionaries
-        for name, theirs in self.names.items():
-            _, number, part = theirs.split(".")
-            moments = self.optimizer.state["layers"][int(number)][part]
-            moments |= {m: arrays[f"adam_{m}/{name}"] for m in ("m", "v")}
-        self._set_step(int(state["adam_step"]))
-        mx.eval(self.state_of_training)
-
-    def _set_step(self, step: int) -> None:
-        # a power of the betas is of the step's type: float32 for a whole number
+        arrays = [
+            (key, self._inside(name, state[f"{kind}/{name}"]))
+            for name, theirs in self.names.items()
+            for kind, key in _keys(theirs).items()
+        ]
+        # a power of the betas is of the step's type, float32 for a whole number
         wide = self.dtype == np.float64
-        self.optimizer.state["step"] = mx.array(step, dtype=mx.float64 if wide else mx.uint64)
+        step = mx.array(int(state["adam_step"]), dtype=mx.float64 if wide else mx.uint64)
+        parameters, moments = tree_unflatten(arrays)
+        self.model.update(parameters)
+        # in place: the compiled step holds on to this dictionary
+        self.optimizer.state.update(moments, step=step)
+        mx.eval(self.model.state, self.optimizer.state)
 
     def _inside(self, name: str, array: npt.NDArray[Any]) -> mx.array:
         return layers.placed(self.layout.inside(name, array).astype(self.dtype))
@@ -191,10 +191,13 @@ class MLXEngine(Engine):
         if self.workload.precision == "float32" and self.kind != "cpu":
             deviations.append("products: MLX_ENABLE_TF32=0; newer GPUs round to TF32 by default")
         if self.workload.precision == "float64":
-            deviations.append("loss: cross-entropy by mx.power, exact where MLX's exp is float32's")
+            deviations.append(
+                "convolution and loss: by matrix products and mx.power, as MLX's own of a float64"
+                " are as good as a float32's"
+            )
         return EngineFacts(
             framework="MLX",
-            framework_version=mx.__version__,
+            framework_version=metadata.version("mlx"),
             backend="mlx",
             precision=self.workload.precision,
             accelerator=self.kind,
@@ -203,6 +206,11 @@ class MLXEngine(Engine):
             deterministic=self.kind == "cpu",
             deviations_from_defaults=deviations,
         )
+
+
+def _keys(theirs: str) -> dict[str, str]:
+    """Where a parameter and its moments are in [model.parameters(), optimizer.state]."""
+    return {"weights": f"0.{theirs}", "adam_m": f"1.{theirs}.m", "adam_v": f"1.{theirs}.v"}
 
 
 def choose(accelerator: str, precision: str) -> str:

@@ -5,23 +5,31 @@ from math import e
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
+from mlx import nn
 from mlx.utils import tree_map
+from typing_extensions import override
 
 from mnist_gpu.protocol.network import Network
 
 
-def build(network: Network) -> nn.Sequential:
-    """The layers of `network` from (n, 28, 28, 1) to (n, 10) logits, with MLX's own weights."""
-    return nn.Sequential(*_layers(network))
+def build(network: Network, exact: bool) -> nn.Sequential:
+    """The layers of `network` from (n, 28, 28, 1) to (n, 10) logits, with MLX's own weights.
+
+    Args:
+        network: the layers.
+        exact: float64 is to be computed as such.
+    """
+    return nn.Sequential(*_layers(network, ExactConv2d if exact else nn.Conv2d))
 
 
-def _layers(network: Network) -> Iterator[Callable[[mx.array], mx.array]]:
+def _layers(
+    network: Network, convolution: type[nn.Conv2d]
+) -> Iterator[Callable[[mx.array], mx.array]]:
     for layer in network.layers:
         match layer.kind:
             case "conv":
                 channels = layer.input_shape[0]
-                yield nn.Conv2d(channels, layer.filters, layer.kernel, padding=layer.padding)
+                yield convolution(channels, layer.filters, layer.kernel, padding=layer.padding)
             case "linear":
                 yield nn.Linear(layer.input_shape[0], layer.units)
             case "relu":
@@ -32,6 +40,22 @@ def _layers(network: Network) -> Iterator[Callable[[mx.array], mx.array]]:
                 yield nn.Dropout(layer.rate)
             case "flatten":
                 yield lambda x: x.flatten(1)
+
+
+class ExactConv2d(nn.Conv2d):
+    """A convolution as a sum of matrix products; MLX's own is as good as float32's on a CPU."""
+
+    @override
+    def __call__(self, x: mx.array) -> mx.array:
+        vertical, horizontal = self.padding
+        x = mx.pad(x, [(0, 0), (vertical, vertical), (horizontal, horizontal), (0, 0)])
+        _, height, width, _ = self.weight.shape
+        rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1
+        return self.bias + sum(
+            x[:, i : i + rows, j : j + columns] @ self.weight[:, i, j].T
+            for i in range(height)
+            for j in range(width)
+        )
 
 
 def in_bfloat16(model: nn.Module, images: mx.array) -> mx.array:

@@ -26,19 +26,21 @@ class TensorFlowEngine(LayersEngine):
         import tensorflow as tf
 
         self.tf = tf
-        keras = self.keras
-        self.loss_object = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        self.mean_loss = keras.metrics.Mean()
-        self.accuracy = keras.metrics.SparseCategoricalAccuracy()
-        jit = True if "jit_compile" in self.switches else None
-        train = tf.function(self._train_step, jit_compile=jit)
+        self.loss_object = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.loss = self.keras.metrics.Mean()
+        self.accuracy = self.keras.metrics.SparseCategoricalAccuracy()
+        # what a batch is cut out of
         self.rows: tuple[npt.NDArray[Any], ...] = (self.images, self.labels)
+        train_step = self._train_step
         if "resident_data" in self.switches:
-            train = tf.function(self._on_resident_data(), jit_compile=jit)
+            train_step = self._by_index(tf.constant(self.images), tf.constant(self.labels))
             self.rows = (np.arange(len(self.labels)),)
             del self.images
-        self.train = tf.function(self._several(train)) if self.steps > 1 else train
-        self.test = tf.function(self._test_step, jit_compile=jit)
+        jit_compile = self.switches.get("jit_compile")
+        self.train = tf.function(train_step, jit_compile=jit_compile)
+        if self.steps > 1:
+            self.train = tf.function(self._several(self.train))
+        self.test = tf.function(self._test_step, jit_compile=jit_compile)
 
     def _train_step(self, images: Any, labels: Any) -> None:
         with self.tf.GradientTape() as tape:
@@ -46,20 +48,18 @@ class TensorFlowEngine(LayersEngine):
             loss = self.loss_object(labels, predictions)
         gradients = tape.gradient(loss, self.model.trainable_variables)
         self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
-        self._note(labels, predictions, loss)
+        self.loss(loss, sample_weight=self.tf.shape(labels)[0])
+        self.accuracy(labels, predictions)
 
     def _test_step(self, images: Any, labels: Any) -> None:
         predictions = self.model(images, training=False)
-        self._note(labels, predictions, self.loss_object(labels, predictions))
-
-    def _note(self, labels: Any, predictions: Any, loss: Any) -> None:
-        self.mean_loss(loss, sample_weight=self.tf.shape(labels)[0])
+        loss = self.loss_object(labels, predictions)
+        self.loss(loss, sample_weight=self.tf.shape(labels)[0])
         self.accuracy(labels, predictions)
 
-    def _on_resident_data(self) -> Any:
-        """The step on indices into images and labels that are tensors on the device."""
+    def _by_index(self, images: Any, labels: Any) -> Any:
+        """The step on indices into tensors on the device."""
         gather = self.tf.gather
-        images, labels = self.tf.constant(self.images), self.tf.constant(self.labels)
         return lambda batch: self._train_step(gather(images, batch), gather(labels, batch))
 
     def _several(self, train: Any) -> Any:
@@ -79,18 +79,21 @@ class TensorFlowEngine(LayersEngine):
 
     @override
     def warm_up(self) -> None:
+        size, n = self.workload.batch_size * self.steps, len(self.labels)
+        self._aside(np.arange(n)[: size + n % size])
+        self.evaluate()
+
+    def _aside(self, indices: npt.NDArray[np.int64]) -> None:
+        """Train on some images, and leave everything as it was."""
         before = self.state()
-        size = self.workload.batch_size * self.steps
-        n = len(self.labels)
-        for batch in self._batches(np.arange(n)[: size + n % size]):
+        for batch in self._batches(indices):
             self.train(*batch)
-        self._evaluate(self.workload.batch_size + len(self.test_labels) % self.workload.batch_size)
+        self._metrics()
         self.load_state(before)
 
     @override
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
         self.restart_dropout(epoch)
-        self._metrics()
         total = self.workload.steps_per_epoch
         made = (min(step, total) for step in count(self.steps, self.steps))
         for batch in timeline.batches(self._batches(self.workload.order(epoch)), made):
@@ -99,11 +102,7 @@ class TensorFlowEngine(LayersEngine):
 
     @override
     def evaluate(self) -> Metrics:
-        return self._evaluate(None)
-
-    def _evaluate(self, count: int | None) -> Metrics:
-        rows = (self.test_images[:count], self.test_labels[:count])
-        self._metrics()
+        rows = (self.test_images, self.test_labels)
         dataset = self.tf.data.Dataset.from_tensor_slices(rows)
         for images, labels in dataset.batch(self.workload.batch_size):
             self.test(images, labels)
@@ -111,33 +110,26 @@ class TensorFlowEngine(LayersEngine):
 
     def _metrics(self) -> Metrics:
         """Of all steps since the last call."""
-        metrics = Metrics(float(self.mean_loss.result()), float(self.accuracy.result()))
-        self.mean_loss.reset_state()
+        metrics = Metrics(float(self.loss.result()), float(self.accuracy.result()))
+        self.loss.reset_state()
         self.accuracy.reset_state()
         return metrics
 
     @override
     def trace(self, steps: int, folder: Path) -> None:
         """A profile for TensorBoard's profile tab, with a trace for Perfetto in it."""
-        before = self.state()
-        indices = np.arange(steps * self.workload.batch_size) % len(self.labels)
         self.tf.profiler.experimental.start(str(folder))
-        for batch in self._batches(indices):
-            self.train(*batch)
-        self.synchronise()
+        self._aside(np.arange(steps * self.workload.batch_size) % len(self.labels))
         self.tf.profiler.experimental.stop()
-        self.load_state(before)
 
     @override
     def facts(self) -> EngineFacts:
         return self.facts_of(
             "TensorFlow",
             self.tf.__version__,
+            "data: images in the protocol's order instead of tf.data's shuffle",
+            "metrics: the loss of a batch weighs as many images as the batch has",
             compile="tf.function, XLA" if "jit_compile" in self.switches else "tf.function",
-            deviations=[
-                "data: images in the protocol's order instead of tf.data's shuffle",
-                "metrics: the loss of a batch weighs as many images as the batch has",
-            ],
         )
 
 
