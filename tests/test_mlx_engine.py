@@ -50,21 +50,19 @@ def test_mlx_goes_on_from_another_engines_state(mnist_dir):
         assert np.linalg.norm(ends[1][key] - array) <= 1e-9 * np.linalg.norm(array), key
 
 
-def test_bfloat16_layers_leave_the_weights_in_float32(mnist_dir):
-    import mlx.core as mx
+def test_in_bfloat16_the_layers_round_and_the_weights_do_not(mnist_dir, monkeypatch):
+    from mnist_gpu.engines import mlx
 
-    from mnist_gpu.engines.mlx import model as layers
-
-    with running("mlx", workload(mnist_dir)) as engine:
-        images = engine.test_images[:5]
-        engine.model.eval()
-        logits = layers.in_bfloat16(engine.model, images)
-        assert {weight.dtype for weight in engine.model.layers[1].parameters().values()} == {
-            mx.float32
-        }
-        exact = np.array(engine.model(images))
-    assert logits.dtype == mx.float32
-    assert 1e-4 < np.abs(np.array(logits) - exact).max() < 0.05
+    # for GPUs alone, as a CPU has no use for it
+    monkeypatch.setitem(mlx.POSSIBLE, "cpu", ("float32", "bf16-mixed"))
+    losses = []
+    for precision in ("float32", "bf16-mixed"):
+        with running("mlx", workload(mnist_dir, n=2000, precision=precision)) as engine:
+            losses.append(course(engine).history[0].train_loss)
+            weights = engine.weights()
+    assert 1e-6 < abs(losses[0] - losses[1]) < 0.02
+    in_bfloat16 = [array.view(np.uint32) & 0xFFFF for array in weights.values()]
+    assert all(low_bits.any() for low_bits in in_bfloat16)
 
 
 def test_a_device_that_is_not_there_is_named(mnist_dir):

@@ -12,7 +12,7 @@ import mlx.optimizers as optim
 import numpy as np
 import numpy.typing as npt
 from mlx import nn
-from mlx.utils import tree_flatten, tree_unflatten
+from mlx.utils import tree_unflatten
 from typing_extensions import override
 
 from mnist_gpu.engines.base import Engine
@@ -50,13 +50,11 @@ class MLXEngine(Engine):
         switched_on(self.options, "mlx", self.kind, {})
         self.dtype = np.dtype("float64" if precision == "float64" else "float32")
         dataset = self.workload.dataset
-        self.images, self.labels = (
-            self._images(dataset.train_images),
-            mx.array(dataset.train_labels),
-        )
+        self.images = self._images(dataset.train_images)
+        self.labels = mx.array(dataset.train_labels)
         self.test_images = self._images(dataset.test_images)
         self._build_model()
-        self.step = self._compiled_step()
+        self.train_step = self._compiled_step()
 
     def _images(self, images: npt.NDArray[np.uint8]) -> mx.array:
         # the protocol's preprocessing is in float32, whatever is trained in
@@ -66,19 +64,16 @@ class MLXEngine(Engine):
         network = self.workload.network
         self.layout = mlx_layout(network)
         self.model = layers.build(network, exact=self.dtype == np.float64)
-        theirs = tree_flatten(self.model.parameters(), destination={})
         # MLX's names of the parameters, such as layers.0.weight, by the protocol's
+        theirs = layers.flat(self.model.parameters())
         self.names = dict(zip((n for n, _, _ in network.parameters()), theirs, strict=True))
+        weights = self.workload.initial_weights
+        self.model.load_weights([(self.names[n], self._inside(n, weights[n])) for n in self.names])
         self.optimizer = optim.Adam(self.workload.learning_rate, bias_correction=True)
         rate = np.array(self.workload.learning_rate, self.dtype)
         self.optimizer.learning_rate = layers.placed(rate)
         self.optimizer.init(self.model.trainable_parameters())
-        state: State = {"adam_step": np.array(0)}
-        for name, array in self.workload.initial_weights.items():
-            nothing = np.zeros_like(array)
-            state |= {f"weights/{name}": array, f"adam_m/{name}": nothing}
-            state |= {f"adam_v/{name}": nothing}
-        self.load_state(state)
+        self.optimizer.state["step"] = self._step(0)
 
     def _compiled_step(self) -> Any:
         def loss_fn(images: mx.array, labels: mx.array) -> tuple[mx.array, mx.array]:
@@ -112,7 +107,7 @@ class MLXEngine(Engine):
         self.model.train()
         loss_sum, correct, seen = 0.0, 0, 0
         for images, labels in batches:
-            loss, right = self.step(images, labels)
+            loss, right = self.train_step(images, labels)
             mx.eval(loss, right, self.model.state, self.optimizer.state)
             loss_sum += loss.item() * len(labels)
             correct += right.item()
@@ -154,8 +149,7 @@ class MLXEngine(Engine):
     @override
     def state(self) -> State:
         state: State = {"adam_step": np.array(self.optimizer.step.item(), dtype=np.int64)}
-        trees = [self.model.parameters(), self.optimizer.state]
-        arrays: Any = tree_flatten(trees, destination={})
+        arrays = layers.flat([self.model.parameters(), self.optimizer.state])
         for name, theirs in self.names.items():
             for kind, key in _keys(theirs).items():
                 state[f"{kind}/{name}"] = self.layout.outside(name, np.array(arrays[key]))
@@ -168,14 +162,15 @@ class MLXEngine(Engine):
             for name, theirs in self.names.items()
             for kind, key in _keys(theirs).items()
         ]
-        # a power of the betas is of the step's type, float32 for a whole number
-        wide = self.dtype == np.float64
-        step = mx.array(int(state["adam_step"]), dtype=mx.float64 if wide else mx.uint64)
         parameters, moments = tree_unflatten(arrays)
         self.model.update(parameters)
         # in place: the compiled step holds on to this dictionary
-        self.optimizer.state.update(moments, step=step)
+        self.optimizer.state.update(moments, step=self._step(int(state["adam_step"])))
         mx.eval(self.model.state, self.optimizer.state)
+
+    def _step(self, made: int) -> mx.array:
+        # a power of the betas is of the step's type, float32 for a whole number
+        return mx.array(made, dtype=mx.float64 if self.dtype == np.float64 else mx.uint64)
 
     def _inside(self, name: str, array: npt.NDArray[Any]) -> mx.array:
         return layers.placed(self.layout.inside(name, array).astype(self.dtype))

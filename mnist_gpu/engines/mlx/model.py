@@ -6,7 +6,7 @@ from typing import Any
 
 import mlx.core as mx
 from mlx import nn
-from mlx.utils import tree_map
+from mlx.utils import tree_flatten, tree_map
 from typing_extensions import override
 
 from mnist_gpu.protocol.network import Network
@@ -76,6 +76,11 @@ def cross_entropy(logits: mx.array, labels: mx.array) -> mx.array:
     powers = mx.power(mx.array(e, dtype=mx.float64), logits - top)
     scores = mx.take_along_axis(logits - top, labels[:, None], axis=1)
     return mx.mean(mx.log(powers.sum(axis=1, keepdims=True)) - scores)
+
+
+def flat(tree: Any) -> dict[str, mx.array]:
+    """The arrays of a tree by their paths, such as `layers.0.weight`."""
+    return dict(tree_flatten(tree))
 
 
 def placed(array: Any) -> mx.array:

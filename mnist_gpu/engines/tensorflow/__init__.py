@@ -73,8 +73,8 @@ class TensorFlowEngine(LayersEngine):
         return steps
 
     def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[Any]:
-        rows = tuple(row[order] for row in self.rows)
-        dataset = self.tf.data.Dataset.from_tensor_slices(rows)
+        slices = self.tf.data.Dataset.from_tensor_slices
+        dataset = slices(tuple(row[order] for row in self.rows))
         yield from dataset.batch(self.workload.batch_size * self.steps)
 
     @override
