@@ -73,6 +73,7 @@ def harmless(text: str) -> str:
     text = MARKUP.sub("?", text)
     while PRIVATE.search(text):
         text = WHOLE_PRIVATE.sub(" ...", text)
+    text = HOST.sub("...", SECRET.sub("...", text))
     return " ".join(text.split())[:LONGEST] or "no reason given"
 
 
