@@ -45,16 +45,22 @@ class Layout:
         return {4: self.conv, 2: self.linear}.get(array.ndim, (0,))
 
     def _flattened(self, name: str) -> tuple[int, ...] | None:
-        """The image (channels, height, width) whose flattened pixels a linear weight is for."""
-        shape = None
-        for layer in self.network.layers:
-            if layer.kind == "flatten":
-                shape = layer.input_shape
-            elif layer.kind == "linear":
-                if name == f"{layer.name}.weight":
-                    return shape
-                shape = None
-        return None
+        return flattened_before(self.network).get(name)
+
+
+def flattened_before(network: Network) -> dict[str, tuple[int, ...]]:
+    """By the name of a linear weight, the image (channels, height, width) that is flattened right
+    before it."""
+    found = {}
+    shape: tuple[int, ...] | None = None
+    for layer in network.layers:
+        if layer.kind == "flatten":
+            shape = layer.input_shape
+        elif layer.kind == "linear":
+            if shape is not None:
+                found[f"{layer.name}.weight"] = shape
+            shape = None
+    return found
 
 
 def tensorflow_layout(network: Network) -> Layout:
