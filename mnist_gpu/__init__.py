@@ -1,12 +1,30 @@
 """A stopwatch for training hardware: one network, MNIST, 50 epochs, the same way everywhere."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mnist_gpu.engines.lightning.data import MNISTDataModule
+    from mnist_gpu.engines.lightning.module import MNISTModule
     from mnist_gpu.records.schema import Record
+    from mnist_gpu.timing.callback import TimingCallback
 
 __version__ = "0.1.0"
+__all__ = ["MNISTDataModule", "MNISTModule", "TimingCallback", "run"]
+
+# imported when somebody asks for them: each loads torch and lightning
+_LAZY = {
+    "MNISTDataModule": "mnist_gpu.engines.lightning.data",
+    "MNISTModule": "mnist_gpu.engines.lightning.module",
+    "TimingCallback": "mnist_gpu.timing.callback",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def run(overrides: Sequence[str] = ()) -> "Record":
