@@ -70,17 +70,12 @@ class TimingCallback(L.Callback):
         self._given = stopwatch
         self._log: Any = None
         self._state: dict[str, Any] | None = None
+        self._facts: dict[str, Any] = {"status": "not started", "exception": None}
+        self._fit = Ledger(None)
         self._evaluations: list[dict[str, Any]] = []
-        self._begin("", stopwatch or Stopwatch(clock, phase="other"))
-        self._fit, self._facts = self._call, {"status": "not started", "exception": None}
-
-    def _begin(self, stage: str, stopwatch: Stopwatch) -> None:
-        self._stage = stage
-        self._stopwatch = stopwatch
-        self._call = Ledger(stopwatch, begun=stopwatch is self._given)
-        self._wrapped = ExitStack()
+        self._called: tuple[Stopwatch, Ledger] | None = None
+        self._stage = ""
         self._exception: str | None = None
-        self._called_ns: int | None = None
         self._waiting_from_ns: int | None = None
         self._wait_known = False
 
@@ -134,7 +129,7 @@ class TimingCallback(L.Callback):
     def log(self, value: Any) -> None:
         # the Trainer does this first in every call, before it prepares data
         self._log = value
-        self._called_ns = self._clock_ns()
+        self._called = self._start()
 
     @override
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -145,11 +140,13 @@ class TimingCallback(L.Callback):
         others = [callback for callback in callbacks if callback not in last]
         trainer.callbacks = [*others, self, *last]  # type: ignore[attr-defined]
 
-        stopwatch = self._given
-        if stopwatch is None:
-            wait = partial(synchronise, trainer.strategy.root_device)
-            stopwatch = Stopwatch(self._clock_ns, wait, self._called_ns, phase="other")
-        self._begin(getattr(stage, "value", stage), stopwatch)
+        self._stage = getattr(stage, "value", stage)
+        self._stopwatch, self._call = self._called or self._start()
+        if self._given is None:
+            self._stopwatch.synchronise = partial(synchronise, trainer.strategy.root_device)
+        self._called, self._exception = None, None
+        self._waiting_from_ns, self._wait_known = None, False
+        self._wrapped = ExitStack()
         self._first_process = trainer.is_global_zero
         if stage == "fit":
             self._fit, state, self._state = self._call, self._state, None
@@ -207,6 +204,10 @@ class TimingCallback(L.Callback):
     ) -> None:
         self._exception = type(exception).__name__
 
+    def _start(self) -> tuple[Stopwatch, Ledger]:
+        stopwatch = self._given or Stopwatch(self._clock_ns, phase="other")
+        return stopwatch, Ledger(stopwatch)
+
     def _wrap_call(self, trainer: Any) -> None:
         loop = {
             "fit": trainer.fit_loop.epoch_loop.val_loop,
@@ -248,6 +249,7 @@ class TimingCallback(L.Callback):
         )
         self.epoch_began(trainer, pl_module, epoch)
         with self._phase("train", then="other"):
+            self._fit.train()
             if self._wait_known:
                 self._waiting_from_ns = self._stopwatch.elapsed_ns("train")
             yield

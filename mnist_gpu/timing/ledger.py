@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
+from uuid import uuid4
 
 from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, Stopwatch
 
@@ -48,15 +49,16 @@ class Ledger:
     """Keeps the phases of a stopwatch from now on, and splits them by epochs.
 
     Args:
-        stopwatch: credits the time.
-        begun: the stopwatch was running for something else before; leave that out.
+        stopwatch: credits the time; None keeps nothing, for a fit that never was.
     """
 
-    def __init__(self, stopwatch: Stopwatch, begun: bool = False) -> None:
+    def __init__(self, stopwatch: Stopwatch | None) -> None:
         self.rows: list[EpochTimes] = []
         self.segments = 1
-        self._stopwatch: Stopwatch | None = stopwatch
-        self._since_ns = self._phases_ns() if begun else dict.fromkeys(FIT_PHASES, 0)
+        self._id = uuid4().hex
+        self._stopwatch = stopwatch
+        self._since_ns = dict.fromkeys(FIT_PHASES, 0)
+        self._since_ns = self._phases_ns()
         self._carried_ns = dict.fromkeys(FIT_PHASES, 0)
         # the epoch that is open: what an earlier segment made of it, and this one since its marks
         self._epoch = 0
@@ -80,6 +82,11 @@ class Ledger:
             "data_wait": 0 if wait_known else None,
             "images": 0 if images_known else None,
         }
+
+    def train(self) -> None:
+        """The open epoch's first phase has begun: what was before it belongs to no epoch."""
+        assert self._marks is not None
+        self._marks["other"] = self._phases_ns()["other"]
 
     def count_batch(self, images: int | None) -> None:
         """Another training batch has ended."""
@@ -121,6 +128,7 @@ class Ledger:
     def state(self) -> dict[str, Any]:
         """What a checkpoint has to hold, in Python's own types."""
         return {
+            "id": self._id,
             "totals_ns": self.totals_ns(),
             "epochs": [asdict(row) for row in self.rows],
             "epoch": self._epoch,
@@ -129,7 +137,13 @@ class Ledger:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what an earlier segment had when its checkpoint was written."""
+        """Go on from what an earlier segment had when its checkpoint was written.
+
+        A state of this very segment is left alone: Lightning's search for a learning rate restores
+        what was there before it, but its time has passed.
+        """
+        if state["id"] == self._id:
+            return
         self._carried_ns = dict(state["totals_ns"])
         self.rows = [EpochTimes(**row) for row in state["epochs"]]
         self._epoch, self._before = state["epoch"], dict(state["so_far"])
