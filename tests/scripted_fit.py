@@ -20,7 +20,8 @@ from mnist_gpu.timing.callback import TimingCallback
 PREPARE, SETUP = 1_000_000_000_000, 2_000_000_000_000
 STEP, FETCH, WORKERS = 100_000_000, 1_000_000, 10_000_000
 VAL_STEP, VAL_FETCH, VAL_WORKERS, VAL_END = 7_000_000, 700_000, 70_000, 7_000
-SAVE, REMOVE, LOG, CLOSE = 300_000_000_000, 50_000_000_000, 30_000, 5_000
+SAVE, REMOVE, UPLOAD = 300_000_000_000, 50_000_000_000, 8_000_000_000
+LOG, FLUSH, CLOSE = 30_000, 900, 5_000
 BATCH, VAL_BATCH = 2, 2
 EVALUATION = VAL_WORKERS + 2 * (2 * VAL_FETCH + VAL_STEP) + VAL_END
 
@@ -162,6 +163,12 @@ class SlowLogger(Logger):
     def log_metrics(self, metrics, step=None) -> None:
         self.world.passes(LOG)
         self.rows.append((step, dict(metrics)))
+
+    def save(self) -> None:
+        self.world.passes(FLUSH)
+
+    def after_save_checkpoint(self, checkpoint_callback) -> None:
+        self.world.passes(UPLOAD)
 
     def finalize(self, status: str) -> None:
         self.world.passes(CLOSE)

@@ -19,6 +19,7 @@ from tests.scripted_fit import (
     CLOSE,
     EVALUATION,
     FETCH,
+    FLUSH,
     LOG,
     PHASES,
     PREPARE,
@@ -26,6 +27,7 @@ from tests.scripted_fit import (
     SAVE,
     SETUP,
     STEP,
+    UPLOAD,
     VAL_END,
     VAL_FETCH,
     VAL_STEP,
@@ -46,6 +48,8 @@ from tests.scripted_fit import (
 # what a fit does before its first epoch: the first loader's workers are among it
 BEFORE = PREPARE + SETUP + WORKERS
 WAIT = BATCH * FETCH
+# hyperparameters at the start, our own row after each of two epochs, the logger's end
+LOGGED = FLUSH + 2 * (LOG + FLUSH) + CLOSE
 
 
 @pytest.fixture
@@ -213,12 +217,12 @@ def checkpoints_and_loggers(world):
     keep = ModelCheckpoint(world.folder / "kept", every_n_train_steps=2, save_top_k=1)
     counted = timed(world, Module(world), keep, logger=logger, log_every_n_steps=1)
     # of each epoch two checkpoints, but the very first takes another's place: three removals in all
+    logged = 2 * UPLOAD
     rows = [
-        row(1, 4, checkpoint=2 * SAVE + REMOVE),
-        row(2, 4, checkpoint=2 * SAVE + 2 * REMOVE),
+        row(1, 4, checkpoint=2 * SAVE + REMOVE, other=logged),
+        row(2, 4, checkpoint=2 * SAVE + 2 * REMOVE, other=logged),
     ]
-    # nothing is logged but our own row, once an epoch
-    return counted, expected(*rows, other=2 * LOG + CLOSE)
+    return counted, expected(*rows, other=LOGGED)
 
 
 def checkpoints_at_the_epochs_end(world):
@@ -233,7 +237,8 @@ def logging_at_every_step(world):
             return super().training_step(batch, batch_idx)
 
     counted = timed(world, Logging(world), logger=SlowLogger(world), log_every_n_steps=1)
-    return counted, expected(*(row(n, 4, other=4 * LOG) for n in (1, 2)), other=2 * LOG + CLOSE)
+    rows = [row(n, 4, other=4 * (LOG + FLUSH)) for n in (1, 2)]
+    return counted, expected(*rows, other=LOGGED)
 
 
 def other_callbacks(world):
@@ -317,7 +322,8 @@ def failure_with_a_checkpoint(world):
     keep = ModelCheckpoint(world.folder / "kept", save_on_exception=True)
     counted = timed(world, module, keep, logger=SlowLogger(world))
     _, wanted = failure("train", ArithmeticError())(World(world.folder, mock.MagicMock()))
-    return counted, {**wanted, "checkpoint": SAVE, "other": wanted["other"] + CLOSE}
+    logged = FLUSH + UPLOAD + CLOSE
+    return counted, {**wanted, "checkpoint": SAVE, "other": wanted["other"] + logged}
 
 
 def resumed_at_an_epochs_edge(world):
@@ -405,6 +411,8 @@ NEEDED_BY = {
     "val_loop.run": "validation_within_the_epoch",
     "save_checkpoint": "checkpoints_at_the_epochs_end",
     "remove_checkpoint": "checkpoints_and_loggers",
+    "save": "logging_at_every_step",
+    "after_save_checkpoint": "checkpoints_and_loggers",
     "log_metrics": "logging_at_every_step",
     "describe": "checkpoints_and_loggers",
     "val_loop.teardown": "failure_with_a_checkpoint",

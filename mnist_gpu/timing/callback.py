@@ -30,7 +30,7 @@ from typing_extensions import override
 from mnist_gpu.timing.around import around
 from mnist_gpu.timing.batches import leading_dimension, why_wait_is_unknown, yields_batches
 from mnist_gpu.timing.device import synchronise
-from mnist_gpu.timing.ledger import EpochTimes, Ledger, in_seconds, rate
+from mnist_gpu.timing.ledger import EpochTimes, Ledger, in_seconds
 from mnist_gpu.timing.stopwatch import Stopwatch
 
 
@@ -196,7 +196,7 @@ class TimingCallback(L.Callback):
         self.epoch_ended(trainer, pl_module, times)
         if self._logs and trainer.loggers:
             # a tensor of the module's type would round, but keeps the step that loggers show
-            pl_module.log_dict(_metrics(times), rank_zero_only=True, batch_size=1)
+            pl_module.log_dict(times.metrics(), rank_zero_only=True, batch_size=1)
 
     @override
     def on_exception(
@@ -280,18 +280,6 @@ class TimingCallback(L.Callback):
         self._stage = ""
         if self._file is not None and self._first_process:
             _write_whole(self._file, self.summary())
-
-
-def _metrics(times: EpochTimes) -> dict[str, float]:
-    images_per_s = rate(times.images, times.train_s)
-    metrics = {
-        "time/train_s": times.train_s,
-        "time/eval_s": times.eval_s,
-        "time/data_wait_s": times.data_wait_s,
-        "time/images_per_s": images_per_s,
-        "time/steps_per_s": rate(times.steps, times.train_s) if images_per_s is None else None,
-    }
-    return {name: value for name, value in metrics.items() if value is not None}
 
 
 def _write_whole(file: Path, summary: dict[str, Any]) -> None:

@@ -44,6 +44,18 @@ class EpochTimes:
     steps: int
     images: int | None
 
+    def metrics(self) -> dict[str, float]:
+        """What loggers are sent: what is not known is left out."""
+        images_per_s = rate(self.images, self.train_s)
+        metrics = {
+            "time/train_s": self.train_s,
+            "time/eval_s": self.eval_s,
+            "time/data_wait_s": self.data_wait_s,
+            "time/images_per_s": images_per_s,
+            "time/steps_per_s": rate(self.steps, self.train_s) if images_per_s is None else None,
+        }
+        return {name: value for name, value in metrics.items() if value is not None}
+
 
 class Ledger:
     """Keeps the phases of a stopwatch from now on, and splits them by epochs.
