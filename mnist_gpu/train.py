@@ -10,11 +10,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from mnist_gpu.config import guard
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import complaint
-from mnist_gpu.config.compose import register
+from mnist_gpu.config.compose import arguments, check, refuse_shared_devices, register
+from mnist_gpu.config.errors import format_error
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure import influences
 from mnist_gpu.measure.process import process_age_ns
 from mnist_gpu.paths import conf_dir
 from mnist_gpu.runs import ranks, sweep
@@ -40,7 +39,10 @@ def job(config: DictConfig) -> None:
     hydra_config = HydraConfig.get()
     folder = Path(hydra_config.runtime.output_dir)
     try:
+        refuse_shared_devices(hydra_config.launcher._target_)
         settings = check(config)
+        for line in influences.refuse_or_neutralise(os.environ, settings.engine.uses):
+            print(line, flush=True)
         from mnist_gpu.runs.execute import execute
 
         _, outcome = execute(settings, folder, stopwatch)
@@ -48,7 +50,7 @@ def job(config: DictConfig) -> None:
     except Exception as fault:
         if _full_error:
             raise
-        ended = complaint(fault)
+        ended = format_error(fault)
     discard_if_empty(folder)
     if ended.exit_code:
         # kept instead of raised: a sweep goes on, and the end names what failed
@@ -65,21 +67,20 @@ def main() -> None:
     logging.raiseExceptions = _full_error
     failures = sweep.CURRENT.failures
     try:
-        guard.refuse_options(sys.argv[1:])
+        sys.argv[1:] = arguments(sys.argv[1:])
         if ranks.follows():
             from mnist_gpu.runs.follower import follow_arguments
 
             follow_arguments(sys.argv[1:])
         else:
-            with guard.guarded():
-                job()
+            job()
     except KeyboardInterrupt:
         if not failures:
             failures.append(("", UserError("interrupted", INTERRUPTED + 2)))
     except Exception as fault:
         if _full_error:
             raise
-        failures.append(("", complaint(fault)))
+        failures.append(("", format_error(fault)))
     finally:
         if not _full_error:
             del os.environ["HYDRA_FULL_ERROR"]

@@ -2,8 +2,9 @@
 """Run the benchmark on a platform one does not own, and leave its record where it comes back.
 
 One file, standard library only, Python 3.11 to 3.13, because a Kaggle kernel, `colab run`, a hub's
-terminal and cloud-init each take one text. It installs mnist-gpu into an environment of its own
-laid over the platform's (whose torch, TensorFlow and NumPy are used and never replaced), runs
+terminal and cloud-init each take one text. It puts mnist-gpu into an environment of its own laid
+over the platform's (whose torch, TensorFlow and NumPy are used and never replaced), adds what the
+platform lacks from the project's lock, by its hashes, runs
 `python -m mnist_gpu.train OVERRIDES` as a subprocess and relays its output, copies the record to
 one place and prints one line: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., "record": ...}`.
 """
@@ -11,6 +12,7 @@ one place and prints one line: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., 
 import argparse
 import contextlib
 import ctypes
+import email
 import hashlib
 import json
 import os
@@ -23,7 +25,6 @@ import tempfile
 import threading
 import urllib.request
 import venv
-import zipfile
 from pathlib import Path
 
 # A launcher whose platform passes no arguments writes its choices here: the options of --help.
@@ -31,10 +32,10 @@ SETTINGS: dict = {}
 
 MARK = "MNIST_GPU_RESULT"
 GRACE_S = 60
-# What a platform chose for its hardware: pinned to the version that is there.
-PROTECTED = re.compile(
-    r"(torch|torchvision|torchaudio|triton|tensorflow|tensorflow-cpu|keras|numpy|jax|jaxlib|mlx"
-    r"|protobuf|ml-dtypes|grpcio|libtpu|torch-xla|nvidia-.*-cu\d+|tensorflow-metal)"
+# What a platform chose for its hardware: used at the version that is there.
+PROTECTED = (
+    r"torch|torchvision|torchaudio|triton|tensorflow|tensorflow-cpu|keras|numpy|jax|jaxlib|mlx"
+    r"|protobuf|ml-dtypes|grpcio|libtpu|torch-xla|nvidia-.*-cu\d+|tensorflow-metal"
 )
 TORCH_STACK = ("torch", "torchvision", "lightning")
 TORCH_ENGINES = ("torch", "lightning")
@@ -55,15 +56,18 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = options.add_argument
     add("overrides", nargs="*", help="as for mnist_gpu.train: platform=colab engine=tensorflow")
-    add("--source", help="the project: URL of an archive, git+URL@commit, wheel, folder; or"
+    add("--source", help="the project: zip or wheel (URL or file), git+URL@commit, folder; or"
         " `installed` to use the one that is already there")  # fmt: skip
     add("--bundle", help="zip or folder made by scripts/make_bundle.py: install without internet")
+    add("--manifest", help="SHA-256 that the bundle's manifest.json must have")
+    add("--pip-index", help="one more package index, whose torch is taken before any other")
     add("--into", help="where the record and the run's folder go (/kaggle/working, else here)")
     add("--work", help="keep the environment here and use it again (else temporary)")
     add("--timeout", type=float, help="seconds after which the run is interrupted")
     add("--tag", default="", help="repeated in the result, so that a stale one is noticed")
     add("--result-to", help="also write the marked line there, such as /dev/console")
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
+    add("--fitting-lock", help=argparse.SUPPRESS)
     return options
 
 
@@ -72,6 +76,9 @@ def main(argv: list[str] | None = None) -> int:
     options.set_defaults(**SETTINGS)
     chosen = options.parse_args(_arguments() if argv is None else argv)
     chosen.overrides = chosen.overrides or SETTINGS.get("overrides", [])
+    if chosen.fitting_lock:
+        print(fitting_lock(Path(chosen.fitting_lock)))
+        return 0
     kaggle = Path("/kaggle/working")
     into = Path(chosen.into or (kaggle if kaggle.is_dir() else "."))
     temporary = None
@@ -81,6 +88,8 @@ def main(argv: list[str] | None = None) -> int:
             print(f"source: {hidden(chosen.bundle or chosen.source)}\ninto: {into}")
             print("run: python -m mnist_gpu.train " + " ".join(chosen.overrides))
             return 0
+        if (into / "record.json").exists():
+            raise BootstrapError(f"{into / 'record.json'} is there already: move it away")
         into.mkdir(parents=True, exist_ok=True)
         work = chosen.work or (temporary := tempfile.mkdtemp(prefix="mnist-gpu-"))
         code, result = bench(chosen, Path(work).resolve(), into.resolve())
@@ -113,30 +122,31 @@ def bench(chosen: argparse.Namespace, work: Path, into: Path) -> tuple[int, dict
     """Install, train, collect. Returns the exit code and the result without its tag."""
     work.mkdir(parents=True, exist_ok=True)
     environment = dict(os.environ, PYTHONUNBUFFERED="1")
-    bundle = unpack(chosen.bundle, work) if chosen.bundle else None
+    bundle, data = unpack(chosen.bundle, work, chosen.manifest) if chosen.bundle else (None, None)
     if chosen.source == "installed":
         python = Path(sys.executable)
     else:
+        say(f"installing {hidden(chosen.bundle or chosen.source)}")
         python = overlay(work / "environment")
-        install(python, work, chosen.source, bundle, chosen.overrides)
+        project = fetch(chosen.source, bundle, work)
+        install(python, project, bundle, chosen)
         environment["PYTHONSAFEPATH"] = "1"  # what was installed runs, not a folder of that name
-    if data := _mnist(bundle, work, python, environment):
+    if data := data or _mnist(work, python, environment):
         environment["MNIST_GPU_DATA"] = str(data)
     if commit := _commit(chosen.source, bundle):
         environment.setdefault("MNIST_GPU_COMMIT", commit)
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=_made(into / "outputs")))
     command = [str(python), "-m", "mnist_gpu.train", *chosen.overrides]
     say("running: python -m mnist_gpu.train " + " ".join(chosen.overrides))
-    command.append(f"hydra.run.dir={folder}")
+    command.append(f"hydra.run.dir={folder.relative_to(into)}")
     code, last = relay(command, environment, into, chosen.timeout)
     return code, collect(folder, into, last or f"exit code {code}")
 
 
 def _commit(source: str | None, bundle: Path | None) -> str | None:
-    """The commit that was installed, for the record: an installed wheel does not know its own."""
-    if bundle and (bundle / "manifest.json").is_file():
-        manifest = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
-        return manifest.get("commit")
+    """The commit that was installed, for the record: an installed project does not know its own."""
+    if bundle:
+        return json.loads((bundle / "manifest.json").read_text(encoding="utf-8")).get("commit")
     found = re.search(r"[0-9a-f]{40}", source or "")
     return found[0] if found else None
 
@@ -164,96 +174,224 @@ def overlay(home: Path) -> Path:
                 "this Python has no pip and no ensurepip: install python3-pip"
             ) from None
         if not has_pip:  # ensurepip's old setuptools would hide the platform's
-            _pip([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
-        [packages] = (home / "lib").glob("python*/site-packages")
-        (packages / "platform.pth").write_text("\n".join(visible) + "\n", encoding="utf-8")
+            _do([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
+        (_packages(home) / "platform.pth").write_text("\n".join(visible) + "\n", encoding="utf-8")
     return python
 
 
-def install(
-    python: Path, work: Path, source: str | None, bundle: Path | None, overrides: list[str]
-) -> None:
-    """Install the project, then those of its requirements that the platform lacks."""
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    pip += ["--quiet", "--no-color", "--no-input"]
+def _packages(home: Path) -> Path:
+    [found] = (home / "lib").glob("python*/site-packages")
+    return found
+
+
+def fetch(source: str | None, bundle: Path | None, work: Path) -> Path:
+    """The project's own folder: a checkout, or what a wheel holds. Nothing of it is built or run.
+
+    Raises:
+        BootstrapError: there is no project at the source.
+    """
+    home = work / "project"
+    shutil.rmtree(home, ignore_errors=True)
     if bundle:
-        pip += ["--no-index", "--find-links", str(bundle)]
-        wheels = sorted(bundle.glob("mnist_gpu-*.whl"))
-        if not wheels:
-            raise BootstrapError(f"{bundle}: no mnist_gpu-*.whl in the bundle; make it again")
-        source = str(wheels[-1])
-    say(f"installing {hidden(source)}")
-    _pip([*pip, "--no-deps", "--force-reinstall", str(source)])
-    facts = json.loads(_output([str(python), "-P", "-c", READ_INSTALLED]))
-    constraints = work / "constraints.txt"
-    pinned = {name: v for name, v in facts["versions"].items() if PROTECTED.fullmatch(name)}
-    constraints.write_text("".join(f"{n}=={v}\n" for n, v in sorted(pinned.items())))
-    say("kept as they are: " + (" ".join(f"{n}=={v}" for n, v in sorted(pinned.items())) or "-"))
-    needed = requirements(facts, overrides)
-    _pip([*pip, "--constraint", str(constraints), *needed])
+        source = str(max(bundle.glob("mnist_gpu-*.whl"), default=""))
+    elif source.startswith("git+"):
+        url, _, commit = source.removeprefix("git+").rpartition("@")
+        for step in (["init", "-q"], ["fetch", "-q", "--depth=1", url, commit],
+                     ["checkout", "-q", "FETCH_HEAD"]):  # fmt: skip
+            _do(["git", "-C", str(_made(home)), *step])
+    elif "://" in source:
+        name = source.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
+        with urllib.request.urlopen(source, timeout=60) as reply, open(work / name, "wb") as file:
+            shutil.copyfileobj(reply, file)
+        source = str(work / name)
+    if os.path.isfile(source):
+        shutil.unpack_archive(source, home, "zip")  # a wheel is one too
+    root = Path(source) if os.path.isdir(source) else home
+    for found in (root, *(sorted(root.iterdir()) if root.is_dir() else [])):
+        if (found / "mnist_gpu").is_dir():
+            return found.resolve()
+    raise BootstrapError(f"{hidden(source)}: no mnist-gpu in there")
 
 
-READ_INSTALLED = """
-import importlib.metadata as metadata, json, pathlib, re
-found = {re.sub('[-_.]+', '-', d.name).lower(): d.version
-         for d in metadata.distributions() if d.name}
-import mnist_gpu
-conf = pathlib.Path(mnist_gpu.__file__).parent / 'conf' / 'platform'
-rule = re.compile(r'override /engine(?:@\\S+)?: *(\\w+)')
-engines = {p.stem: m[1] for p in conf.glob('*.yaml') if (m := rule.search(p.read_text()))}
-print(json.dumps({'versions': found, 'requires': metadata.requires('mnist-gpu') or [],
-                  'engines': engines}))
+def install(python: Path, project: Path, bundle: Path | None, chosen: argparse.Namespace) -> None:
+    """Make the project importable, and add those of its requirements that the platform lacks.
+
+    They come from the bundle, or at the version and hash of the lock, none of them resolved anew.
+
+    Raises:
+        BootstrapError: one is in neither, or cannot be had, or the platform's own is too old.
+    """
+    (_packages(python.parents[1]) / "mnist_gpu.pth").write_text(f"{project}\n", encoding="utf-8")
+    engine = engine_of(project, chosen.overrides)
+    skipped = [] if engine in TORCH_ENGINES else TORCH_STACK
+    asked = {"lines": requirements(project, engine), "engine": engine, "skipped": skipped}
+    locked = {} if bundle else read_lock(project, engine)
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
+    pip += ["--no-color", "--no-input", "--no-cache-dir"]
+    tried: set[str] = set()
+    while True:
+        facts = json.loads(_do([str(python), "-P", "-c", LACKING, PROTECTED], json.dumps(asked)))
+        if facts["unfit"]:
+            raise BootstrapError(f"this platform has {facts['unfit'][0]}")
+        lacking = facts["lacking"]
+        if not lacking:
+            break
+        if lost := [name for name in lacking if name in tried or not (bundle or name in locked)]:
+            raise BootstrapError(f"{', '.join(lost)}: not here, and not in the project's lock")
+        tried.update(lacking)
+        say("adding " + " ".join(lacking))
+        if chosen.pip_index and "torch" in lacking:
+            # that index alone is asked, so what it has wins over anything newer elsewhere
+            _do([*pip, "--index-url", chosen.pip_index, "torch", "torchvision"])
+        elif bundle:
+            _do([*pip, "--no-deps", "--no-index", "--find-links", str(bundle), *lacking])
+        else:
+            lines = python.parents[1] / "adding.txt"
+            lines.write_text("".join(locked[name] for name in lacking), encoding="utf-8")
+            _do([*pip, "--no-deps", "--require-hashes", "--requirement", str(lines)])
+    say("kept as they are: " + (" ".join(facts["kept"]) or "-"))
+
+
+# Run by the environment's own Python: what of the requirements is lacking there, and what of the
+# platform's own cannot be used. The platform's packages count as whole; ours are looked through.
+LACKING = r"""
+import importlib.metadata, json, re, sys
+from pip._vendor.packaging.requirements import Requirement
+def plain(name): return re.sub('[-_.]+', '-', name).lower()
+def ours(package): return str(package.locate_file('')).startswith(sys.prefix)
+asked, found = json.load(sys.stdin), {}
+for package in importlib.metadata.distributions():
+    if package.name:
+        found.setdefault(plain(package.name), package)
+if 'tensorflow-cpu' in found:
+    found.setdefault('tensorflow', found['tensorflow-cpu'])
+kept = {n for n, p in found.items() if re.fullmatch(sys.argv[1], n) and not ours(p)}
+skipped = {*asked['skipped'], *({'torchvision'} - found.keys() if 'torch' in kept else ())}
+queue, lacking, unfit = [(line, asked['engine']) for line in asked['lines']], set(), []
+seen = set()
+while queue:
+    line, extra = entry = queue.pop()
+    wanted = Requirement(line)
+    name = plain(wanted.name)
+    left_out = wanted.marker and not wanted.marker.evaluate({'extra': extra})
+    if entry in seen or left_out or name in skipped:
+        continue
+    seen.add(entry)
+    have = found.get(name)
+    if have is None or not wanted.specifier.contains(have.version, prereleases=True):
+        if name in kept:
+            unfit.append(f'{name} {have.version}, and {wanted.name}{wanted.specifier} is needed')
+        lacking.add(name)
+    elif ours(have):
+        queue += [(line, e) for line in have.requires or () for e in ('', *wanted.extras)]
+print(json.dumps({'lacking': sorted(lacking), 'unfit': unfit,
+                  'kept': [f'{n}=={found[n].version}' for n in sorted(kept)]}))
 """
 
 
-def requirements(facts: dict, overrides: list[str]) -> list[str]:
-    """The requirement lines pip is asked for: an engine that is not torch needs no torch.
-
-    Args:
-        facts: `requires` and `versions` (installed metadata), `engines` (platform -> its engine).
-        overrides: of the run; they name platform and engine.
-    """
+def engine_of(project: Path, overrides: list[str]) -> str:
+    """The engine that the overrides name, or their platform's, or the default."""
     given = dict(entry.split("=", 1) for entry in overrides if "=" in entry)
-    engine = given.get("engine") or facts["engines"].get(given.get("platform", ""), "lightning")
-    lines = []
-    for line in facts["requires"]:
-        name = re.split(r"[\s;<>=!~\[(]", line, maxsplit=1)[0].lower()
-        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
-        if extra and extra[1] != engine:
-            continue
-        if not extra and engine not in TORCH_ENGINES and name in TORCH_STACK:
-            continue
-        if name == "tensorflow" and "tensorflow-cpu" in facts["versions"]:
-            continue  # the same framework under its other name
-        plain = re.sub(r"\(?\s*(and\s+)?extra\s*==\s*['\"][\w-]+['\"]\s*\)?", "", line)
-        lines.append(plain.strip().removesuffix(";").strip())
-    return lines
+    if "engine" in given:
+        return given["engine"]
+    for conf in (project / "conf", project / "mnist_gpu" / "conf"):
+        path = conf / "platform" / f"{given.get('platform', 'auto')}.yaml"
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if found := re.search(r"override /engine(?:@\S+)?: *(\w+)", text):
+            return found[1]
+    return "lightning"
 
 
-def unpack(bundle: str, work: Path) -> Path:
-    """The folder of a bundle: it, what its zip holds, or the one somewhere below it."""
+def requirements(project: Path, engine: str) -> list[str]:
+    """The requirement lines of a checkout or an unpacked wheel, those of the engine among them."""
+    if (project / "pyproject.toml").is_file():
+        import tomllib
+
+        table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return table["dependencies"] + table["optional-dependencies"].get(engine, [])
+    [metadata] = project.glob("mnist_gpu-*.dist-info/METADATA")
+    return email.message_from_string(metadata.read_text(encoding="utf-8")).get_all("Requires-Dist")
+
+
+def read_lock(project: Path, engine: str) -> dict[str, str]:
+    """By package, its lines of the lock that fits engine and machine: versions and hashes."""
+    path = _locks(project) / f"{engine}.txt"
+    if not path.is_file():
+        path = _locks(project) / f"{fitting_lock(project)}.txt"
+    found: dict[str, str] = {}
+    for block in re.findall(r"^[^#\s].*\n(?:\s.*\n)*", path.read_text(encoding="utf-8"), re.M):
+        name = block.partition("==")[0]
+        found[name] = found.get(name, "") + block
+    return found
+
+
+def _locks(project: Path) -> Path:
+    beside = project / "locks"
+    return beside if beside.is_dir() else project / "mnist_gpu" / "locks"
+
+
+def fitting_lock(project: Path) -> str:
+    """`base`, or `cuda12` where the NVIDIA driver or GPU cannot run the CUDA of torch in `base`."""
+    asks = ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
+    if not (_locks(project) / "cuda12.txt").is_file() or not shutil.which(asks[0]):
+        return "base"
+    base = (_locks(project) / "base.txt").read_text(encoding="utf-8")
+    facts = (project / "mnist_gpu/measure/data/torch.yaml").read_text(encoding="utf-8")
+    built = re.search(r"^nvidia-cudnn-cu(\d+)==", base, re.M)
+    needs = built and re.search(
+        rf'cuda: {built[1]}\n +driver: "([\d.]+)"\n +capability: ([\d.]+)', facts
+    )
+    shown = subprocess.run(asks, capture_output=True, text=True, check=False).stdout
+    gpus = re.findall(r"^([\d.]+), ([\d.]+)$", shown, re.M)
+    old = [gpu for gpu in gpus if needs and any(map(_before, gpu, needs.groups()))]
+    return "cuda12" if old else "base"
+
+
+def _before(version: str, least: str) -> bool:
+    return [*map(int, version.split("."))] < [*map(int, least.split("."))]
+
+
+def unpack(bundle: str, work: Path, manifest: str | None) -> tuple[Path, Path | None]:
+    """A folder of our own with a bundle's wheels and its manifest, and where its MNIST lies.
+
+    Raises:
+        BootstrapError: no bundle is there, or one of its wheels is not what the manifest names, or
+            that is not the one that was meant.
+    """
     root = Path(bundle)
     if root.is_file():
-        with zipfile.ZipFile(root) as archive:
-            archive.extractall(work / "bundle")
+        shutil.unpack_archive(root, work / "bundle", "zip")
         root = work / "bundle"
     # a data set is mounted at a depth that the platform decides
-    wheels = sorted(root.rglob("mnist_gpu-*.whl")) if root.is_dir() else []
-    if not wheels:
-        raise BootstrapError(f"{bundle}: no bundle there (no mnist_gpu-*.whl in it or below it)")
-    return wheels[-1].parent
+    lists = [path.parent / "manifest.json" for path in sorted(root.rglob("mnist_gpu-*.whl"))]
+    if not lists or not lists[-1].is_file():
+        raise BootstrapError(f"{bundle}: no bundle there (no mnist_gpu-*.whl with a manifest.json)")
+    text = lists[-1].read_bytes()
+    if manifest and _sha256(text) != manifest:
+        raise BootstrapError(f"{bundle}: its manifest.json is not the one that was sent")
+    home = _made(work / "wheels")
+    (home / "manifest.json").write_bytes(text)
+    for name, wanted in json.loads(text)["sha256"].items():
+        path = lists[-1].parent / Path(name).name
+        if path.suffix == ".whl":
+            content = path.read_bytes() if path.is_file() else b""
+            if _sha256(content) != wanted:
+                raise BootstrapError(f"{name}: not what the bundle's manifest.json names")
+            (home / path.name).write_bytes(content)
+    # MNIST is checked by the project; some platforms unpack it into folders of the files' names
+    images = [path for path in sorted(root.rglob("train-images-idx3-ubyte*")) if path.is_file()]
+    parents = [place for place in images[0].parents if "ubyte" not in place.name] if images else []
+    return home, next(iter(parents), None)
 
 
-def _mnist(bundle: Path | None, work: Path, python: Path, environment: dict) -> Path | None:
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _mnist(work: Path, python: Path, environment: dict) -> Path | None:
     """Where MNIST is, if the project cannot be left to find it by itself."""
-    if bundle:
-        for found in sorted(bundle.rglob("train-images-idx3-ubyte*")):
-            return found.parent if found.is_file() else found.parent.parent
     looks = "import importlib.util as u; print(bool(u.find_spec('torchvision')))"
-    if (
-        "MNIST_GPU_DATA" in environment
-        or _output([str(python), "-P", "-c", looks]).strip() == "True"
-    ):
+    if "MNIST_GPU_DATA" in environment or _do([str(python), "-P", "-c", looks]).strip() == "True":
         return None
     for name, size in MNIST.items():
         path = _made(work / "mnist") / name
@@ -336,31 +474,23 @@ def announce(result: dict, also: str | None) -> None:
 
 
 def hidden(text: object) -> str:
-    """`text` without the user and password of a URL."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", str(text))
+    """`text` without the user, password and tokens of a URL."""
+    plain = re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", str(text))
+    return re.sub(r"([?&][^=&#\s]+=)[^&#\s]+", r"\1***", plain)
 
 
 def say(line: str) -> None:
     print(f"[bootstrap] {line}", flush=True)
 
 
-def _output(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BootstrapError(
-            (done.stderr.strip().splitlines() or ["the environment is broken"])[-1]
-        )
-    return done.stdout
-
-
-def _pip(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        faults = re.findall(r"^ERROR: (.*)$", done.stderr, re.M) or ["pip failed"]
-        raise BootstrapError(
-            f"could not install: {hidden(faults[0])}. A framework of this platform may be too old,"
-            " or there is no internet here (then give --bundle)"
-        )
+def _do(command: list[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return done.stdout
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    faults = [line for line in lines if line.startswith("ERROR:")] or lines[-1:] or command[:1]
+    hint = "; no internet here? then give --bundle" if "pip" in command else ""
+    raise BootstrapError(f"could not install: {hidden(faults[0].removeprefix('ERROR: '))}{hint}")
 
 
 if __name__ == "__main__":

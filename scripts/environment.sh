@@ -1,13 +1,14 @@
-# Sourced by scripts/train, scripts/test and scripts/bench: makes .venv once and keeps it current.
-# Not run by itself.
+# Sourced by the scripts: makes .venv once and keeps it current. Not run by itself.
 #
-#   prepare SET ...   installs locks/SET.txt for each SET, unless that was done before
-#   run ARGUMENTS     ends with .venv's Python running ARGUMENTS
+#   prepare SET ...         installs locks/SET.txt for each SET, unless that was done before
+#   run ARGUMENTS           ends with .venv's Python running ARGUMENTS
+#   launch NAME ARGUMENTS   ends with that platform's launcher, in an environment of its own
 #
 # PYTHON             the Python to use (default: the newest of 3.13 to 3.11 that is found)
 # MNIST_GPU_EXTRAS   further sets, such as "keras" or "mlx report"
 
 installed=
+heavy=yes
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 venv="$root/.venv"
 python="$venv/bin/python"
@@ -53,14 +54,37 @@ make_venv() {
     fi
 }
 
+# MLX's wheels for Linux are for glibc 2.35 or newer.
+lacks_mlx() {
+    local version
+    version="$(getconf GNU_LIBC_VERSION 2>/dev/null)" || return 1
+    version="${version#glibc }"
+    [ "${version%%.*}" -eq 2 ] && [ "${version#*.}" -lt 35 ]
+}
+
+# The set in place of `base`: an older NVIDIA driver or GPU cannot run what PyPI's newest PyTorch is.
+fitting() {
+    if [ "$1" = base ] && command -v nvidia-smi >/dev/null; then
+        "$python" "$root/scripts/bootstrap.py" --fitting-lock "$root" || echo base
+    else
+        echo "$1"
+    fi
+}
+
 install_locked() {
-    local arguments=()
-    local set
+    local arguments=() set lock
     for set in "$@"; do
-        [ -f "$root/locks/$set.txt" ] || die "no such set: $set (see locks/)"
-        arguments+=(-r "$root/locks/$set.txt")
+        lock="$root/locks/$set.txt"
+        [ -f "$lock" ] || die "no such set: $set (see locks/)"
+        if lacks_mlx && grep -q '^mlx==' "$lock"; then
+            [ "$set" = dev ] || die "$set: MLX needs glibc 2.35 or newer, and this system's is older"
+            echo "without MLX, which needs glibc 2.35 or newer: the tests of engine=mlx are left out" >&2
+            awk '/^[^ #]/ { mlx = /^mlx/ } !mlx' "$lock" >"$venv/without-mlx.txt"
+            lock="$venv/without-mlx.txt"
+        fi
+        arguments+=(-r "$lock")
     done
-    echo "installing: $* (the first time this takes minutes and some GB)" >&2
+    echo "installing: $* (the first time this takes minutes${heavy:+ and some GB})" >&2
     if command -v uv >/dev/null; then
         uv pip install --quiet --compile-bytecode --python "$python" --require-hashes "${arguments[@]}"
     else
@@ -84,6 +108,7 @@ prepare() {
     fi
     [ -x "$python" ] || make_venv
     for set in $sets; do
+        set="$(fitting "$set")"
         stamp="$venv/.installed-$set"
         if ! cmp -s "$root/locks/$set.txt" "$stamp"; then
             missing+=("$set")
@@ -106,4 +131,15 @@ run() {
         exit $?
     fi
     exec "$python" "$@"
+}
+
+# A launcher needs no framework, so it does not wait for one.
+launch() {
+    local name="$1"
+    shift
+    venv="$root/.venv-launch/$name"
+    python="$venv/bin/python"
+    heavy=
+    MNIST_GPU_EXTRAS="" prepare "$name"
+    run -m mnist_gpu.launch "$name" "$@"
 }

@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """Put together what a platform without internet needs: wheels and MNIST in one zip."""
 
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
-
-from mnist_gpu.launch.bundle import main
-from mnist_gpu.launch.entry import run
-
-if __name__ == "__main__":
-    run(main)
+HERE = Path(__file__).resolve().parent
+LAUNCH = 'set -euo pipefail; source "$1"; shift; launch "$@"'
+DOOR = str(HERE / "environment.sh")
+os.execvp("bash", ["bash", "-c", LAUNCH, "make_bundle.py", DOOR, "bundle", *sys.argv[1:]])

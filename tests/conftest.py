@@ -1,20 +1,67 @@
 """What every test may ask for."""
 
+import gzip
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from mnist_gpu import data
+from mnist_gpu.data import idx, mnist
+from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.dataset import Dataset
 
 # what is sent to the background, or started by nohup, ignores these, and so do its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+NO_MNIST = "no MNIST: "
+
 
 @pytest.fixture(scope="session")
-def mnist_dir() -> Path:
-    """The folder with the four MNIST files."""
-    folder = os.environ.get("MNIST_GPU_DATA")
-    if not folder:
-        pytest.skip("set MNIST_GPU_DATA to a folder with the four MNIST files")
-    return Path(folder)
+def mnist_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the four gzipped MNIST files: that of `MNIST_GPU_DATA`, or else one that is
+    filled by the program's own ways and named there for the rest of the session."""
+    named = os.environ.get("MNIST_GPU_DATA")
+    if named:
+        yield Path(named)
+        return
+    try:
+        dataset = data.load({"source": "mnist"})
+    except UserError as exc:
+        pytest.skip(f"{NO_MNIST}{exc}")
+    folder = tmp_path_factory.mktemp("mnist")
+    for name, content in idx_files(dataset).items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content, compresslevel=1))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MNIST_GPU_DATA", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def published(mnist_dir: Path) -> dict[str, bytes]:
+    """The contents of the four published files, unpacked, by name."""
+    return idx_files(data.load({"source": "mnist", "dir": str(mnist_dir)}))
+
+
+@pytest.fixture(scope="session")
+def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
+    """The contents of the four gzipped files, by name."""
+    return {f"{name}.gz": gzip.compress(content, 1) for name, content in published.items()}
+
+
+def idx_files(dataset: Dataset) -> dict[str, bytes]:
+    """The four IDX files of a data set, by name."""
+    parts = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
+    named = zip(mnist.PUBLISHED_SHA256, parts, strict=True)
+    return {name: idx.header(array) + array.tobytes() for name, array in named}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were left out for want of data."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    left_out = sum(NO_MNIST in str(report.longrepr) for report in skipped)
+    terminalreporter.write_line(f"tests left out for want of MNIST: {left_out}")

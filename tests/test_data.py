@@ -1,8 +1,11 @@
 """Where the data comes from, and everything that is refused before training."""
 
 import gzip
-import socket
-import threading
+import hashlib
+import struct
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.network import Network
 from mnist_gpu.protocol.streams import epoch_order, raw_bits
 
+MNIST_SHA256 = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 
 
@@ -50,17 +54,34 @@ def test_the_published_files_are_recognised(mnist_dir):
     assert found.name == "mnist"
     assert found.train_images.shape == (60_000, 28, 28)
     assert found.test_labels.shape == (10_000,)
-    assert found.sha256 == "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"
+    assert found.sha256 == MNIST_SHA256
 
 
-def test_plain_files_in_torchvisions_layout_give_the_same_set(mnist_dir, tmp_path):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name in mnist.PUBLISHED_SHA256:
-        (raw / name).write_bytes(gzip.open(mnist_dir / f"{name}.gz").read())
-    found = data.load(config(dir=str(tmp_path)))
-    assert found.name == "mnist"
-    assert found.sha256 == data.load(config(dir=str(mnist_dir))).sha256
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "{name}",
+        "{name}.gz",
+        "MNIST/raw/{name}",
+        "{dotted}",
+        "{name}/{name}",
+        "{dotted}/{dotted}",
+        "{name}.gz/{name}",
+    ],
+)
+def test_every_layout_gives_the_same_set(published, zipped, tmp_path, layout):
+    for name, content in published.items():
+        path = tmp_path / layout.format(name=name, dotted=name.replace("-idx", ".idx"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(zipped.get(path.name, content))
+    assert data.load(config(dir=str(tmp_path))).sha256 == MNIST_SHA256
+
+
+def test_a_good_gz_serves_where_the_plain_file_beside_it_is_cut(published, zipped, tmp_path):
+    for name, content in published.items():
+        (tmp_path / name).write_bytes(content[:-1])
+        (tmp_path / f"{name}.gz").write_bytes(zipped[f"{name}.gz"])
+    assert data.load(config(dir=str(tmp_path))).sha256 == MNIST_SHA256
 
 
 def test_the_folder_may_come_from_the_environment(mnist_dir, monkeypatch):
@@ -96,13 +117,13 @@ def test_a_damaged_file_is_refused_by_name(small, name, fault, reason):
     assert reason in line
 
 
-def test_a_flipped_bit_in_the_published_files_is_refused_by_name(mnist_dir, tmp_path):
-    for name in mnist.PUBLISHED_SHA256:
-        content = bytearray(gzip.open(mnist_dir / f"{name}.gz").read())
-        if name == TEST_IMAGES:
-            content[5000] ^= 1
-        (tmp_path / name).write_bytes(content)
-    assert TEST_IMAGES in refusal(tmp_path, custom=False)
+def test_a_flipped_bit_in_the_published_files_is_refused_by_name(published, tmp_path):
+    for name, content in published.items():
+        broken = bytearray(content)
+        broken[5000] ^= name == TEST_IMAGES
+        (tmp_path / name).write_bytes(broken)
+    assert f"{TEST_IMAGES}: not the published" in refusal(tmp_path, custom=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(published)
 
 
 def test_swapped_files_are_refused(small):
@@ -131,6 +152,111 @@ def test_a_missing_file_and_a_missing_folder_are_refused_by_name(small, tmp_path
     assert "no such folder" in refusal(tmp_path / "nowhere")
 
 
+LYING_THERE = {
+    "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    "an HTML page": b"\n<!DOCTYPE html><html></html>",
+    "an XML document": b"<?xml version='1.0'?><Error/>",
+    "a CSV table": b"label,1x1,1x2\n5,0,0\n",
+    "a Parquet table": b"PAR1\x15\x04",
+    "JSON": b'{"a": 1}',
+    "a zip archive": b"PK\x03\x04\x14",
+    "pickle": b"\x80\x04\x95",
+    "a tar archive": bytes(257) + b"ustar",
+    "begins 'hello'": b"hello",
+    "something unknown (it begins 89aa01ff)": b"\x89\xaa\x01\xff",
+}
+
+
+@pytest.mark.parametrize("what", list(LYING_THERE))
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_what_lies_there_instead_is_said(small, what, pack):
+    (small / TRAIN_IMAGES).write_bytes(pack(LYING_THERE[what]))
+    assert what in refusal(small)
+
+
+def test_a_folder_of_something_else_is_said_to_hold_that(tmp_path):
+    (tmp_path / "mnist_train.csv").write_bytes(LYING_THERE["a CSV table"])
+    (tmp_path / "train.parquet").write_bytes(LYING_THERE["a Parquet table"])
+    line = refusal(tmp_path)
+    assert "mnist_train.csv (a CSV table), train.parquet (a Parquet table)" in line
+    assert "mnist.npz" in line
+    assert "a file, not a folder" in refusal(tmp_path / "mnist_train.csv")
+
+
+def test_the_archive_of_keras_gives_the_same_set_by_its_known_digest(
+    published, tmp_path, monkeypatch
+):
+    arrays = [idx.read(path, *how).array for path, how in written(published, tmp_path / "idx")]
+    archive = tmp_path / "mnist.npz"
+    np.savez(archive, **dict(zip(("x_train", "y_train", "x_test", "y_test"), arrays, strict=True)))
+    monkeypatch.setattr(mnist, "KERAS_MOST_BYTES", 60_000_000)
+    assert "not the mnist.npz that Keras publishes" in refusal(tmp_path)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(mnist, "KERAS_SHA256", digest)
+    assert data.load(config(dir=str(tmp_path))).sha256 == MNIST_SHA256
+    assert data.load(config(dir=str(archive))).sha256 == MNIST_SHA256
+
+
+def written(published, folder):
+    folder.mkdir()
+    for name, content in published.items():
+        (folder / name).write_bytes(content)
+        yield folder / name, (mnist.item_shape(name), len(content))
+
+
+def peak_bytes(action) -> int:
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("custom", [False, True])
+@pytest.mark.parametrize("claim", [10_000, 999_999_000])
+def test_memory_grows_with_what_a_file_holds_not_with_what_it_claims_or_unpacks_to(
+    small, custom, claim
+):
+    start = struct.pack(">HBBI", 0, 8, 1, claim)
+    (small / TRAIN_LABELS).write_bytes(start + bytes(4500))
+    assert peak_bytes(lambda: refusal(small, custom)) < 3_000_000
+    (small / TRAIN_LABELS).write_bytes(gzip.compress(start + bytes(50_000_000 + claim % 2)))
+    if claim == 10_000:
+        assert peak_bytes(lambda: refusal(small, custom)) < 3_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
+def test_out_of_memory_is_called_that(mnist_dir):
+    code = """if True:
+        import resource, sys
+        import numpy
+        from pathlib import Path
+        from mnist_gpu import data
+        from mnist_gpu.data import cache, mnist
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + 30_000_000
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        data.load({"source": "mnist", "dir": sys.argv[1]})
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(mnist_dir)], capture_output=True, text=True, check=False
+    )
+    assert "UserError: out of memory while reading the data set" in ran.stderr
+
+
+def test_a_home_folder_is_expanded_and_one_that_is_not_known_is_said(small, monkeypatch):
+    home = small / "a=b, ü"
+    (home / "x").mkdir(parents=True)
+    for path in list(small.glob("*-ubyte")):
+        path.rename(home / "x" / path.name)
+    monkeypatch.setenv("HOME", str(home))
+    assert data.load(config(dir="~/x", custom=True)).name == "custom"
+    monkeypatch.setenv("MNIST_GPU_DATA", "~/x")
+    assert data.load(config(custom=True)).name == "custom"
+    assert "data.dir=~nobody-of-this-name/x: whose home" in refusal("~nobody-of-this-name/x")
+
+
 def test_random_damage_never_gives_a_traceback_or_a_wrong_set(small):
     rng = np.random.default_rng(1)
     whole = data.load(config(dir=str(small), custom=True))
@@ -151,19 +277,6 @@ def test_random_damage_never_gives_a_traceback_or_a_wrong_set(small):
         path.write_bytes(content)
 
 
-def test_without_files_and_network_the_way_out_is_named(tmp_path, monkeypatch):
-    monkeypatch.delenv("MNIST_GPU_DATA", raising=False)
-
-    def no_network(*_arguments, **_options):
-        raise OSError("network is unreachable")
-
-    monkeypatch.setattr(socket, "create_connection", no_network)
-    monkeypatch.setattr(socket, "getaddrinfo", no_network)
-    with pytest.raises(UserError, match=r"MNIST_GPU_DATA, or use data=synthetic"):
-        data.load(config(download=True, cache_dir=str(tmp_path)), announce=lambda line: None)
-    assert not list(tmp_path.iterdir())
-
-
 def test_auto_falls_back_to_drawn_digits_and_says_so_loudly(tmp_path, monkeypatch):
     monkeypatch.delenv("MNIST_GPU_DATA", raising=False)
     said: list[str] = []
@@ -177,29 +290,19 @@ def test_auto_never_hides_a_damaged_set(small):
         data.load(config(source="auto", dir=str(small)))
 
 
-def test_the_drawn_digits_are_the_same_everywhere(tmp_path):
-    drawn = synthetic.load(tmp_path, announce=lambda line: None)
-    assert drawn.sha256 == synthetic.SHA256
+def test_the_drawn_digits_are_the_same_everywhere():
+    drawn = data.load(config(source="synthetic"), announce=lambda line: None)
+    assert drawn.sha256 == "3100f6fd068e06d61fe28eea901f30a7c3bd61b6bc41c956a711ebd3f86379c0"
     assert drawn.train_images.shape == (60_000, 28, 28)
     assert drawn.test_images.dtype == np.uint8
     assert np.bincount(drawn.train_labels).min() > 5_500
-    kept = next(tmp_path.glob("*.npz"))
-    kept.write_bytes(kept.read_bytes()[:-1000])
-    assert synthetic.load(tmp_path, announce=lambda line: None).sha256 == synthetic.SHA256
 
 
-def test_two_runs_that_draw_at_once_both_get_the_whole_set(tmp_path):
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(synthetic.load(tmp_path, lambda line: None)))
-        for _ in range(2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [dataset.sha256 for dataset in found] == [synthetic.SHA256] * 2
-    assert len(list(tmp_path.iterdir())) == 1
+def test_drawing_fewer_digits_or_another_seed_gives_others_of_the_same_kind():
+    few, others = synthetic.draw(0, 640, 64), synthetic.draw(1, 640, 64)
+    assert few.train_images.shape == (640, 28, 28)
+    assert not np.array_equal(few.train_images, others.train_images)
+    assert 0.05 < few.train_images.mean() / 255 < 0.3
 
 
 def test_the_batch_order_visits_every_image_once_and_differs_by_epoch_and_seed():

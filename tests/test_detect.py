@@ -52,6 +52,33 @@ def test_a_pod_and_a_virtual_mac_are_known_without_files(tmp_path):
     assert virtualisation.kind(tmp_path, pod, mac.get) == "kubernetes, Apple Virtualization"
 
 
+def systemd_says(monkeypatch, folder, machine, container):
+    program = folder / "bin/systemd-detect-virt"
+    cases = f"--vm) echo {machine};; --container) echo {container};;"
+    tree(folder, {"bin/systemd-detect-virt": f'#!/bin/sh\ncase "$1" in {cases} esac\n'})
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr(virtualisation, "ROOT", folder)
+    return virtualisation.kind(folder, {}, lambda name: None)
+
+
+@pytest.mark.parametrize(
+    ("machine", "container", "kind"),
+    [
+        ("bhyve", "none", "bhyve"),
+        ("none", "none", None),
+        ("powervm", "rkt", "rkt, powervm"),
+    ],
+)
+def test_what_leaves_no_trace_is_asked_of_systemd(monkeypatch, tmp_path, machine, container, kind):
+    assert systemd_says(monkeypatch, tmp_path, machine, container) == kind
+
+
+def test_our_own_names_come_before_systemds(monkeypatch, tmp_path):
+    tree(tmp_path, {"sys/class/dmi/id/product_name": "OpenStack Nova", ".dockerenv": ""})
+    assert systemd_says(monkeypatch, tmp_path, "kvm", "podman") == "docker, OpenStack"
+
+
 # --- platforms ----------------------------------------------------------------------------------
 
 

@@ -11,8 +11,7 @@ import pytest
 
 import mnist_gpu
 from mnist_gpu import data, engines
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import compare, pairs
 from mnist_gpu.parity.reference import Faults, Reference
@@ -54,9 +53,9 @@ def small(dataset: Dataset, n: int) -> Dataset:
 
 def built(dataset: Dataset, name: str, model: str = "cnn", n: int = 160, **changes):
     settings = check(compose_config([f"model={model}", f"engine={name}"]))
-    network = Network.from_config(model, settings.model["layers"])
+    network = Network.from_config(model, settings.model.layers)
     load = Workload(network, small(dataset, n), initial_weights(network, 0), **changes)
-    engine = engines.find(name)(load, settings.engine, "cpu")
+    engine = engines.find(name)(load, settings.engine.model_dump(), "cpu")
     engine.build()
     return engine
 

@@ -279,7 +279,6 @@ def test_sigterm_at_any_instant_leaves_a_record_and_a_run_that_resumes(
     here, digits, monkeypatch, engine
 ):
     overrides = ["platform=cpu", f"engine={engine}", "model=mlp", "epochs=2", *digits]
-    overrides += ["steps_per_execution=4"]
     whole = mnist_gpu.run(overrides).result.weights_sha256
     for place, name in INSTANTS:
         for before in (True, False):

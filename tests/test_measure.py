@@ -1,5 +1,7 @@
 """What is said of the machine's parts, read from made-up machines and from this one."""
 
+import re
+
 import pytest
 
 from mnist_gpu.engines.facts import EngineFacts
@@ -120,7 +122,7 @@ def test_throttling_is_summed_over_nested_cgroups_of_version_2(tmp_path):
             "sys/fs/cgroup/pod/job/cpu.stat": "nr_throttled 1\nthrottled_usec 500000\n",
         },
     )
-    assert cgroup.throttling(root) == cgroup.Throttling(periods=4, throttled_s=3.0)
+    assert cgroup.throttling(root) == cgroup.Throttling(periods=4, of_periods=0, throttled_s=3.0)
 
 
 def test_throttling_is_read_from_version_1_and_its_nanoseconds(tmp_path):
@@ -128,10 +130,11 @@ def test_throttling_is_read_from_version_1_and_its_nanoseconds(tmp_path):
         tmp_path,
         {
             "proc/self/cgroup": "3:cpu,cpuacct:/docker\n",
-            "sys/fs/cgroup/cpu/docker/cpu.stat": "nr_throttled 2\nthrottled_time 1500000000",
+            "sys/fs/cgroup/cpu/docker/cpu.stat": "nr_periods 8\nnr_throttled 2\n"
+            "throttled_time 1500000000",
         },
     )
-    assert cgroup.throttling(root) == cgroup.Throttling(periods=2, throttled_s=1.5)
+    assert cgroup.throttling(root) == cgroup.Throttling(periods=2, of_periods=8, throttled_s=1.5)
     assert cgroup.throttling(tmp_path / "nowhere") is None
 
 
@@ -146,7 +149,7 @@ def test_this_machine_is_described_without_its_name():
     assert found.ram_gib > 0
     assert found.accelerator_name == found.cpu_model
     text = found.model_dump_json() + environment.read().model_dump_json()
-    assert os.uname().nodename not in text
+    assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", text)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from mnist_gpu.report.run import Run
 from tests.records import make_record
 
 
-def price(amount=None, unit=None, reason=None):
+def price(amount=None, unit=None, reason=None, free=False):
     if amount is None:
         return {
+            "free": free,
             "amount_per_hour": None,
             "unit": None,
             "source": None,
@@ -61,12 +62,19 @@ def test_an_unknown_unit_is_never_converted():
     assert cost.usd is None
 
 
-@pytest.mark.parametrize("stated", [price(reason="free of charge"), price(0.0, "USD")])
-def test_what_is_free_is_called_free_and_never_0(stated):
+def test_what_is_free_is_called_free_and_never_0():
+    stated = price(reason="about 30 GPU hours a week", free=True)
     cost = run_cost(run_of(platform="kaggle", kind="cloud", price=stated))
     assert cost.text() == "free"
     assert cost.amount is None
     assert cost.free
+
+
+@pytest.mark.parametrize("reason", ["not free at all", "no charge is known"])
+def test_words_in_a_reason_make_nothing_free(reason):
+    cost = run_cost(run_of(platform="lab", kind="cloud", price=price(reason=reason)))
+    assert not cost.free
+    assert cost.text() == reason
 
 
 def test_owned_hardware_costs_its_measured_electricity_marked_as_an_estimate():

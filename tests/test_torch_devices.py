@@ -1,58 +1,169 @@
-"""What the torch engine does for devices that are not here: CUDA graphs, float16, Metal."""
+"""What the torch and lightning engines do for devices that are not here: CUDA and Metal.
 
-from dataclasses import replace
+On CUDA: the step on fake tensors that say they are there, whose operators work out shapes, types
+and devices alone. Autograd's engine asks the driver for a stream, so gradients are made up: of
+PyTorch's own derivatives nothing is shown here, of everything around them all.
 
-import numpy as np
+On Metal: the step on the CPU, under a mode that lacks what Metal lacks.
+"""
+
+from contextlib import contextmanager
+
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
-from mnist_gpu.engines.torch import graphs, precision
-from mnist_gpu.engines.torch.program import Program
-from mnist_gpu.engines.torch.tuning import KERNELS
+from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.engines.lightning.module import MNISTModule
+from mnist_gpu.engines.lightning.tuned import TunedModule
+from mnist_gpu.engines.torch import precision, tuning
+from mnist_gpu.engines.torch.graphs import GraphedStep
+from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
+from mnist_gpu.engines.torch.step import Totals, TrainStep
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.network import Network
-from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.protocol.models import named_network
 
-CPU = torch.device("cpu")
-# what `tuning.prepare` decides on Metal
-CPU_ONLY = ("keep_memory", "fused_adam", "onednn_linear", "dropout_bits", *KERNELS)
-AS_ON_METAL = dict.fromkeys(CPU_ONLY, False)
-BLAS = {"tuning": {"onednn_linear": False}}
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+MODELS = ("cnn", "mlp", "lenet5")
+PRECISIONS = ("float32", "tf32", "bf16-mixed", "16-mixed", "float64")
+ALL_ON_CUDA = {"fused_adam": True, "channels_last": True, "cuda_graphs": True}
+
+
+@pytest.fixture(autouse=True)
+def a_gpu_that_knows_mixed_precision(monkeypatch):
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, **__: True)
+
+
+class OnTheDevice(TorchDispatchMode):
+    """Refuses operators that mix the device's tensors with the host's, and notes who asks the
+    device for a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        kinds = {t.device.type for t in tensors if t.dim()}
+        assert len(kinds) <= 1, f"{func} mixes {kinds}"
+        if func.overloadpacket.__name__ in ("_local_scalar_dense", "item", "is_nonzero"):
+            asked = [str(func) for t in tensors if t.device.type == "cuda"]
+            self.asked += asked
+            if asked:
+                return 0.0  # a device that is not there knows nothing
+        return func(*args, **kwargs)
+
+
+def batch(dtype: torch.dtype, n: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.empty(n, 1, 28, 28, dtype=dtype, device=CUDA)
+    return images, torch.zeros(n, dtype=torch.int64, device=CUDA)
+
+
+@contextmanager
+def cuda_at_hand(name: str):
+    """Modules made within are on CUDA, in the parameters' type of a precision."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(precision.parameter_dtype(name))
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True), torch.device(CUDA):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def gradients_made_up(monkeypatch, network: torch.nn.Module) -> None:
+    def backward(loss):
+        assert loss.requires_grad
+        for parameter in network.parameters():
+            parameter.grad = torch.empty_like(parameter)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+
+
+def step_on_cuda(model: str, name: str, switches: dict) -> TrainStep:
+    network = build_network(named_network(model)).train()
+    if switches.get("channels_last"):
+        # `Module.to` cannot change fake parameters
+        for layer in network:
+            if isinstance(layer, torch.nn.Conv2d):
+                there = layer.weight.detach().contiguous(memory_format=torch.channels_last)
+                layer.weight = torch.nn.Parameter(there)
+    adam = torch.optim.Adam(network.parameters(), lr=1e-3, **tuning.adam_arguments(switches))
+    scaler = torch.amp.GradScaler("cuda") if name == "16-mixed" else None
+    totals = Totals(CUDA, precision.parameter_dtype(name))
+    return TrainStep(network, adam, precision.autocast(name, CUDA), scaler, totals)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_stock_step_keeps_the_hosts_tensors_out_of_the_device(monkeypatch, model, name):
+    with cuda_at_hand(name):
+        step = step_on_cuda(model, name, {})
+        gradients_made_up(monkeypatch, step.network)
+        with OnTheDevice() as seen:
+            for n in (64, 32):
+                step(*batch(precision.parameter_dtype(name), n))
+    # a scaled loss asks, in stock, whether its gradients are finite
+    assert name == "16-mixed" or not seen.asked
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_that_will_be_captured_asks_the_device_nothing(monkeypatch, model, name):
+    with cuda_at_hand(name):
+        step = step_on_cuda(model, name, ALL_ON_CUDA)
+        gradients_made_up(monkeypatch, step.network)
+        with OnTheDevice() as seen:
+            for _ in range(2):
+                step.run(*batch(precision.parameter_dtype(name)))
+    assert seen.asked == []
+
+
+@pytest.mark.parametrize("name", ["float32", "bf16-mixed", "float64"])
+@pytest.mark.parametrize("switches", [{}, {"fused_adam": True}])
+def test_lightnings_step_keeps_the_hosts_tensors_out_too(monkeypatch, name, switches):
+    # initial weights are drawn on the host and loaded before the module is moved
+    monkeypatch.setattr(MNISTNetwork, "load", lambda network, weights: None)
+    with cuda_at_hand(name):
+        network = named_network("cnn")
+        module = TunedModule(network, 1e-3, 0, switches) if switches else MNISTModule(network)
+        gradients_made_up(monkeypatch, module)
+        adam = module.configure_optimizers()
+        with OnTheDevice() as seen:
+            for n in (64, 32):
+                adam.zero_grad()
+                with precision.autocast(name, CUDA)():
+                    loss = module.training_step(batch(precision.parameter_dtype(name), n), 0)
+                loss.backward()
+                adam.step()
+    assert seen.asked == []
+
+
+def test_the_guard_sees_a_tensor_of_the_host_and_a_question_to_the_device():
+    with FakeTensorMode(allow_non_fake_inputs=True), OnTheDevice() as seen:
+        there = torch.ones(3, device=CUDA)
+        with pytest.raises(Exception, match=r"mixes|device"):
+            there + torch.ones(3)
+        there.sum().item()
+    assert len(seen.asked) == 1
+
+
 # of PyTorch's operators with a Metal kernel (https://github.com/pytorch/pytorch/issues/77764),
 # those that the step uses
 ON_METAL = {
-    "index", "slice", "view", "_unsafe_view", "t", "permute", "transpose", "reshape", "detach",
-    "alias", "clone", "copy_", "empty", "empty_like", "zero_", "_to_copy", "convolution",
-    "convolution_backward", "max_pool2d_with_indices", "max_pool2d_with_indices_backward",
-    "relu_", "threshold_backward", "addmm", "mm", "uniform_", "ge", "mul", "mul_", "add", "add_",
-    "sub", "div", "div_", "neg", "reciprocal", "sum", "argmax", "eq", "sqrt", "addcmul_",
-    "addcdiv_", "lerp_", "_log_softmax", "_log_softmax_backward_data", "nll_loss_forward",
-    "nll_loss_backward", "split", "unbind", "expand", "select", "as_strided", "pow",
-    "_local_scalar_dense", "_reshape_alias", "item", "is_same_size",
+    "view", "_unsafe_view", "t", "detach", "alias", "clone", "copy_", "empty", "empty_like",
+    "zeros", "zeros_like", "zero_", "_to_copy", "convolution", "convolution_backward", "ones_like",
+    "max_pool2d_with_indices", "max_pool2d_with_indices_backward", "relu", "threshold_backward",
+    "addmm", "mm", "bernoulli_", "mul", "mul_", "add", "add_", "sub", "div", "div_", "neg", "sum",
+    "argmax", "eq", "sqrt", "addcmul_", "addcdiv_", "lerp_", "_log_softmax", "flatten",
+    "_log_softmax_backward_data", "nll_loss_forward", "nll_loss_backward", "expand", "select",
+    "as_strided", "lift_fresh", "_local_scalar_dense", "_reshape_alias", "reshape",
+    "scalar_tensor", "transpose",
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def dataset(mnist_dir):
-    whole = data.load({"source": "mnist", "dir": str(mnist_dir)})
-    return replace(
-        whole,
-        train_images=whole.train_images[:224],
-        train_labels=whole.train_labels[:224],
-        test_images=whole.test_images[:100],
-        test_labels=whole.test_labels[:100],
-    )
-
-
-def workload(dataset, model="mlp", **changes) -> Workload:
-    settings = check(compose_config([f"model={model}"]))
-    network = Network.from_config(model, settings.model["layers"])
-    return Workload(network, dataset, initial_weights(network, 0), **changes)
 
 
 class Metal(TorchDispatchMode):
@@ -65,27 +176,39 @@ class Metal(TorchDispatchMode):
         known = func.namespace == "profiler" or name.removeprefix("_foreach_") in ON_METAL
         assert known, f"aten.{name} is not on the list"
         made = func(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves((args, kwargs, made)):
+        for tensor in tree_leaves((args, kwargs, made)):
             if isinstance(tensor, torch.Tensor):
                 assert tensor.dtype != torch.float64, f"{func} touches float64"
         return made
 
 
-@pytest.mark.parametrize("model", ["cnn", "mlp", "lenet5"])
-def test_a_step_uses_nothing_that_metal_lacks(dataset, model):
-    program = Program(workload(dataset, model), {"tuning": AS_ON_METAL}, CPU)
-    indices = torch.arange(96)
+def step_on_cpu(model: str, dtype: torch.dtype = torch.float32) -> TrainStep:
+    network = build_network(named_network(model)).to(dtype).train()
+    adam = torch.optim.Adam(network.parameters(), lr=1e-3)
+    autocast = precision.autocast("float32", CPU)
+    return TrainStep(network, adam, autocast, None, Totals(CPU, dtype))
+
+
+def images_and_labels(n: int, dtype: torch.dtype = torch.float32):
+    generator = torch.Generator().manual_seed(n)
+    images = torch.randn(n, 1, 28, 28, generator=generator).to(dtype)
+    return images, torch.arange(n) % 10
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_uses_nothing_that_metal_lacks(model):
+    step = step_on_cpu(model)
+    given = [images_and_labels(n) for n in (8, 4)]
     with Metal():
-        program.begin_epoch(1)
-        program.run_steps(indices)
-    assert np.isfinite(program.take_metrics().loss)
+        for images, labels in given:
+            step(images, labels)
+    assert step.totals.take().loss > 0
 
 
-def test_the_guard_for_metal_refuses_float64(dataset):
-    program = Program(workload(dataset, precision="float64"), {"tuning": AS_ON_METAL}, CPU)
-    indices = torch.arange(64)
+def test_the_guard_for_metal_refuses_float64():
+    step, given = step_on_cpu("mlp", torch.float64), images_and_labels(8, torch.float64)
     with Metal(), pytest.raises(AssertionError, match="touches float64"):
-        program.run_steps(indices)
+        step(*given)
 
 
 def test_metal_is_offered_float32_only():
@@ -97,15 +220,12 @@ class Recorder:
     """Stands in for CUDA graphs, which need a GPU: a replay does the work again."""
 
     def __init__(self, refuses: bool = False) -> None:
-        self.captured = 0
         self.replayed = 0
         self.refuses = refuses
 
     def __call__(self, work):
         if self.refuses:
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
-        self.captured += 1
-        work()
 
         def replay():
             self.replayed += 1
@@ -114,62 +234,49 @@ class Recorder:
         return replay
 
 
-def trained(dataset, capture) -> tuple[Program, dict]:
-    program = Program(workload(dataset, steps_per_execution=2), {}, CPU)
-    program._block = graphs.Blocks(program._make_steps, capture)
-    program.warm_up()
-    program.begin_epoch(1)
-    for block in torch.from_numpy(program.workload.order(1)).split(128):
-        program.run_steps(block)
-    return program, program.state()
+def trained(recorder: Recorder | None) -> tuple[dict, GraphedStep | TrainStep]:
+    torch.manual_seed(0)
+    plain = step_on_cpu("mlp")
+    step: GraphedStep | TrainStep = plain
+    if recorder is not None:
+        step = GraphedStep(plain)
+        step.prepare(*images_and_labels(64), capture=recorder)
+    torch.manual_seed(1)
+    for n in (64, 64, 32):
+        step(*images_and_labels(n))
+    return {k: v.clone() for k, v in plain.network.state_dict().items()}, step
 
 
-def test_replayed_blocks_train_as_the_steps_themselves_do(dataset):
+def test_replayed_steps_train_as_the_steps_themselves_do():
     recorder = Recorder()
-    plain, expected = trained(dataset, None)
-    replayed, state = trained(dataset, recorder)
-    # 224 images: a block of 128 and one of 96, whose last batch is half a batch
-    assert (recorder.captured, recorder.replayed) == (2, 2)
-    assert {key: np.array_equal(state[key], expected[key]) for key in state} == dict.fromkeys(
-        state, True
-    )
-    assert replayed.take_metrics() == plain.take_metrics()
-    assert (plain.facts().compile, replayed.facts().compile) == ("none", "CUDA graphs")
+    expected, plain = trained(None)
+    weights, replayed = trained(recorder)
+    # the last batch is smaller, and made without a graph
+    assert (recorder.replayed, replayed.captured) == (2, True)
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    assert replayed.step.totals.take() == plain.totals.take()
 
 
-def test_where_nothing_can_be_captured_the_steps_run_one_by_one(dataset, caplog):
-    _, expected = trained(dataset, None)
-    program, state = trained(dataset, Recorder(refuses=True))
-    assert np.array_equal(state["weights/fc1.weight"], expected["weights/fc1.weight"])
-    assert program.facts().compile == "none"
+def test_where_nothing_can_be_captured_the_steps_run_one_by_one(caplog):
+    expected, _ = trained(None)
+    weights, step = trained(Recorder(refuses=True))
+    assert not step.captured
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert "no CUDA graphs: operation not permitted" in caplog.text
 
 
-@pytest.fixture
-def float16_on_cpu(monkeypatch):
-    monkeypatch.setitem(precision.POSSIBLE, "cpu", ("float32", "16-mixed"))
-
-
-def test_a_scaled_float16_loss_trains_like_float32(dataset, float16_on_cpu):
-    losses = []
-    for name in ("float32", "16-mixed"):
-        program = Program(workload(dataset, precision=name), BLAS, CPU)
-        program.begin_epoch(1)
-        for _ in range(5):
-            program.run_steps(torch.arange(224))
-        losses.append(program.take_metrics().loss)
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
-    assert losses[1] != losses[0]
-
-
-def test_a_step_whose_float16_gradients_overflow_is_left_out(dataset, float16_on_cpu):
-    program = Program(workload(dataset, precision="16-mixed"), BLAS, CPU)
-    before = program.state()
-    program.adam.scale.fill_(2.0**40)
-    program.run_steps(torch.arange(64))
-    after = program.state()
-    assert all(np.array_equal(before[key], after[key]) for key in before)
-    assert program.adam.scale.item() == 2.0**39
-    program.adam.scale.fill_(2.0**10)
-    program.run_steps(torch.arange(64))
-    assert int(program.state()["adam_step"]) == 1
+@pytest.mark.parametrize(
+    ("device", "there", "not_there"),
+    [
+        (CUDA, {"fused_adam", "cuda_graphs", "compile", "resident_data"}, {"keep_memory"}),
+        (torch.device("mps"), {"channels_last", "resident_data"}, {"fused_adam", "cuda_graphs"}),
+        (CPU, {"fused_adam", "compile"}, {"cuda_graphs"}),
+    ],
+)
+def test_an_impossible_switch_is_answered_with_those_of_the_device(device, there, not_there):
+    possible = tuning.possible(device, world_size=1)
+    assert there <= set(possible)
+    assert not not_there & set(possible)
+    options = EngineOptions(switches={min(not_there): True})
+    with pytest.raises(UserError, match=rf"no such switch on {device.type}; there are channels"):
+        tuning.choose(options, "torch", device, 1)

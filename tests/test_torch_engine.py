@@ -1,227 +1,221 @@
-"""The fast training pass is plain PyTorch's mathematics, step by step."""
+"""engine=torch and engine=lightning: stock, tuned and open train the same thing."""
+
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
-from mnist_gpu.engines.torch import dropout
-from mnist_gpu.engines.torch.program import Program
-from mnist_gpu.engines.torch.tuning import KERNELS
+from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.engines.torch.kernels import dropout
+from mnist_gpu.engines.torch.state import take_state
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.parity import compare, pairs
 from mnist_gpu.protocol.network import Network
-from mnist_gpu.protocol.streams import dropout_seed
-from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.timing.timeline import Interrupted, Observer
+from tests.workloads import built, first_images, fitted, mnist, workload
 
-CPU = torch.device("cpu")
+ENGINES = ("torch", "lightning")
+SWITCHES = ("fused_adam", "channels_last", "resident_data", "keep_memory")
 
 
 @pytest.fixture(scope="module")
 def dataset(mnist_dir):
-    return data.load({"source": "mnist", "dir": str(mnist_dir)})
+    return first_images(mnist(str(mnist_dir)), 480)
 
 
-def workload(dataset, model: str, precision: str = "float64", dropout: bool = False) -> Workload:
-    settings = check(compose_config([f"model={model}"]))
-    network = Network.from_config(model, settings.model["layers"], dropout)
-    return Workload(network, dataset, initial_weights(network, 0), precision=precision)
+@pytest.fixture(scope="module")
+def whole(mnist_dir):
+    return mnist(str(mnist_dir))
 
 
-class PlainNetwork(nn.Module):
-    """The layer list in the order of the protocol, with nothing clever about it."""
-
-    def __init__(self, load: Workload) -> None:
-        super().__init__()
-        self.list = load.network.layers
-        self.masks = torch.Generator().manual_seed(dropout_seed(load.seed, 1))
-        for layer in self.list:
-            if layer.kind == "conv":
-                channels = layer.input_shape[0]
-                conv = nn.Conv2d(channels, layer.filters, layer.kernel, padding=layer.padding)
-                self.add_module(layer.name, conv)
-            if layer.kind == "linear":
-                self.add_module(layer.name, nn.Linear(layer.input_shape[0], layer.units))
-        self.double()
-        self.load_state_dict(
-            {name: torch.from_numpy(array) for name, array in load.initial_weights.items()}
-        )
-
-    def forward(self, x):
-        for layer in self.list:
-            match layer.kind:
-                case "conv" | "linear":
-                    x = self.get_submodule(layer.name)(x)
-                case "relu":
-                    x = F.relu(x)
-                case "max_pool":
-                    x = F.max_pool2d(x, layer.size)
-                case "flatten":
-                    x = x.flatten(1)
-                case "dropout" if self.training:
-                    # drawn in the order in which the engine keeps images in memory
-                    form = torch.channels_last if x.dim() == 4 else torch.contiguous_format
-                    like = torch.empty_like(x, memory_format=form)
-                    x = x * dropout.keep_mask(like, layer.rate, self.masks)
-        return x
+def same(one: dict, other: dict) -> bool:
+    return all(np.array_equal(array, other[name]) for name, array in one.items())
 
 
-def plain_losses(load: Workload, steps: int) -> tuple[list[float], PlainNetwork]:
-    network = PlainNetwork(load)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-8)
-    images = torch.from_numpy(load.dataset.train_images[:, None].astype(np.float64) / 255)
-    images = (images - 0.1307) / 0.3081
-    labels = torch.from_numpy(load.dataset.train_labels.astype(np.int64))
-    losses = []
-    for batch in torch.from_numpy(load.order(1)).split(64)[:steps]:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(network(images[batch]), labels[batch])
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, network
+@pytest.mark.parametrize("switches", [(), *((name,) for name in SWITCHES), SWITCHES])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_switch_alone_and_all_together_are_the_reference_in_float64(whole, engine, switches):
+    load = compare.make_workload("mlp", "float64", 100, whole)
+    options = EngineOptions(switches=dict.fromkeys(switches, True))
+    found = compare.differences(load, engine, options)
+    assert len(found) == 10
+    assert max(difference.largest for difference in found) < 1e-9
 
 
-def fast_losses(program: Program, load: Workload, steps: int) -> list[float]:
-    losses = []
-    for batch in torch.from_numpy(load.order(1)).split(64)[:steps]:
-        program.run_steps(batch)
-        losses.append(program.take_metrics().loss)
-    return losses
+@pytest.mark.parametrize("variant", ["lightning", "torch+channels_last", "torch+open"])
+def test_ten_steps_of_the_standard_network_are_the_reference_in_float64(whole, variant):
+    engine, options = pairs.parse(variant)
+    load = compare.make_workload("cnn", "float64", 10, whole)
+    [found] = compare.differences(load, engine, EngineOptions(**options))
+    assert found.largest < 1e-9
 
 
-@pytest.mark.parametrize(("model", "steps"), [("cnn", 100), ("mlp", 100), ("lenet5", 100)])
-def test_every_loss_of_the_first_100_steps_is_plain_pytorchs(dataset, model, steps):
-    load = workload(dataset, model)
-    program = Program(load, {}, CPU)
-    program.warm_up()
-    expected, network = plain_losses(load, steps)
-    assert fast_losses(program, load, steps) == pytest.approx(expected, rel=1e-9)
-    state = program.state()
-    for name, parameter in network.named_parameters():
-        reached = state[f"weights/{name}"]
-        assert np.abs(reached - parameter.detach().numpy()).max() < 1e-9
+@pytest.mark.slow
+def test_a_compiled_step_is_the_reference_in_float64(whole):
+    load = compare.make_workload("mlp", "float64", 10, whole)
+    [found] = compare.differences(load, "torch", EngineOptions(switches={"compile": True}))
+    assert found.largest < 1e-9
 
 
-@pytest.mark.parametrize(
-    "switch",
-    [
-        "relu_after_pool",
-        "fused_adam",
-        *KERNELS,
-        "onednn_linear",
-    ],
-)
-def test_each_measure_can_be_turned_off_and_changes_no_loss(dataset, switch):
-    load = workload(dataset, "cnn")
-    program = Program(load, {"tuning": {switch: False}}, CPU)
-    assert program.facts().tuning[switch] is False
-    expected, _ = plain_losses(load, 5)
-    assert fast_losses(program, load, 5) == pytest.approx(expected, rel=1e-9)
+def test_open_has_its_kernels_in_the_record_and_stock_has_none(dataset):
+    opened = built(workload(dataset, "cnn"), "torch", division="open").facts()
+    assert opened.kernels == ["first_convolution", "pooled_convolution", "sparse_linear"]
+    assert opened.division({}) == "open"
+    stock = built(workload(dataset, "cnn"), "torch").facts()
+    assert (stock.kernels, stock.switches, stock.division({})) == ([], {}, "stock")
 
 
-@pytest.mark.parametrize("model", ["cnn", "mlp"])
-def test_with_dropout_too_every_loss_is_plain_pytorchs_with_the_same_masks(dataset, model):
-    load = workload(dataset, model, dropout=True)
-    program = Program(load, {}, CPU)
-    program.begin_epoch(1)
-    expected, plain = plain_losses(load, 10)
-    assert fast_losses(program, load, 10) == pytest.approx(expected, rel=1e-9)
-    assert not torch.equal(plain.masks.get_state(), PlainNetwork(load).masks.get_state())
+def test_a_layer_that_does_not_follow_a_relu_keeps_pytorchs_own(dataset):
+    layers = [
+        {"kind": "flatten"},
+        {"kind": "linear", "name": "fc1", "units": 128},
+        {"kind": "linear", "name": "fc2", "units": 10},
+    ]
+    load = replace(workload(dataset), network=Network.from_config("linear", layers))
+    load.initial_weights["fc2.weight"] = load.initial_weights["fc2.weight"]
+    assert built(load, "torch", division="open").facts().kernels == []
 
 
-def test_dropout_makes_the_same_zeros_with_our_own_kernel_and_without(dataset):
-    load = workload(dataset, "cnn", dropout=True)
-    losses = []
-    for used in (True, False):
-        program = Program(load, {"tuning": {"pooled_convolution": used}}, CPU)
-        assert program.facts().tuning["pooled_convolution"] is used
-        program.begin_epoch(1)
-        losses.append(fast_losses(program, load, 5))
-    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+def test_the_division_is_worked_out_from_what_is_on(dataset):
+    load = workload(dataset)
+    assert built(load, "torch", fused_adam=True).facts().division({}) == "tuned"
+    assert built(load, "torch", fused_adam=False).facts().division({}) == "stock"
+    assert built(load, "torch").facts().division({"LD_PRELOAD": "libjemalloc.so"}) == "tuned"
 
 
-def test_an_evaluation_on_our_own_kernel_is_the_plain_networks(dataset):
-    load = workload(dataset, "cnn", precision="float64", dropout=True)
-    program = Program(load, {}, CPU)
-    images = program.test_images[:700]
-    with torch.no_grad():
-        expected = PlainNetwork(load).eval()(images)
-    assert torch.allclose(program.logits(images), expected, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(("model", "used"), [("cnn", KERNELS), ("mlp", ("output_layers",))])
-def test_the_record_says_which_kernels_a_network_used(dataset, model, used):
-    tuning = Program(workload(dataset, model), {}, CPU).facts().tuning
-    assert [name for name in KERNELS if tuning[name]] == list(used)
-
-
-WITHOUT_RELU = [
-    {"kind": "flatten"},
-    {"kind": "linear", "name": "fc1", "units": 128},
-    {"kind": "linear", "name": "fc2", "units": 128},
-    {"kind": "dropout", "rate": 0.5},
-    {"kind": "linear", "name": "fc3", "units": 10},
-]
-
-
-def test_without_a_relu_before_it_a_layer_passes_gradients_to_its_zeros_too(dataset):
-    network = Network.from_config("linear", WITHOUT_RELU)
-    load = Workload(network, dataset, initial_weights(network, 0), precision="float64")
-    program = Program(load, {}, CPU)
-    assert not any(program.facts().tuning[name] for name in KERNELS)
-    program.begin_epoch(1)
-    expected, _ = plain_losses(load, 5)
-    assert fast_losses(program, load, 5) == pytest.approx(expected, rel=1e-9)
-
-
-def test_an_unknown_measure_is_refused_by_name(dataset):
-    with pytest.raises(UserError, match="overclock"):
-        Program(workload(dataset, "mlp"), {"tuning": {"overclock": True}}, CPU)
+def test_an_unknown_switch_and_a_wrong_value_are_answered_with_what_there_is(dataset):
+    with pytest.raises(UserError, match=r"engine=torch has no such switch on cpu; there are chan"):
+        built(workload(dataset), "torch", overclock=True)
+    with pytest.raises(UserError, match=r"engine.switches.fused_adam=7: true or false"):
+        built(workload(dataset), "torch", fused_adam=7)
 
 
 def test_a_precision_the_device_cannot_do_is_answered_with_those_it_can(dataset):
     with pytest.raises(UserError, match="on cpu choose from float32"):
-        Program(workload(dataset, "mlp", precision="tf32"), {}, CPU)
+        built(workload(dataset, precision="tf32"), "torch")
 
 
-def test_the_first_float32_gradients_are_plain_pytorchs(dataset):
-    load = workload(dataset, "cnn", precision="float32")
-    program = Program(load, {}, CPU)
-    batch = torch.from_numpy(load.order(1)[:64])
-    program.run_steps(batch)
-    network = PlainNetwork(load)
-    images = torch.from_numpy(load.dataset.train_images[batch.numpy(), None] / 255.0)
-    labels = torch.from_numpy(load.dataset.train_labels[batch.numpy()].astype(np.int64))
-    F.cross_entropy(network((images - 0.1307) / 0.3081), labels).backward()
-    for name, parameter in program.network.named_parameters():
-        reached = program.network.to_neutral(name, parameter.grad)
-        expected = network.get_parameter(name).grad.numpy()
-        assert np.linalg.norm(reached - expected) < 1e-5 * np.linalg.norm(expected)
+def test_lightning_and_the_plain_loop_train_to_the_same_bits(dataset):
+    load = workload(dataset, epochs=2)
+    plain, trainer = built(load, "torch"), built(load, "lightning")
+    histories = [fitted(engine).history for engine in (plain, trainer)]
+    assert same(plain.weights(), trainer.weights())
+    for one, other in zip(*histories, strict=True):
+        assert other.train_loss == pytest.approx(one.train_loss, rel=1e-6)
+        assert other.test_accuracy == one.test_accuracy
+        assert other.train_accuracy == one.train_accuracy
 
 
-def test_warm_up_leaves_weights_optimizer_and_random_state_as_they_were(dataset):
-    load = workload(dataset, "mlp", precision="float32", dropout=True)
-    cold, warm = Program(load, {}, CPU), Program(load, {}, CPU)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("division", ["stock", "open"])
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(dataset, engine, division):
+    model = "cnn" if division == "open" else "mlp"
+    load = workload(first_images(dataset, 160), model, epochs=3)
+    uninterrupted = built(load, engine, division)
+    fitted(uninterrupted)
+    first = built(replace(load, epochs=1), engine, division)
+    history = fitted(first).history
+    second = built(load, engine, division)
+    second.load_state(first.state())
+    assert same(second.state(), first.state())
+    assert second.steps_made() == load.steps_per_epoch
+    fitted(second, history=history)
+    assert same(second.state(), uninterrupted.state())
+    assert second.steps_made() == 3 * load.steps_per_epoch
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_warm_up_changes_nothing(dataset, engine):
+    load = workload(dataset)
+    cold, warm = built(load, engine), built(load, engine)
+    before = warm.state()
     warm.warm_up()
-    for program in (cold, warm):
-        program.begin_epoch(1)
-    assert fast_losses(cold, load, 3) == fast_losses(warm, load, 3)
+    assert same(warm.state(), before)
+    fitted(cold)
+    fitted(warm)
+    assert same(warm.weights(), cold.weights())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_hosts_wait_for_batches_is_part_of_training(dataset, engine):
+    [row] = fitted(built(workload(dataset), engine)).history
+    assert 0 < row.data_wait_s < row.train_s
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_signal_ends_the_training_within_an_epoch(dataset, engine):
+    class Signal(Observer):
+        vital = True
+
+        def began_with(self, timeline):
+            self.timeline = timeline
+
+        def progressed(self, epoch, step):
+            if (epoch, step) == (2, 3):
+                raise Interrupted(15)
+
+    trained = built(workload(dataset, epochs=5), engine)
+    with pytest.raises(Interrupted):
+        fitted(trained, [Signal()])
+    assert trained.steps_made() == 8 + 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_predictions_are_those_that_were_evaluated(dataset, engine):
+    trained = built(workload(dataset), engine)
+    [row] = fitted(trained).history
+    logits = trained.predict()
+    assert (logits.shape, logits.dtype) == ((500, 10), np.float32)
+    assert (logits.argmax(1) == dataset.test_labels).mean() == row.test_accuracy
+
+
+@pytest.mark.parametrize("division", ["stock", "open"])
+def test_any_engine_goes_on_from_the_state_of_the_open_network(dataset, division):
+    load = workload(first_images(dataset, 96), "cnn", dropout=False)
+    first, second = built(load, "torch", "open"), built(load, "torch", division)
+    fitted(first)
+    second.load_state(first.state())
+    assert same(second.state(), first.state())
+    assert np.abs(second.predict() - first.predict()).max() < 1e-4
+
+
+def test_moments_are_zero_before_the_first_step(dataset):
+    engine = built(workload(dataset), "torch")
+    state = take_state(engine.network, None)
+    assert state["adam_step"] == 0
+    assert not state["adam_m/fc1.weight"].any()
+
+
+def test_a_trace_of_some_steps_changes_nothing(dataset, tmp_path):
+    engine = built(workload(dataset), "torch")
+    before = engine.state()
+    engine.trace(2, tmp_path)
+    assert same(engine.state(), before)
+    assert (tmp_path / "trace.json").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_bf16_learns_like_float32(dataset, model):
-    load = workload(dataset, model, precision="bf16-mixed")
-    program = Program(load, {}, CPU)
-    wide = Program(workload(dataset, model, precision="float32"), {}, CPU)
-    narrow_losses, wide_losses = fast_losses(program, load, 20), fast_losses(wide, load, 20)
-    assert np.mean(narrow_losses[-5:]) == pytest.approx(np.mean(wide_losses[-5:]), rel=0.15)
-    assert narrow_losses != wide_losses
-    assert program.state()["weights/fc1.weight"].dtype == np.float32
+    found = []
+    for precision in ("bf16-mixed", "float32"):
+        load = workload(first_images(dataset, 320), model, dropout=False, precision=precision)
+        found.append(fitted(built(load, "torch")).history[0].train_loss)
+    assert found[0] == pytest.approx(found[1], rel=0.05)
+    assert found[0] != found[1]
+
+
+def test_open_and_stock_drop_the_declared_share(dataset):
+    torch.manual_seed(1)
+    n = 1 << 20
+    for rate in (0.25, 0.5, 0.375):
+        keep = dropout.keep_bits(n, rate)
+        bits = (keep.unsqueeze(1) >> torch.arange(8) & 1).double()
+        assert abs(bits.mean().item() - (1 - rate)) < 5 * (rate * (1 - rate) / n) ** 0.5
+        together = (bits[:, :-1] * bits[:, 1:]).mean().item()
+        assert together == pytest.approx((1 - rate) ** 2, abs=0.005)
 
 
 @pytest.mark.parametrize(("rate", "digits"), [(0.25, 2), (0.5, 1), (0.375, 3), (3 / 256, 8)])
@@ -232,22 +226,14 @@ def test_a_rate_in_few_bits_drops_exactly_its_share_of_all_bits_there_are(rate, 
     assert (kept == 0).double().mean() == rate
 
 
-@pytest.mark.parametrize("rate", [0.2, 0.1, 1 / 3])
-def test_any_other_rate_is_a_whole_number_of_63_bit_words(rate):
-    assert dropout.threshold(rate) / 2**63 == rate
-
-
-@pytest.mark.parametrize("rate", [0.25, 0.5, 0.2])
-def test_masks_drop_and_scale_as_declared(rate):
-    generator = torch.Generator().manual_seed(1)
-    like = torch.empty(64, 64, 12, 12).contiguous(memory_format=torch.channels_last)
-    masks = [dropout.keep_mask(like, rate, generator) for _ in range(8)]
-    kept = torch.stack([mask != 0 for mask in masks]).double()
-    n = kept.numel()
-    assert abs(kept.mean().item() - (1 - rate)) < 5 * (rate * (1 - rate) / n) ** 0.5
-    values = torch.unique(torch.cat(masks)).tolist()
-    assert values == pytest.approx([0.0, 1 / (1 - rate)])
-    # neighbours are independent: a byte of one word says nothing of the next
-    together = (kept[:, :, :-1] * kept[:, :, 1:]).mean().item()
-    assert together == pytest.approx((1 - rate) ** 2, abs=0.005)
-    assert not torch.equal(masks[0], masks[1])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_engine_imports_no_other_framework(engine):
+    others = {"lightning", "tensorflow", "keras", "mlx", "hydra"} - {engine}
+    script = (
+        "import sys\nfrom mnist_gpu import engines\n"
+        f"engines.find({engine!r})\n"
+        f"print(sorted(set(sys.modules) & {others!r}))"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import yaml
 
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules import check_files, check_record
 from mnist_gpu.records.rules.registry import RULES
@@ -273,21 +273,15 @@ def test_help_imports_nothing_heavy():
 
 
 def test_the_protocol_the_rules_know_is_the_one_that_is_run():
-    from mnist_gpu.paths import conf_dir
-    from mnist_gpu.protocol import standard
+    from mnist_gpu.paths import shipped
     from mnist_gpu.protocol.network import Network
 
-    known = facts("protocol")[1]
-    for name, value in standard.STANDARD.items():
-        if name == "devices":
-            assert known["most_accelerators"] == value
-        else:
-            assert known["fields"][f"workload.{name}"]["standard"] == value
-    assert tuple(known["precisions"]) == standard.ALLOWED_PRECISIONS
-    cnn = yaml.safe_load((conf_dir() / "model" / "cnn.yaml").read_text())
-    network = Network.from_config(cnn["name"], cnn["layers"])
-    assert known["model"]["workload.n_parameters"] == network.n_parameters
-    assert known["model"]["workload.flops_per_sample"] == network.flops_per_sample
+    known = protocol()
+    for name in ("epochs", "batch_size", "learning_rate", "devices", "num_nodes", "scaling"):
+        assert known["standard"][name] == shipped("train")[name]
+    network = Network.from_config("cnn", shipped("model/cnn")["layers"])
+    assert known["network"]["n_parameters"] == network.n_parameters
+    assert known["network"]["flops_per_sample"] == network.flops_per_sample
 
 
 def test_facts_that_age_carry_a_date_and_a_source():

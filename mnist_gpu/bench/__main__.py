@@ -1,83 +1,82 @@
-"""`scripts/bench`: one command, one table (and JSON)."""
+"""`scripts/bench`: one command, one table.
+
+Without another choice: milliseconds a step of every engine and division, beside the frameworks' own
+code alone.
+"""
 
 import argparse
-import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from mnist_gpu.bench.measure import default_ways, speed
-from mnist_gpu.bench.ways import DESCRIPTIONS, WAYS
 from mnist_gpu.errors import UserError
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few repeats: under 3 minutes")
-    parser.add_argument("--repeats", type=int, help="of every way (default 9; quick: 3)")
-    parser.add_argument("--models", default="cnn,mlp", help="of cnn, mlp (default: both)")
-    parser.add_argument("--ways", help=f"of {', '.join(WAYS)} (default: all that are installed)")
-    parser.add_argument(
-        "--ablate", action="store_true", help="the fast training pass without each measure"
-    )
-    parser.add_argument(
-        "--startup", action="store_true", help="time from the command to the first step instead"
-    )
-    parser.add_argument("--doc", type=Path, help="put the table between this document's markers")
-    parser.add_argument("--json", type=Path, help="write every repeat there")
-    parser.add_argument(
-        "--accuracy",
-        type=int,
-        metavar="EPOCHS",
-        help="compare the test accuracy with the plain loop's instead",
-    )
-    parser.add_argument(
-        "--seeds", type=int, default=3, help="how many, from 0 on, for --accuracy (default 3)"
-    )
+    """Measure, print, and put the table where it was asked for."""
+    options = _parser().parse_args()
     try:
-        _show(parser.parse_args())
-    except UserError as fault:
-        print(f"scripts/bench: {fault}", file=sys.stderr)
+        name, table = _measure(options)
+        print(table)
+        if options.doc:
+            from mnist_gpu.report.document import update
+
+            update(options.doc, table + "\n", name)
+    except UserError as exc:
+        print(f"scripts/bench: {exc}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _show(arguments: argparse.Namespace) -> None:
-    from mnist_gpu.report.document import update
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    what = parser.add_mutually_exclusive_group()
+    add = what.add_argument
+    add("--switches", action="store_true", help="what each switch brings on this machine")
+    add("--module", metavar="PATH.PY:CLASS", help="the same for a LightningModule of your own")
+    add("--overhead", action="store_true", help="engines beside their frameworks alone, in pairs")
+    add("--where", action="store_true", help="where the time of a stock step goes")
+    add("--memory", action="store_true", help="the most memory that each engine holds (cnn)")
+    add("--startup", action="store_true", help="from the command to the first step")
+    add("--accuracy", type=int, metavar="EPOCHS", help="test accuracy beside a plain loop's")
+    parser.add_argument("--models", default="cnn,mlp", help="default: %(default)s")
+    parser.add_argument(
+        "--variants",
+        default="",
+        help="engines, as lightning,torch+fused_adam,torch+open,alone:keras (default: all)",
+    )
+    parser.add_argument("--quick", action="store_true", help="few repeats")
+    parser.add_argument("--repeats", type=int, help="of everything (default 9; quick: 3)")
+    parser.add_argument("--pairs", type=int, default=100, help="for --overhead")
+    parser.add_argument("--seeds", type=int, default=3, help="for --accuracy, from 0 on")
+    parser.add_argument("--steps", type=int, default=50, help="batches of a repeat, for --module")
+    parser.add_argument("--doc", type=Path, help="put the table between this document's markers")
+    return parser
 
-    if arguments.seeds < 2:
-        raise UserError(f"--seeds={arguments.seeds}: two at least, to have a spread")
-    if arguments.startup:
-        from mnist_gpu.bench import startup
 
-        engines = arguments.ways.split(",") if arguments.ways else ["lightning", "torch"]
-        name, table = "startup", startup.markdown(engines, arguments.repeats or 3)
-    elif arguments.accuracy:
-        from mnist_gpu.bench import accuracy
+def _measure(options: argparse.Namespace) -> tuple[str, str]:
+    """The name of the markers in a document, and the table."""
+    from mnist_gpu.bench import accuracy, memory, startup, tables
 
-        model = arguments.models.split(",")[0]
-        name, table = "accuracy", accuracy.markdown(model, arguments.accuracy, arguments.seeds)
-    else:
-        name, table = "ablation" if arguments.ablate else "bench", _speed(arguments)
-    print(table)
-    if arguments.doc:
-        update(arguments.doc, table + "\n", name)
-
-
-def _speed(arguments: argparse.Namespace) -> str:
-    from mnist_gpu.bench.table import as_json, markdown
-
-    repeats = arguments.repeats or (3 if arguments.quick else 9)
-    rows = []
-    for model in arguments.models.split(","):
-        ways = default_ways(model, arguments.ablate)
-        if arguments.ways:
-            ways = arguments.ways.split(",")
-        rows += speed(model, ways, repeats, arguments.quick)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(as_json(rows), indent=2) + "\n")
-    return markdown(rows, DESCRIPTIONS)
+    models = options.models.split(",")
+    variants = [name for name in options.variants.split(",") if name]
+    repeats = options.repeats or (3 if options.quick else 9)
+    kinds: dict[str, Callable[[], str]] = {
+        "switches": lambda: tables.switches(models, variants, repeats),
+        "module": lambda: tables.foreign(options.module, options.steps, repeats),
+        "overhead": lambda: tables.overhead(models, variants, options.pairs),
+        "where": lambda: tables.where(models, repeats),
+        "memory": lambda: memory.markdown(models[0], variants),
+        "startup": lambda: startup.markdown(variants or ["lightning", "torch"], repeats),
+        "accuracy": lambda: accuracy.markdown(
+            (variants or ["lightning"])[0], models[0], options.accuracy, options.seeds
+        ),
+    }
+    chosen = next((kind for kind in kinds if getattr(options, kind)), None)
+    if chosen is None:
+        return "bench", tables.speed(models, variants, repeats)
+    return chosen, kinds[chosen]()
 
 
 if __name__ == "__main__":

@@ -1,80 +1,73 @@
-"""Whether the fast training pass ends as accurate as the plain eager loop, seed by seed."""
+"""Whether an engine ends as accurate as its framework's plain loop, seed by seed."""
 
 import sys
 from math import sqrt
 from statistics import mean, stdev
 
-import torch
-import torch.nn.functional as F
-
-from mnist_gpu.bench.plain import plain_network
-from mnist_gpu.bench.trained import train
-from mnist_gpu.bench.workload import full
-from mnist_gpu.measure import cpus
+from mnist_gpu.bench.variants import built
+from mnist_gpu.bench.workload import whole
+from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Timeline
 
 
-def markdown(model: str, epochs: int, seeds: int) -> str:
-    """One row a seed: the test accuracy of both ways and their difference."""
-    plain, fast = [], []
+def markdown(variant: str, model: str, epochs: int, seeds: int) -> str:
+    """One row a seed: the test accuracy of both and their difference."""
+    plain, ours = [], []
     for seed in range(seeds):
         print(f"training {model} for {epochs} epochs, seed {seed}", file=sys.stderr, flush=True)
-        workload = full(model, epochs, seed)
-        plain.append(100 * eager(workload))
-        fast.append(100 * program(workload))
-    apart = [one - other for one, other in zip(fast, plain, strict=True)]
+        load = whole(model, epochs, seed)
+        plain.append(100 * plain_loop(load))
+        ours.append(100 * through_the_engine(variant, load))
+    apart = [one - other for one, other in zip(ours, plain, strict=True)]
     lines = [
-        f"Test accuracy in percent after {epochs} epochs of `{model}`; with a seed both ways begin"
-        " with the same weights and see the same batches, and each draws its own dropout.",
+        f"Test accuracy in percent after {epochs} epochs of `{model}`; with a seed both begin with"
+        " the same weights and see the same batches, and each draws its own dropout.",
         "",
-        "| seed | plain eager loop | the fast training pass | difference |",
+        f"| seed | PyTorch's plain loop | {variant} | difference |",
         "|---|---|---|---|",
-        *(_row(str(seed), plain[seed], fast[seed], apart[seed]) for seed in range(seeds)),
-        _row("mean", mean(plain), mean(fast), mean(apart)),
-        _row("standard deviation", stdev(plain), stdev(fast), stdev(apart)),
+        *(_row(str(seed), plain[seed], ours[seed], apart[seed]) for seed in range(seeds)),
+        _row("mean", mean(plain), mean(ours), mean(apart)),
         "",
-        f"The ways differ by {mean(apart):+.3f} points; the standard error of that difference is"
+        f"They differ by {mean(apart):+.3f} points; the standard error of that difference is"
         f" {stdev(apart) / sqrt(seeds):.3f}.",
     ]
     return "\n".join(lines)
 
 
-def eager(workload: Workload) -> float:
-    """The test accuracy (0 to 1) of the plain loop that `ways.eager` times."""
-    torch.set_num_threads(cpus.threads())
-    torch.manual_seed(workload.seed)
-    network = plain_network(workload.network)
-    with torch.no_grad():
-        for parameter, drawn in zip(
-            network.parameters(), workload.initial_weights.values(), strict=True
-        ):
-            parameter.copy_(torch.from_numpy(drawn))
-    optimizer = torch.optim.Adam(network.parameters(), lr=workload.learning_rate)
-    part = workload.dataset
-    images, test_images = (
-        (torch.tensor(array).unsqueeze(1).float() / 255 - 0.1307) / 0.3081
-        for array in (part.train_images, part.test_images)
-    )
-    labels, test_labels = (
-        torch.tensor(array).long() for array in (part.train_labels, part.test_labels)
-    )
-    for epoch in range(1, workload.epochs + 1):
-        for batch in torch.from_numpy(workload.order(epoch)).split(workload.batch_size):
+def plain_loop(load: Workload) -> float:
+    """The test accuracy (0 to 1) of a loop that shares nothing with the engines but the layers."""
+    import torch
+    import torch.nn.functional as F
+
+    from mnist_gpu.engines.torch.network import build_network
+
+    torch.manual_seed(load.seed)
+    network = build_network(load.network)
+    network.load(load.initial_weights)
+    optimizer = torch.optim.Adam(network.parameters(), lr=load.learning_rate)
+    part = load.dataset
+    images = torch.from_numpy(normalise(part.train_images)).unsqueeze(1)
+    labels = torch.tensor(part.train_labels).long()
+    for epoch in range(1, load.epochs + 1):
+        for batch in torch.from_numpy(load.order(epoch)).split(load.batch_size):
             optimizer.zero_grad()
             F.cross_entropy(network(images[batch]), labels[batch]).backward()
             optimizer.step()
     network.eval()
     with torch.inference_mode():
-        answers = torch.cat([network(some).argmax(1) for some in test_images.split(500)])
-    return (answers == test_labels).double().mean().item()
+        test = torch.from_numpy(normalise(part.test_images)).unsqueeze(1)
+        answers = torch.cat([network(some).argmax(1) for some in test.split(500)])
+    return (answers == torch.tensor(part.test_labels)).double().mean().item()
 
 
-def program(workload: Workload) -> float:
-    """The test accuracy (0 to 1) of the fast training pass."""
-    fast = train(workload)
-    fast.take_metrics()
-    return fast.evaluate().accuracy
+def through_the_engine(variant: str, load: Workload) -> float:
+    """The test accuracy (0 to 1) after the last epoch of a run."""
+    timeline = Timeline(Stopwatch(phase="other"), load.epochs)
+    built(variant, load).fit(timeline)
+    return timeline.history[-1].test_accuracy
 
 
-def _row(what: str, plain: float, fast: float, apart: float) -> str:
-    return f"| {what} | {plain:.2f} | {fast:.2f} | {apart:+.2f} |"
+def _row(what: str, plain: float, ours: float, apart: float) -> str:
+    return f"| {what} | {plain:.2f} | {ours:.2f} | {apart:+.2f} |"

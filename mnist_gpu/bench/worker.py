@@ -1,26 +1,30 @@
-"""One way in a process of its own:
-`python -m mnist_gpu.bench.worker WAY MODEL PRECISION STEPS WEIGHTS`.
+"""One variant in a process of its own: `python -m mnist_gpu.bench.worker JSON`.
 
-Prints `ready`, then for every line it reads the seconds of one more repeat (for the way `peak`:
-floating-point operations per second).
+Prints `ready`, then for every line it reads the seconds of one more repeat.
 """
 
+import json
 import sys
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
+
+
+def prepare(task: dict[str, Any]) -> Callable[[], float]:
+    """What `task` names: a variant on a model, or a switch on somebody's module."""
+    if task.get("module"):
+        from mnist_gpu.bench import foreign
+
+        return foreign.make(task["module"], task["variant"], task["steps"])
+    from mnist_gpu.bench import variants
+    from mnist_gpu.bench.workload import slice_of
+
+    load = slice_of(task["model"], task["steps"], task["precision"])
+    return variants.make(task["variant"], load)
 
 
 def main() -> None:
     """Serve repeats until the input ends."""
-    way, model, precision, steps, weights = sys.argv[1:6]
-    if way == "peak":
-        from mnist_gpu.bench.peak import peak_flops_per_s
-
-        once = peak_flops_per_s(precision)
-    else:
-        from mnist_gpu.bench.ways import WAYS
-        from mnist_gpu.bench.workload import workload
-
-        once = WAYS[way](workload(model, int(steps), precision, Path(weights)))
+    once = prepare(json.loads(sys.argv[1]))
     once()
     print("ready", flush=True)
     for _ in sys.stdin:

@@ -1,57 +1,34 @@
 """A slice of the standard workload, small enough to be trained many times over."""
 
 from dataclasses import replace
-from pathlib import Path
-
-import numpy as np
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
-from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.models import named_network
 from mnist_gpu.protocol.workload import Workload
 
 BATCH = 64
 
 
-def workload(
-    model: str, steps: int, precision: str = "float32", weights: Path | None = None
-) -> Workload:
-    """One epoch of `steps` optimizer steps of the protocol's batch, on the first images.
-
-    Args:
-        model: what is trained.
-        steps: in the epoch.
-        precision: of the products.
-        weights: to begin with (`trained`); None: the protocol's initial ones.
-    """
-    whole = full(model, epochs=1, seed=0)
-    if weights is not None:
-        with np.load(weights) as read:
-            whole = replace(whole, initial_weights=dict(read))
-    images = whole.dataset
-    part = Dataset(
-        images.name,
-        images.sha256,
-        images.train_images[: steps * BATCH],
-        images.train_labels[: steps * BATCH],
-        images.test_images[:BATCH],
-        images.test_labels[:BATCH],
-    )
-    return replace(whole, dataset=part, precision=precision)
-
-
-def full(model: str, epochs: int, seed: int) -> Workload:
+def whole(model: str, epochs: int = 1, seed: int = 0, precision: str = "float32") -> Workload:
     """The protocol's training of all images."""
-    settings = check(compose_config([f"model={model}", "data=auto"]))
-    network = Network.from_config(model, settings.model["layers"])
+    network = named_network(model)
+    dataset = data.load({"source": "auto"}, announce=lambda line: None)
+    weights = initial_weights(network, seed)
     return Workload(
-        network,
-        data.load(settings.data, announce=lambda line: None),
-        initial_weights(network, seed),
-        seed=seed,
-        epochs=epochs,
-        batch_size=BATCH,
+        network, dataset, weights, epochs, batch_size=BATCH, seed=seed, precision=precision
     )
+
+
+def slice_of(model: str, steps: int, precision: str = "float32") -> Workload:
+    """One epoch of `steps` optimizer steps of the protocol's batch, on the first images."""
+    load = whole(model, precision=precision)
+    images = load.dataset
+    part = replace(
+        images,
+        train_images=images.train_images[: steps * BATCH],
+        train_labels=images.train_labels[: steps * BATCH],
+        test_images=images.test_images[:BATCH],
+        test_labels=images.test_labels[:BATCH],
+    )
+    return replace(load, dataset=part)

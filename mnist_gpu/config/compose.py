@@ -1,28 +1,39 @@
-"""Where the configuration lives, and composing it from Python."""
+"""Composing the configuration, and checking what was composed."""
 
 import secrets
+import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
 
 from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
 
-from mnist_gpu.config.guard import guarded
-from mnist_gpu.config.schema import TrainConfig
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.config.errors import format_error, refused
+from mnist_gpu.config.reference import help_text
+from mnist_gpu.config.settings import PlatformSettings, Settings
+from mnist_gpu.config.words import modernise, present
+from mnist_gpu.errors import UserError
+from mnist_gpu.paths import choices, conf_dir
 
-
-def choices(group: str) -> list[str]:
-    """The names one may choose in a config group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+# groups that go into the record, where no secret of the environment may come through a resolver
+RECORDED = ("platform", "engine", "model")
+# each runs one job after the other, or each on machines of its own
+LAUNCHERS = ("hydra._internal.core_plugins.basic_launcher.", "hydra_plugins.mnist_gpu_launchers.")
+Model = TypeVar("Model", Settings, PlatformSettings)
+_composing = threading.Lock()
 
 
 def register() -> None:
-    """Make the schema and the resolvers of `conf/train.yaml` known to Hydra, once or more."""
-    ConfigStore.instance().store(name="train_schema", node=TrainConfig)
-    for name, resolver in (("utc", utc_stamp), ("short_id", short_id)):
+    """Make the resolvers of `conf/train.yaml` known to Hydra, once or more."""
+    resolvers = {"utc": utc_stamp, "short_id": short_id, "values": help_text}
+    for name, resolver in resolvers.items():
         if not OmegaConf.has_resolver(f"mnist_gpu.{name}"):
             # cached, so that every mention in one configuration gives the same folder
             OmegaConf.register_new_resolver(f"mnist_gpu.{name}", resolver, use_cache=True)
@@ -38,13 +49,128 @@ def short_id() -> str:
     return secrets.token_hex(3)
 
 
-def compose_config(overrides: Sequence[str]) -> DictConfig:
-    """Compose `conf/train.yaml` with `overrides`, the `hydra` node included."""
+def arguments(given: Sequence[str]) -> list[str]:
+    """A command line as Hydra wants it: flags first, wherever they stood, and keys by the names
+    that they have now.
+
+    Raises:
+        UserError: a deleted key, or a group without a choice.
+    """
+    options, unknown = get_args_parser().parse_known_intermixed_args(list(given))
+    overrides = list(options.overrides)
+    flags = list(given)
+    for override in overrides:
+        flags.remove(override)
+    return [*flags, *(present(override) for override in overrides if override not in unknown)]
+
+
+def compose_config(given: Sequence[str]) -> DictConfig:
+    """Compose `conf/train.yaml` as `python -m mnist_gpu.train` does, the `hydra` node included.
+
+    Args:
+        given: overrides, and `--config-dir` with a folder of further choices.
+
+    Raises:
+        UserError: something in it is not possible; the message names it and what is.
+    """
+    options = get_args_parser().parse_args(arguments(given))
+    overrides = list(options.overrides)
+    if options.config_dir:
+        overrides.append(f"hydra.searchpath=['file://{Path(options.config_dir).absolute()}']")
     register()
-    before = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
+    with _composing:
+        before = GlobalHydra.instance().hydra
+        GlobalHydra.instance().clear()
+        try:
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                return compose("train", overrides=overrides, return_hydra_config=True)
+        except Exception as exc:  # Hydra lets what a damaged file causes through as it is
+            raise format_error(exc) from None
+        finally:
+            GlobalHydra.instance().hydra = before
+
+
+def check(config: DictConfig) -> Settings:
+    """Turn a composed configuration into `Settings`.
+
+    Raises:
+        UserError: a key or value is not allowed; the message names key, value and choices.
+    """
     try:
-        with guarded(), initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            return compose("train", overrides=list(overrides), return_hydra_config=True)
-    finally:
-        GlobalHydra.instance().hydra = before
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        # references like ${hydra:runtime.output_dir} are those of the whole
+        own._set_parent(config)
+        _refuse_resolvers(own)
+        plain: Any = OmegaConf.to_container(own, resolve=True)
+    except UserError:
+        raise
+    except Exception as exc:  # OmegaConf raises many kinds
+        raise format_error(exc) from None
+    settings = _checked(modernise(plain), Settings)
+    return _from_where_it_was_started(settings)
+
+
+def _from_where_it_was_started(settings: Settings) -> Settings:
+    """With relative folders as they were meant, where Hydra has changed the present one."""
+    if not (HydraConfig.initialized() and HydraConfig.get().job.chdir):
+        return settings
+    data = settings.data.model_dump()
+    folders = {name: to_absolute_path(data[name]) for name in ("dir", "cache_dir") if data[name]}
+    resume = settings.resume
+    if resume not in (None, "auto"):
+        resume = to_absolute_path(str(resume))
+    moved = settings.data.model_copy(update=folders)
+    return settings.model_copy(update={"data": moved, "resume": resume})
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings that a run left in its `.hydra/config.yaml`.
+
+    Raises:
+        UserError: there are none, or none that could be run now.
+    """
+    try:
+        config = OmegaConf.load(path)
+    except Exception as exc:  # whatever a damaged file causes
+        raise format_error(exc) from None
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{path}: not a configuration")
+    return check(config)
+
+
+def platforms() -> dict[str, PlatformSettings]:
+    """Every platform of `conf/platform/`, by name, but `auto`."""
+    found = {}
+    for name in choices("platform"):
+        plain: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"platform/{name}.yaml"))
+        plain.pop("defaults", None)
+        found[name] = _checked(modernise({"platform": plain})["platform"], PlatformSettings)
+    del found["auto"]
+    return found
+
+
+def refuse_shared_devices(launcher: str) -> None:
+    """Refuse a launcher of Hydra's that runs several jobs on one machine at once.
+
+    Raises:
+        UserError: it names those that do not.
+    """
+    if not launcher.startswith(LAUNCHERS):
+        raise UserError(
+            f"hydra/launcher={launcher}: timed runs never share a device;"
+            " use launcher=local, slurm or slurm_local"
+        )
+
+
+def _refuse_resolvers(own: DictConfig) -> None:
+    for group in RECORDED:
+        raw = OmegaConf.to_container(own, resolve=False).get(group)  # type: ignore[union-attr]
+        if "${oc." in str(raw) or "${hydra" in str(raw):
+            raise UserError(f"{group}: goes into the record; only references like ${{seed}} there")
+
+
+def _checked(plain: Any, model: type[Model]) -> Model:
+    try:
+        return model.model_validate(plain)
+    except ValidationError as exc:
+        raise UserError(refused(exc, model)) from None

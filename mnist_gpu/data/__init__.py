@@ -20,39 +20,50 @@ def load(config: Mapping[str, Any], announce: Callable[[str], None] = print) -> 
     Raises:
         UserError: the data cannot be had or is not what it should be; the message names the file.
     """
-    from mnist_gpu.data import mnist
+    try:
+        return _load(config, announce)
+    except MemoryError:
+        raise UserError(
+            "out of memory while reading the data set: it takes some 200 MB; is there a limit"
+            " (ulimit -v, a container's, a batch job's)?"
+        ) from None
+
+
+def _load(config: Mapping[str, Any], announce: Callable[[str], None]) -> Dataset:
+    from mnist_gpu.data import cache, mnist
 
     source = config["source"]
-    cache = Path(config.get("cache_dir") or mnist.default_cache()).expanduser()
     if source == "synthetic":
-        return _synthetic(cache, announce)
-    named = config.get("dir") or os.environ.get("MNIST_GPU_DATA")
-    if named:
-        return mnist.load(Path(named).expanduser(), bool(config.get("custom")))
-    folder = cache / "mnist"
-    if not mnist.has_files(folder):
-        try:
-            _download(folder, bool(config.get("download", True)), announce)
-        except UserError as fault:
-            if source != "auto":
-                raise
-            announce(f"NO MNIST: {fault}")
-            announce("NO MNIST: training on drawn digits instead: same speed, other accuracy")
-            return _synthetic(cache, announce)
-    return mnist.load(folder)
+        return _draw(announce)
+    for named_by, value in (
+        ("data.dir", config.get("dir")),
+        ("MNIST_GPU_DATA", os.environ.get("MNIST_GPU_DATA")),
+    ):
+        if value:
+            return mnist.load(_path(value, named_by), bool(config.get("custom")), named_by)
+    named = config.get("cache_dir")
+    folder = (_path(named, "data.cache_dir") if named else mnist.default_cache()) / "mnist"
+    try:
+        return cache.load(folder, bool(config.get("download", True)), announce)
+    except UserError as exc:
+        if source != "auto":
+            raise
+        announce(f"NO MNIST: {exc}")
+        announce("NO MNIST: training on drawn digits instead: same speed, other accuracy")
+        return _draw(announce)
 
 
-def _download(folder: Path, allowed: bool, announce: Callable[[str], None]) -> None:
-    from mnist_gpu.data import mnist
-
-    if not allowed:
-        raise UserError(
-            "data.download=false and no files: name their folder in data.dir or MNIST_GPU_DATA"
-        )
-    mnist.download(folder, announce)
-
-
-def _synthetic(cache: Path, announce: Callable[[str], None]) -> Dataset:
+def _draw(announce: Callable[[str], None]) -> Dataset:
     from mnist_gpu.data import synthetic
 
-    return synthetic.load(cache, announce)
+    announce("drawing 70,000 digits")
+    return synthetic.draw()
+
+
+def _path(value: str, named_by: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise UserError(
+            f"{named_by}={value}: whose home folder ~ is, is not known here; write the path in full"
+        ) from None

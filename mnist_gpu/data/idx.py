@@ -6,19 +6,27 @@ dimensions, then each dimension as a big-endian 32-bit count, then the data).
 
 import gzip
 import hashlib
+import math
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from mnist_gpu.data.contents import HEAD_BYTES, describe
 from mnist_gpu.errors import UserError
 
 UNSIGNED_BYTE = 0x08
-# the largest set that is read: MNIST is 47 MB; EMNIST's largest split 640 MB
-MAX_BYTES = 1_000_000_000
+GZIP = b"\x1f\x8b"
+CHUNK_BYTES = 1 << 20
+
+
+class NotPublishedError(UserError):
+    """A file in order that is not the one wanted: it may belong to another set."""
 
 
 @dataclass(frozen=True)
@@ -34,43 +42,91 @@ class IdxFile:
     sha256: str
 
 
-def read(path: Path, dimensions: int) -> IdxFile:
+def read(path: Path, item: tuple[int, ...], most_bytes: int) -> IdxFile:
     """Read one IDX file of unsigned bytes, plain or gzipped (by content, not by name).
 
     Args:
         path: the file.
-        dimensions: 3 for images, 1 for labels.
+        item: the shape of one item: (28, 28) for images, () for labels.
+        most_bytes: a file that is longer, decompressed and with its header, is not read.
 
     Raises:
         UserError: the file is missing, unreadable, empty, truncated, too long, damaged, or not an
-            IDX file of that many dimensions; the message names it.
+            IDX file of such items; the message names it and says what it is instead.
     """
-    content = _content(path)
-    if not content:
-        raise UserError(f"{path}: the file is empty; fetch it again")
-    header_bytes = 4 + 4 * dimensions
-    if len(content) < header_bytes:
-        raise UserError(f"{path}: truncated: {len(content)} bytes are not even an IDX header")
-    zero, kind, found = struct.unpack(">HBB", content[:4])
-    if zero != 0 or kind != UNSIGNED_BYTE:
-        raise UserError(f"{path}: not an IDX file of unsigned bytes (magic {content[:4].hex()})")
-    if found != dimensions:
-        what = {1: "labels", 3: "images"}
-        raise UserError(
-            f"{path}: holds {what.get(found, f'{found} dimensions')}, not {what[dimensions]}:"
-            " are two files swapped?"
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise UserError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'not a file'}")
+        with path.open("rb") as file:
+            return parse(file, str(path), item, most_bytes)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as exc:
+        raise UserError(f"{path}: cannot be read: {exc.strerror or exc}") from None
+
+
+def parse(stream: BinaryIO, where: str, item: tuple[int, ...], most_bytes: int) -> IdxFile:
+    """Read from a seekable stream what `read` reads from a file; `where` names it in messages."""
+    start = stream.read(len(GZIP))
+    stream.seek(0)
+    if start != GZIP:
+        return _parse(stream, where, item, most_bytes)
+    try:
+        with gzip.GzipFile(fileobj=stream) as unzipped:
+            return _parse(unzipped, where, item, most_bytes)
+    except EOFError:
+        raise UserError(f"{where}: truncated: the gzip stream ends early; fetch it again") from None
+    except (gzip.BadGzipFile, zlib.error) as exc:
+        raise UserError(f"{where}: damaged gzip file ({exc}); fetch it again") from None
+
+
+def _parse(
+    stream: BinaryIO | gzip.GzipFile, where: str, item: tuple[int, ...], most_bytes: int
+) -> IdxFile:
+    content = bytearray(stream.read(HEAD_BYTES))
+    shape = _shape(bytes(content), where, item)
+    header_bytes = 4 + 4 * len(shape)
+    expected = header_bytes + math.prod(shape)
+    if expected > most_bytes:
+        raise NotPublishedError(
+            f"{where}: {expected:,} bytes by its header, more than the {most_bytes:,} that are read"
         )
-    shape = struct.unpack(f">{dimensions}I", content[4:header_bytes])
-    expected = header_bytes
-    size = 1
-    for length in shape:
-        size *= length
-    expected += size
-    if len(content) != expected:
-        fault = "truncated" if len(content) < expected else "too long"
-        raise UserError(f"{path}: {fault}: {len(content)} bytes, its header says {expected}")
+    # memory grows with what is there, not with what a header claims
+    while len(content) <= expected:
+        chunk = stream.read(min(CHUNK_BYTES, expected + 1 - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    if len(content) < expected:
+        raise UserError(f"{where}: truncated: {len(content):,} bytes, its header says {expected:,}")
+    if len(content) > expected:
+        raise UserError(f"{where}: too long: more than the {expected:,} bytes its header says")
     array = np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)
+    array.flags.writeable = False
     return IdxFile(array, hashlib.sha256(content).hexdigest())
+
+
+def _shape(head: bytes, where: str, item: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a file's header states, checked against the shape of one item."""
+    if not head:
+        raise UserError(f"{where}: the file is empty; fetch it again")
+    if head[:3] != bytes((0, 0, UNSIGNED_BYTE))[: len(head)]:
+        raise UserError(f"{where}: not an IDX file of unsigned bytes: it is {describe(head)}")
+    dimensions = head[3] if len(head) > 3 else 0
+    header_bytes = 4 + 4 * (1 + len(item))
+    if dimensions != 1 + len(item) and len(head) > 3:
+        kinds = {1: "labels", 3: "images"}
+        raise UserError(
+            f"{where}: holds {kinds.get(dimensions, f'{dimensions} dimensions')}, not"
+            f" {kinds[1 + len(item)]}: are two files swapped?"
+        )
+    if len(head) < header_bytes:
+        raise UserError(f"{where}: truncated: {len(head)} bytes are not even an IDX header")
+    shape = struct.unpack(f">{dimensions}I", head[4:header_bytes])
+    if shape[1:] != item:
+        raise UserError(f"{where}: images of {'x'.join(map(str, shape[1:]))}, not 28x28")
+    return shape
 
 
 def header(array: npt.NDArray[np.uint8]) -> bytes:
@@ -87,26 +143,3 @@ def digest(arrays: list[npt.NDArray[np.uint8]]) -> str:
         sha.update(header(array))
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-            file.seek(0)
-            if start != b"\x1f\x8b":
-                content = file.read(MAX_BYTES + 1)
-            else:
-                with gzip.GzipFile(fileobj=file) as unzipped:
-                    content = unzipped.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except EOFError:
-        raise UserError(f"{path}: truncated: the gzip stream ends early; fetch it again") from None
-    except (gzip.BadGzipFile, zlib.error) as fault:
-        raise UserError(f"{path}: damaged gzip file ({fault}); fetch it again") from None
-    except OSError as fault:
-        raise UserError(f"{path}: cannot be read: {fault.strerror or fault}") from None
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{path}: more than {MAX_BYTES:,} bytes: not a set of digits")
-    return content

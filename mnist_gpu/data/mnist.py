@@ -1,17 +1,17 @@
-"""Finding, fetching and verifying MNIST."""
+"""What the published MNIST is, and reading it from a folder in any of the layouts people have."""
 
+import hashlib
+import io
 import os
-import shutil
-import socket
-import tempfile
-import time
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from mnist_gpu.data import idx
+from mnist_gpu.data.contents import inventory
+from mnist_gpu.data.idx import IdxFile, NotPublishedError
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset
 
@@ -22,134 +22,174 @@ PUBLISHED_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+PUBLISHED_BYTES = {
+    "train-images-idx3-ubyte": 47_040_016,
+    "train-labels-idx1-ubyte": 60_008,
+    "t10k-images-idx3-ubyte": 7_840_016,
+    "t10k-labels-idx1-ubyte": 10_008,
+}
+# the same images as one archive, published by Keras (keras/src/datasets/mnist.py)
+KERAS_FILE = "mnist.npz"
+KERAS_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
+KERAS_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+KERAS_MOST_BYTES = 20_000_000
+# the largest file of another set: EMNIST's largest has 547 MB of images
+CUSTOM_BYTES = 1_000_000_000
 LEAST_IMAGES = 64
-CONNECT_S = 10.0
-DOWNLOAD_S = 300.0
+SIDE = 28
+FOLDERS = (".", "MNIST/raw", "raw")
+WANTED = f"wanted are the four IDX files, plain or .gz, or Keras' {KERAS_FILE}"
 
 
-def load(directory: Path, custom: bool = False) -> Dataset:
-    """Read the four files from `directory` and verify every one of them.
+def load(directory: Path, custom: bool = False, named_by: str = "data.dir") -> Dataset:
+    """Read the data set from `directory` and verify every file.
 
     Args:
-        directory: holds them flat, or in torchvision's layout (`MNIST/raw/`), plain or gzipped.
+        directory: holds the four IDX files plain or gzipped, flat, in torchvision's layout
+            (`MNIST/raw/`) or in Kaggle's; or holds, or is, Keras' `mnist.npz`. Never written to.
         custom: whether a set that is not the published one is wanted; it is then named `custom`.
+        named_by: which setting named the folder, for messages.
 
     Raises:
         UserError: a file is missing, damaged, swapped, or not the published one; it is named.
     """
-    arrays = []
-    published = True
-    for name, sha256 in PUBLISHED_SHA256.items():
-        path = _locate(directory, name)
-        file = idx.read(path, 3 if "images" in name else 1)
-        _check_values(path, file.array)
-        if file.sha256 != sha256:
-            published = False
-            if not custom:
-                raise UserError(
-                    f"{path}: not the published MNIST file (SHA-256 {file.sha256[:12]}…, expected"
-                    f" {sha256[:12]}…): damaged or swapped? data.custom=true uses it all the same"
-                )
-        arrays.append(file.array)
-    for images, labels, part in (
-        (arrays[0], arrays[1], "train"),
-        (arrays[2], arrays[3], "t10k"),
-    ):
-        if len(images) != len(labels):
-            raise UserError(
-                f"{directory}: {part} has {len(images)} images but {len(labels)} labels"
-            )
-        if len(images) < LEAST_IMAGES:
-            raise UserError(f"{directory}: {part} has {len(images)} images, at least 64 are needed")
-    return Dataset("mnist" if published else "custom", idx.digest(arrays), *arrays)
-
-
-def has_files(directory: Path) -> bool:
-    """Whether all four files are there, good or bad."""
+    archive = directory if directory.suffix == ".npz" else directory / KERAS_FILE
+    if directory == archive and os.path.isfile(archive):
+        return _load_keras(archive)
+    if not os.path.isdir(directory):
+        raise UserError(f"{named_by}={directory}: {_why_no_folder(directory)}")
     try:
-        return all(_locate(directory, name).exists() for name in PUBLISHED_SHA256)
+        files = {name: _find(directory, name, custom) for name in PUBLISHED_SHA256}
+        return assemble(files, directory)
     except UserError:
-        return False
+        if not os.path.isfile(archive):
+            raise
+        return _load_keras(archive)
 
 
-def download(directory: Path, announce: Callable[[str], None]) -> None:
-    """Fetch the four files through torchvision, which knows mirrors and checksums.
-
-    The files appear in `directory` all at once: a second run that starts meanwhile finds either
-    none or all of them.
+def read_published(path: Path, name: str) -> IdxFile:
+    """Read the file `path`, which must be the published one called `name`.
 
     Raises:
-        UserError: no mirror answered in time.
+        UserError: it is damaged, or another.
     """
-    from torchvision.datasets import MNIST
+    return _verified(idx.read(path, item_shape(name), PUBLISHED_BYTES[name]), name, str(path))
 
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".mnist-", dir=directory.parent) as temporary:
-        began = time.monotonic()
-        for filename, md5 in MNIST.resources:
-            announce(f"downloading {filename}")
-            _fetch(MNIST.mirrors, filename, md5, Path(temporary), began + DOWNLOAD_S)
-        fresh = Path(temporary) / "files"
-        fresh.mkdir()
-        for filename, _ in MNIST.resources:
-            shutil.move(Path(temporary) / filename, fresh / filename)
-        try:
-            fresh.replace(directory)
-        except OSError:
-            # another run was faster
-            if not has_files(directory):
-                raise UserError(f"{directory}: cannot be written to") from None
+
+def parse_published(stream: BinaryIO, name: str, where: str) -> IdxFile:
+    """Read the published file called `name` from a seekable stream; `where` is for messages.
+
+    Raises:
+        UserError: it is damaged, or another.
+    """
+    file = idx.parse(stream, where, item_shape(name), PUBLISHED_BYTES[name])
+    return _verified(file, name, where)
 
 
 def default_cache() -> Path:
-    """Where downloads and drawn digits are kept between runs."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "mnist_gpu"
+    """Where this program keeps things between runs; where no home is known, a path that cannot be
+    made, so that nothing is kept."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
+        return Path(base) / "mnist_gpu"
+    try:
+        return Path.home() / ".cache" / "mnist_gpu"
+    except RuntimeError:
+        return Path(os.devnull) / "mnist_gpu"
 
 
-def _fetch(mirrors: list[str], filename: str, md5: str, folder: Path, until: float) -> None:
-    from torchvision.datasets.utils import download_url
+def item_shape(name: str) -> tuple[int, ...]:
+    """The shape of one item of the file called `name`."""
+    return (SIDE, SIDE) if "images" in name else ()
 
-    faults = []
-    for mirror in mirrors:
-        if time.monotonic() > until:
-            faults.append(f"{DOWNLOAD_S:.0f} s are over")
-            break
+
+def assemble(files: Mapping[str, IdxFile], source: Path) -> Dataset:
+    """The data set of four files, called `mnist` if all are the published ones, else `custom`.
+
+    Raises:
+        UserError: images and labels do not go together, or are too few.
+    """
+    arrays = [files[name].array for name in PUBLISHED_SHA256]
+    for part, images, labels in (("train", *arrays[:2]), ("t10k", *arrays[2:])):
+        if len(images) != len(labels):
+            raise UserError(f"{source}: {part} has {len(images)} images but {len(labels)} labels")
+        if len(images) < LEAST_IMAGES:
+            raise UserError(
+                f"{source}: {part} has {len(images)} images, at least {LEAST_IMAGES} are needed"
+            )
+    published = all(files[name].sha256 == sha for name, sha in PUBLISHED_SHA256.items())
+    return Dataset("mnist" if published else "custom", idx.digest(arrays), *arrays)
+
+
+def _find(directory: Path, name: str, custom: bool) -> IdxFile:
+    """The first good one of the files that may be `name`; else the first one's fault is raised."""
+    complaints = []
+    for path in _candidates(directory, name):
         try:
-            with _bounded_wait():
-                download_url(mirror + filename, str(folder), filename, md5)
-            return
-        except (OSError, RuntimeError) as fault:
-            faults.append(str(fault).splitlines()[0])
-    reasons = "; ".join(dict.fromkeys(faults))
+            return _read(path, name, custom)
+        except UserError as exc:
+            complaints.append(exc)
+    if complaints:
+        raise complaints[0]
     raise UserError(
-        f"{filename}: cannot be downloaded ({reasons}): put the four MNIST files in a"
-        " folder and name it in data.dir or MNIST_GPU_DATA, or use data=synthetic"
+        f"{directory}: {name}(.gz) is missing; the folder holds: {inventory(directory)}; {WANTED}"
     )
 
 
-@contextmanager
-def _bounded_wait():  # type: ignore[no-untyped-def]
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECT_S)
+def _read(path: Path, name: str, custom: bool) -> IdxFile:
     try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
+        if not custom:
+            return read_published(path, name)
+    except NotPublishedError as exc:
+        raise UserError(f"{exc}; data.custom=true uses it all the same") from None
+    file = idx.read(path, item_shape(name), CUSTOM_BYTES)
+    if file.array.ndim == 1 and file.array.size and file.array.max() > 9:
+        raise UserError(f"{path}: a label is {file.array.max()}, labels are 0 to 9")
+    return file
 
 
-def _locate(directory: Path, name: str) -> Path:
-    if not directory.is_dir():
-        raise UserError(f"data.dir={directory}: no such folder")
-    for folder in (directory, directory / "MNIST" / "raw", directory / "raw"):
-        for candidate in (folder / name, folder / f"{name}.gz"):
-            if candidate.exists():
-                return candidate
-    raise UserError(f"{directory}: {name}(.gz) is missing")
+def _verified(file: IdxFile, name: str, where: str) -> IdxFile:
+    expected = PUBLISHED_SHA256[name]
+    if file.sha256 != expected:
+        raise NotPublishedError(
+            f"{where}: not the published MNIST file (SHA-256 {file.sha256[:12]}…, expected"
+            f" {expected[:12]}…): damaged or swapped?"
+        )
+    return file
 
 
-def _check_values(path: Path, array: "np.ndarray") -> None:
-    if array.ndim == 3 and array.shape[1:] != (28, 28):
-        raise UserError(f"{path}: images of {array.shape[1]}x{array.shape[2]}, not 28x28")
-    if array.ndim == 1 and array.size and array.max() > 9:
-        raise UserError(f"{path}: a label is {array.max()}, labels are 0 to 9")
+def _load_keras(path: Path) -> Dataset:
+    try:
+        with path.open("rb") as file:
+            content = file.read(KERAS_MOST_BYTES)
+    except OSError as exc:
+        raise UserError(f"{path}: cannot be read: {exc.strerror}") from None
+    if hashlib.sha256(content).hexdigest() != KERAS_SHA256:
+        raise UserError(f"{path}: not the {KERAS_FILE} that Keras publishes: {WANTED}")
+    files = {}
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        for name, key in zip(PUBLISHED_SHA256, KERAS_ARRAYS, strict=True):
+            array = np.ascontiguousarray(archive[key])
+            files[name] = _verified(IdxFile(array, idx.digest([array])), name, f"{path}: {key}")
+    return assemble(files, path)
+
+
+def _candidates(directory: Path, name: str) -> Iterator[Path]:
+    """Where the file called `name` may be, by the layouts of torchvision and of Kaggle, whose set
+    has `train-images.idx3-ubyte` and folders that are called as the file in them."""
+    names = [name, name.replace("-idx", ".idx")]
+    names += [f"{name}.gz" for name in names]
+    for folder in FOLDERS:
+        for outer in (directory / folder / name for name in names):
+            inner = [outer / name for name in names] if os.path.isdir(outer) else [outer]
+            yield from filter(os.path.lexists, inner)
+
+
+def _why_no_folder(path: Path) -> str:
+    try:
+        path.stat()
+    except (FileNotFoundError, ValueError):
+        return "no such folder"
+    except OSError as exc:
+        return f"cannot be read: {exc.strerror}"
+    return f"a file, not a folder: {WANTED}"

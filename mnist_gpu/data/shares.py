@@ -12,7 +12,7 @@ import numpy.typing as npt
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_gpu.config.schema import Settings
+    from mnist_gpu.config.settings import Settings
 
 MOST_CHOICES = 12
 

@@ -1,7 +1,7 @@
 """What every engine must be able to do."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,17 +25,18 @@ class EngineOptions:
             `open`: kernels of this project's own as well.
         switches: values of single switches by name; None leaves one to the division.
         backend: Keras': tensorflow, jax or torch.
-        trainer: arguments of Lightning's Trainer.
-        callbacks: more of Lightning's callbacks, by name, each a node with `_target_`.
-        logger: one of Lightning's loggers as a node with `_target_`.
+        make_trainer: makes the Trainer that the configuration names, with further arguments; None:
+            Lightning's own, quiet.
+        callbacks: more of Lightning's callbacks.
+        logger: one of Lightning's loggers.
     """
 
     division: str = "stock"
     switches: Mapping[str, Any] = field(default_factory=dict)
     backend: str = "tensorflow"
-    trainer: Mapping[str, Any] = field(default_factory=dict)
-    callbacks: Mapping[str, Any] = field(default_factory=dict)
-    logger: Mapping[str, Any] | None = None
+    make_trainer: Callable[..., Any] | None = None
+    callbacks: Sequence[Any] = ()
+    logger: Any = None
 
 
 class Engine(ABC):
@@ -75,23 +76,15 @@ class Engine(ABC):
         as they were."""
 
     @abstractmethod
-    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
-        """Make every optimizer step of epoch `epoch` (from 1).
+    def fit(self, timeline: Timeline) -> None:
+        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history.
 
         Dropout draws from a stream that depends on (seed, epoch) alone, so that a run resumed at an
         epoch's edge continues as if it had never stopped.
 
-        Args:
-            epoch: counted from 1.
-            timeline: goes through the batches (`batches`), or is told of steps (`progressed`).
-
-        Returns:
-            Means over the epoch's images of the training-mode loss and accuracy.
+        Raises:
+            Interrupted, Diverged: from the timeline.
         """
-
-    @abstractmethod
-    def evaluate(self) -> Metrics:
-        """Loss and accuracy over the whole test set, dropout off."""
 
     @abstractmethod
     def predict(self) -> npt.NDArray[np.float32]:
@@ -113,14 +106,6 @@ class Engine(ABC):
     def facts(self) -> EngineFacts:
         """What ran; valid after `build`."""
 
-    def fit(self, timeline: Timeline) -> None:
-        """Train and evaluate every remaining epoch; `timeline` keeps the time and the history."""
-        for epoch in timeline.remaining():
-            timeline.training(epoch)
-            train = self.train_epoch(epoch, timeline)
-            timeline.trained()
-            timeline.evaluated(train, self.evaluate())
-
     def trace(self, steps: int, folder: Path) -> None:
         """Leave a trace of `steps` optimizer steps in `folder`, and everything else as it was.
 
@@ -140,3 +125,31 @@ class Engine(ABC):
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Release what the engine holds (graphs, threads, processes)."""
+
+
+class LoopEngine(Engine):
+    """An engine whose loop over the epochs is written out, as its framework's tutorials do."""
+
+    @abstractmethod
+    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
+        """Make every optimizer step of epoch `epoch` (from 1).
+
+        Args:
+            epoch: counted from 1.
+            timeline: goes through the batches (`batches`), or is told of steps (`progressed`).
+
+        Returns:
+            Means over the epoch's images of the training-mode loss and accuracy.
+        """
+
+    @abstractmethod
+    def evaluate(self) -> Metrics:
+        """Loss and accuracy over the whole test set, dropout off."""
+
+    def fit(self, timeline: Timeline) -> None:
+        """Train and evaluate every remaining epoch."""
+        for epoch in timeline.remaining():
+            timeline.training(epoch)
+            train = self.train_epoch(epoch, timeline)
+            timeline.trained()
+            timeline.evaluated(train, self.evaluate())

@@ -1,7 +1,7 @@
 """What an engine knows of itself once it is built."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class EngineFacts:
         accelerator: `cpu`, `cuda`, `mps`.
         accelerator_name: what the device calls itself.
         accelerator_count: over all machines.
+        threads: that the framework computes with on the host; None where it does not tell.
         compile: `none`, or what compiled the step.
         deterministic: whether the same seed gives the same bits again on this machine.
         switches: documented public switches that were on, by name.
@@ -30,12 +31,17 @@ class EngineFacts:
     accelerator: str
     accelerator_name: str
     accelerator_count: int = 1
+    threads: int | None = None
     compile: str = "none"
     deterministic: bool = True
     switches: Mapping[str, bool | int | str] = field(default_factory=dict)
     kernels: Sequence[str] = ()
     deviations_from_defaults: Sequence[str] = ()
     data_wait_hidden: str | None = None
+
+    def deviating(self, *lines: str) -> "EngineFacts":
+        """The same, with more lines of `deviations_from_defaults`."""
+        return replace(self, deviations_from_defaults=[*self.deviations_from_defaults, *lines])
 
     def division(self, environment: Mapping[str, str]) -> str:
         """`stock`, `tuned` or `open`, from what was on.

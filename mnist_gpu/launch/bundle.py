@@ -6,14 +6,15 @@ platform: their wheels weigh gigabytes and would replace the build made for its 
 
 import argparse
 import hashlib
-import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -28,47 +29,60 @@ LEFT_TO_THE_PLATFORM = (
 )  # fmt: skip
 # published as source only; pure Python, so its wheel can be built here
 SOURCE_ONLY = ("antlr4-python3-runtime",)
+PYTHONS = ("3.12", "3.13")
+PIP = [sys.executable, "-m", "pip"]
+# with what this environment holds: nothing is fetched to build with
+BUILD = [*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w"]
 PLATFORM_TAGS = ("manylinux_2_28_x86_64", "manylinux2014_x86_64", "manylinux_2_17_x86_64")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of `scripts/make_bundle.py`."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="scripts/make_bundle.py", description=__doc__, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--out", type=Path, default=Path("build/mnist-gpu-bundle.zip"), help="zip or folder")
     add("--mnist", type=Path, help="folder of the four IDX files (or $MNIST_GPU_DATA)")
-    add("--python", default="3.12", help="the platform's Python (3.12)")
+    add("--python", action="append", help="the platform's Python, more than once for several (3.12"
+        " and 3.13: Kaggle's and Colab's)")  # fmt: skip
     add("--no-dependencies", action="store_true", help="only the project's wheel and MNIST")
     add("--dry-run", action="store_true", help="say what would be put together")
     chosen = parser.parse_args(argv)
     mnist = chosen.mnist or Path(os.environ.get("MNIST_GPU_DATA", ""))
     files = sorted(mnist.glob("*-ubyte*")) if str(mnist) != "." else []
     if len(files) != 4:
-        raise UserError(f"--mnist {mnist}: the four IDX files of MNIST are not there")
+        raise UserError(
+            f"--mnist {chosen.mnist or ''}: name the folder that holds the four IDX files of MNIST"
+        )
+    pythons = [] if chosen.no_dependencies else chosen.python or PYTHONS
+    if chosen.out.exists() and (chosen.out.is_file() or any(chosen.out.iterdir())):
+        raise UserError(f"--out {chosen.out}: is there already; remove it, or name another")
     if chosen.dry_run:
-        print(f"wheel of {CHECKOUT.name}, wheels for Python {chosen.python} but no framework,")
+        print(f"wheel of {CHECKOUT.name}, wheels for Python {' and '.join(pythons) or '-'}, but no"
+              " framework,")  # fmt: skip
         print(f"{', '.join(path.name for path in files)}\n-> {chosen.out}")
         return 0
-    make(chosen.out, files, None if chosen.no_dependencies else chosen.python)
+    make(chosen.out, files, pythons)
     print(f"bundle: {chosen.out}")
     return 0
 
 
-def make(out: Path, mnist: list[Path], python: str | None) -> None:
+def make(out: Path, mnist: list[Path], pythons: Sequence[str]) -> None:
     """Put a bundle together.
 
     Args:
-        out: a zip if it ends so, else a folder; replaced.
+        out: a zip if it ends so, else a folder; nothing is there yet.
         mnist: the four files.
-        python: version whose wheels to fetch, None for none at all.
+        pythons: versions whose wheels to fetch; none for a platform that lacks nothing.
 
     Raises:
         UserError: pip is missing, or a wheel cannot be had.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        _do([*_pip(), "wheel", "--quiet", "--no-deps", "-w", str(folder), str(CHECKOUT)])
-        if python:
+        _do([*BUILD, str(folder), str(CHECKOUT)])
+        for python in pythons:
             _fetch(folder, python)
         for path in mnist:
             shutil.copyfile(path, folder / path.name)
@@ -81,52 +95,32 @@ def make(out: Path, mnist: list[Path], python: str | None) -> None:
 
 
 def _fetch(folder: Path, python: str) -> None:
-    lines = folder / "requirements.txt"
-    pip = _pip()
-    kept = []
-    for requirement in _locked(python):
-        if requirement.name in SOURCE_ONLY:
-            _do([*pip, "wheel", "--quiet", "--no-deps", "-w", str(folder), str(requirement)])
-        elif not _is_framework(requirement.name):
-            kept.append(f"{requirement.name}{requirement.specifier}")
-    lines.write_text("\n".join(kept) + "\n", encoding="utf-8")
-    command = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    command += ["--python-version", python, "-d", str(folder)]
-    for tag in PLATFORM_TAGS:
-        command += ["--platform", tag]
-    _do([*command, "-r", str(lines)])
-    lines.unlink()
-
-
-def _locked(python: str) -> list[Requirement]:
-    """The locked packages that apply on Linux x86-64 under that Python."""
-    text = (CHECKOUT / "locks" / "base.txt").read_text(encoding="utf-8")
-    pins = [line.rstrip(" \\") for line in text.splitlines() if "==" in line.split("#")[0]]
+    """The wheels of the lock that apply on Linux x86-64 under that Python, by their hashes."""
     target = {
-        "python_version": python,
-        "python_full_version": f"{python}.0",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "platform_machine": "x86_64",
-        "os_name": "posix",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
+        **{"python_version": python, "python_full_version": f"{python}.0"},
+        **{"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"},
+        **{"implementation_name": "cpython", "platform_python_implementation": "CPython"},
     }
-    found = []
-    for requirement in map(Requirement, pins):
-        if requirement.marker is None or requirement.marker.evaluate(target):
-            requirement.marker = None
-            found.append(requirement)
-    return found
-
-
-def _pip() -> list[str]:
-    """pip, which an environment made by uv does not hold."""
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
-    if shutil.which("uv"):
-        return ["uv", "tool", "run", "--quiet", "pip"]
-    raise UserError("pip is missing: python -m ensurepip, or install uv")
+    kept: list[str] = []
+    built: list[str] = []
+    text = (CHECKOUT / "locks" / "base.txt").read_text(encoding="utf-8")
+    for block in re.findall(r"^[^#\s].*\n(?:\s.*\n)*", text, re.M):
+        wanted = Requirement(block.split("\n")[0].rstrip(" \\"))
+        if not _is_framework(wanted.name) and (
+            wanted.marker is None or wanted.marker.evaluate(target)
+        ):
+            # what it says of the machine was judged for the platform, not for this one
+            plain = re.sub(r" ; .*(?= \\\n)", "", block, count=1)
+            (built if wanted.name in SOURCE_ONLY else kept).append(plain)
+    for lines, command in (
+        (built, [*BUILD, str(folder)]),
+        (kept, [*PIP, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version",
+                python, *(f"--platform={tag}" for tag in PLATFORM_TAGS), "-d", str(folder)]),
+    ):  # fmt: skip
+        locked = folder / "locked.txt"
+        locked.write_text("".join(lines), encoding="utf-8")
+        _do([*command, "--require-hashes", "-r", str(locked)])
+        locked.unlink()
 
 
 def _is_framework(name: str) -> bool:
@@ -136,16 +130,30 @@ def _is_framework(name: str) -> bool:
 def _deliver(folder: Path, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     if out.suffix != ".zip":
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(folder, out)
+        shutil.copytree(folder, out, dirs_exist_ok=True)
         return
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(out, "x", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
+
+
+def digest(bundle: Path) -> str:
+    """SHA-256 (hex) of a bundle's manifest, which names the sums of all else in it.
+
+    Raises:
+        UserError: it is no bundle.
+    """
+    try:
+        with zipfile.ZipFile(bundle) as archive:
+            return hashlib.sha256(archive.read("manifest.json")).hexdigest()
+    except (OSError, KeyError, zipfile.BadZipFile):
+        raise UserError(f"--bundle {bundle}: no bundle; scripts/make_bundle.py makes one") from None
 
 
 def _do(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
+        if "No module named pip" in done.stderr:
+            raise UserError("this Python has no pip: scripts/make_bundle.py brings one")
         lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(f"{' '.join(command[:4])}: {(lines or ['failed'])[-1].strip()[:300]}")
+        raise UserError(f"{' '.join(command[1:4])}: {(lines or ['failed'])[-1].strip()[:300]}")

@@ -31,7 +31,7 @@ def user_data(
         tag: marks the result.
         timeout_s: from the start of the run to its interruption, seconds; the server switches
             itself off soon after, even when its launcher is gone.
-        pip_index: one more package index, or nothing.
+        pip_index: where torch comes from, or nothing.
     """
     settings: dict[str, Any] = {
         "source": source,
@@ -41,11 +41,9 @@ def user_data(
         "into": FOLDER,
         "work": f"{FOLDER}/work",
         "result_to": "/dev/console",
+        **({"pip_index": pip_index} if pip_index else {}),
     }
     script = gzip.compress(payload.bootstrap(settings).encode(), mtime=0)
-    environment = ["HOME=/root"]
-    if pip_index:
-        environment.append(f"PIP_EXTRA_INDEX_URL={pip_index}")
     config = {
         "package_update": True,
         "packages": ["python3-pip", "python3-venv"],
@@ -60,7 +58,7 @@ def user_data(
         "runcmd": [
             ["shutdown", "-h", f"+{timeout_s // 60 + 5}"],
             ["sh", "-c", WAIT_FOR_DRIVER],
-            ["env", *environment, "python3", f"{FOLDER}/bootstrap.py"],
+            ["env", "HOME=/root", "python3", f"{FOLDER}/bootstrap.py"],
         ],
         "power_state": {"mode": "poweroff", "delay": "now", "timeout": 60},
     }

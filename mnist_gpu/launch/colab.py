@@ -6,22 +6,47 @@ its own. The free tier's terms want runs from the notebook, notebooks/colab.ipyn
 """
 
 import argparse
+import codecs
+import contextlib
+import os
 import re
-import shutil
+import shlex
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from pathlib import Path
+from typing import BinaryIO, TextIO
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
+from mnist_gpu.launch.ending import ctrl_c_ignored, signals_as_ctrl_c
 
-REQUIREMENT = "google-colab-cli>=0.7.5,<1"
 PLATFORMS = {"cpu": "colab", "t4": "colab_t4"}
 # kept back from the run, so that it leaves a record before the client gives up
 CLOSING_S = 120
+WAITING = "waiting for the client to stop the runtime"
 LEFT_BEHIND = "a runtime may still be going: `colab sessions` lists it, `colab stop` ends it"
+# with how many seconds each is given
+ENDING = ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10))
+# the client's words, google-colab-cli 0.7.5
+MEANINGS = (
+    (
+        r"precondition failed|capacity|rejected accelerator|quota (exceeded|or)|unavailable"
+        r"|no backend|too many (sessions|active)|\b412\b",
+        "Colab has no such runtime to give now (a quota, or none is free): try later, end others"
+        " with `colab stop`, or --accelerator cpu",
+    ),
+    (
+        r"ConnectionError|Max retries|NameResolution|ProxyError|timed out",
+        "cannot reach Colab: is there a network?",
+    ),
+    (
+        r"\b40[13]\b|credential|authenti|authoriz|sign in|log ?in",
+        "no valid credentials: `colab --help` names the ways to sign in (--auth)",
+    ),
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,7 +88,7 @@ def _command(chosen: argparse.Namespace, script: Path) -> list[str]:
 def _plan(command: list[str], chosen: argparse.Namespace) -> str:
     return "\n".join(
         (
-            f"1. {' '.join([*command[:-1], 'bootstrap.py'])}",
+            f"1. {shlex.join([*command[:-1], 'bootstrap.py'])}",
             f"2. there: install {chosen.source}, then mnist_gpu.train "
             + " ".join(chosen.overrides),
             "3. the client stops the runtime",
@@ -80,12 +105,15 @@ def _relay(command: list[str], timeout_s: int) -> str:
     """
     try:
         client = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,  # a Ctrl-C reaches it once, from here
         )
     except FileNotFoundError:
         raise UserError(
-            f"{command[0]} is missing: pip install '{REQUIREMENT}' (Python 3.12 or newer), or"
-            " install uv"
+            f"{command[0]} is missing: scripts/colab/launch.py brings it, on Python 3.12 or newer"
         ) from None
     chatter: list[str] = []
     log: list[str] = []
@@ -96,19 +124,12 @@ def _relay(command: list[str], timeout_s: int) -> str:
     for reader in readers:
         reader.start()
     try:
-        client.wait(timeout_s + CLOSING_S)
+        with signals_as_ctrl_c():
+            client.wait(timeout_s + CLOSING_S)
     except subprocess.TimeoutExpired:
-        raise UserError(f"timeout: more than {timeout_s} s (--timeout); {LEFT_BEHIND}") from None
-    except KeyboardInterrupt:
-        print(LEFT_BEHIND, file=sys.stderr)
-        raise
+        raise UserError(f"timeout: more than {timeout_s} s (--timeout)") from None
     finally:
-        # the client's own clean-up stops the runtime; after a time-out it is known to spin
-        client.terminate()
-        try:
-            client.wait(30)
-        except subprocess.TimeoutExpired:
-            client.kill()
+        _end(client)
     for reader in readers:
         reader.join(10)
     text = "".join(log)
@@ -117,38 +138,52 @@ def _relay(command: list[str], timeout_s: int) -> str:
     return text
 
 
-def _copy(source: object, screen: object, kept: list[str]) -> None:
-    for line in source:  # type: ignore[attr-defined]
-        kept.append(line)
-        if not line.lstrip().startswith(marked.MARK):
-            print(entry.without_secrets(line), end="", file=screen, flush=True)  # type: ignore[call-overload]
+def _end(client: subprocess.Popen) -> None:
+    """Let the client stop its runtime: it does so on Ctrl-C, and on no other signal."""
+    with ctrl_c_ignored():
+        for number, patience_s in ENDING:
+            if client.poll() is not None:
+                return
+            waits = number == signal.SIGINT
+            print(WAITING if waits else LEFT_BEHIND, file=sys.stderr, flush=True)
+            client.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                client.wait(patience_s)
+
+
+def _copy(source: BinaryIO, screen: TextIO, kept: list[str]) -> None:
+    """Show what comes as it comes, a prompt without a line end too, but no result line."""
+    decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+    line, shown = "", 0
+    while data := os.read(source.fileno(), 1 << 16):
+        text = decode(data)
+        kept.append(text)
+        for piece in text.splitlines(keepends=True):
+            line += piece
+            begins = line.lstrip()[: len(marked.MARK)]
+            hold = not line.endswith("\n") and begins and marked.MARK.startswith(begins)
+            hide = hold or begins == marked.MARK
+            visible = "" if hide else entry.without_secrets(line, queries=False)
+            print(visible[shown:], end="", file=screen, flush=True)
+            line, shown = ("", 0) if line.endswith("\n") else (line, len(visible))
 
 
 def _explain(text: str) -> str:
-    if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|timed out", text, re.I):
-        return "colab run: cannot reach Colab: is there a network?"
-    if re.search(r"401|403|auth|credential|sign in|log ?in", text, re.I):
-        return "colab run: no valid credentials: `colab run --help` names the ways to sign in"
-    if re.search(r"quota|unavailable|no backend|too many sessions|412", text, re.I):
-        return "colab run: Colab has no such runtime to give now: try later, or --accelerator cpu"
+    for pattern, meaning in MEANINGS:
+        if re.search(pattern, text, re.I):
+            return f"colab run: {meaning}"
     lines = [line for line in text.splitlines() if line.strip()]
     return f"colab run: {entry.without_secrets((lines or ['failed'])[-1])[:300]}"
-
-
-def _client(text: str) -> list[str]:
-    return text.split()
-
-
-def default_client() -> list[str]:
-    """The client that is installed, else the one uv fetches."""
-    beside = shutil.which("colab", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("colab")
-    return [found] if found else ["uvx", "--quiet", "--from", REQUIREMENT, "colab"]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = entry.options(__doc__ or "", "colab", 4 * 3600)
     add = parser.add_argument
     add("--accelerator", choices=PLATFORMS, default="cpu", help="the runtime's (cpu)")
-    add("--client", type=_client, default=default_client(), help="command of Colab's client")
+    add(
+        "--client",
+        type=shlex.split,
+        default=entry.client("colab"),
+        help="command of Colab's client",
+    )
     return parser

@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,9 @@ def options(description: str, platform: str, timeout_s: int) -> argparse.Argumen
         platform: `platform=` of the run unless the overrides name another.
         timeout_s: default of `--timeout`, seconds.
     """
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog=f"scripts/{platform}/launch.py", description=description, allow_abbrev=False
+    )
     add = parser.add_argument
     add("overrides", nargs="*", help=f"as for mnist_gpu.train (platform={platform} is implied)")
     add("--source", help="what to run: archive URL, git+URL@commit; or `installed`")
@@ -62,6 +65,9 @@ def run(main: Callable[[], int]) -> None:
     except UserError as fault:
         print(f"error: {without_secrets(str(fault))}", file=sys.stderr)
         sys.exit(fault.exit_code)
+    except BrokenPipeError:  # whoever read it has left: `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
@@ -79,12 +85,23 @@ def secret(name: str, where: str) -> str:
     return value
 
 
-def without_secrets(text: str) -> str:
-    """`text` with the value of every credential of this environment, and of URLs, blotted out."""
+def without_secrets(text: str, queries: bool = True) -> str:
+    """`text` with the value of every credential of this environment and of URLs blotted out.
+
+    A URL's user and password count as such, and unless `queries` is false what its query holds
+    (`?private_token=`).
+    """
     for name, value in os.environ.items():
         if re.search(r"TOKEN|SECRET|PASSWORD|_KEY$", name) and len(value) >= 6:
             text = text.replace(value, "***")
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    text = re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)
+    return re.sub(r"([?&][^=&#\s]+=)[^&#\s\"']+", r"\1***", text) if queries else text
+
+
+def client(name: str) -> list[str]:
+    """The command of a platform's own client: that of this environment, else that of PATH."""
+    beside = shutil.which(name, path=str(Path(sys.executable).parent))
+    return [beside or shutil.which(name) or name]
 
 
 class Deadline:

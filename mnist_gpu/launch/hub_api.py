@@ -91,9 +91,7 @@ class Hub:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UserError(f"--hub {url}: a URL such as https://hub.example.org")
-        if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
-            raise UserError(f"--hub {url}: http would send the token readable: use https")
-        self._token = token
+        _encrypted(url)
         self.root = f"{parts.scheme}://{parts.netloc}"
         prefix = parts.path.rstrip("/")
         self._api = Api(f"{self.root}{prefix.removesuffix('/hub')}/hub/api", token)
@@ -145,7 +143,11 @@ class Hub:
 
     def _ready(self, user: str, server: str) -> str | None:
         found = self._servers(user).get(server)
-        return self.root + str(found["url"]).rstrip("/") if found and found["ready"] else None
+        if not (found and found["ready"]):
+            return None
+        # where users have hosts of their own, `url` is whole since JupyterHub 6
+        url = str(found.get("full_url") or found["url"]).rstrip("/")
+        return _encrypted(url if "://" in url else self.root + url)
 
     def _watch(self, path: str, deadline: Deadline) -> None:
         """Print the hub's progress messages until the server is ready."""
@@ -160,6 +162,14 @@ class Hub:
                 if event.get("ready"):
                     break
             deadline.pause(0, "starting the server")
+
+
+def _encrypted(url: str) -> str:
+    parts = urlsplit(url)
+    here = parts.hostname in ("127.0.0.1", "::1") or f".{parts.hostname}".endswith(".localhost")
+    if parts.scheme == "https" or here:
+        return url
+    raise UserError(f"{url}: http would send the token readable: use https")
 
 
 class Files:

@@ -5,15 +5,11 @@ Credentials come from `OS_*` (`source app-cred-openrc.sh`) or clouds.yaml and ar
 """
 
 import argparse
-import contextlib
-import signal
-import types
-from collections.abc import Iterator
-from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import cloud_init, entry, marked, payload
-from mnist_gpu.launch.openstack_cloud import MARK, NAME, Cloud, print_call
+from mnist_gpu.launch.ending import ctrl_c_ignored, signals_as_ctrl_c
+from mnist_gpu.launch.openstack_cloud import MARK, NAME, NETWORK, Cloud, print_call
 from mnist_gpu.paths import conf_dir
 
 POLL_S = 20
@@ -38,13 +34,13 @@ def main(argv: list[str] | None = None) -> int:
         chosen.overrides.append(f"platform.price.amount_per_hour={rate}")
     tag = payload.new_tag()
     seconds = max(60, chosen.timeout - CLOSING_S)
-    user_data = cloud_init.user_data(
-        chosen.source, chosen.overrides, tag, seconds, chosen.pip_index
-    )
+    # a dry run shows it, packed, where no secret would be seen to be one
+    source = entry.without_secrets(chosen.source) if chosen.dry_run else chosen.source
+    user_data = cloud_init.user_data(source, chosen.overrides, tag, seconds, chosen.pip_index)
     if chosen.dry_run:
         print(entry.without_secrets(_plan(chosen, user_data, rate)))
         return 0
-    with _signals_as_ctrl_c():
+    with signals_as_ctrl_c():
         result = bench(Cloud(), chosen, tag, user_data)
     print(f"record: {marked.save(result, 'jetstream', chosen.out)}")
     return 0 if result and result.status == "completed" else 1
@@ -66,7 +62,7 @@ def bench(
         print(f"server {NAME}-{tag} ({server}) on {chosen.flavor}", flush=True)
         return _wait(cloud, server, tag, deadline, chosen.poll)
     finally:
-        with _ctrl_c_ignored():
+        with ctrl_c_ignored():
             _remove(cloud, server, tag, chosen.delete_timeout)
 
 
@@ -136,7 +132,8 @@ def _plan(chosen: argparse.Namespace, user_data: str, rate: float | None) -> str
         print_call("authorize", credentials="OS_* or clouds.yaml"),
         print_call("find_flavor", name=chosen.flavor),
         print_call("find_image", name=chosen.image),
-        print_call("find_network", name=chosen.network),
+        print_call("find_network", name=chosen.network)
+        + (" or else get_auto_allocated_topology()" if chosen.network == NETWORK else ""),
         print_call("create_server", name=f"{NAME}-TAG", metadata=MARK, config_drive=True),
         print_call("find_server + get_server_console_output", every_s=chosen.poll),
         print_call("delete_server", until_gone_s=chosen.delete_timeout),
@@ -148,45 +145,17 @@ def _plan(chosen: argparse.Namespace, user_data: str, rate: float | None) -> str
     )
 
 
-@contextlib.contextmanager
-def _signals_as_ctrl_c() -> Iterator[None]:
-    """A closed terminal or a polite kill ends the launch as Ctrl-C does: with a deletion."""
-
-    def interrupt(signum: int, frame: types.FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in _ENDING[1:]}
-    try:
-        yield
-    finally:
-        _restore(before)
-
-
-@contextlib.contextmanager
-def _ctrl_c_ignored() -> Iterator[None]:
-    """While a server is being deleted, nothing may stop that."""
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
-    try:
-        yield
-    finally:
-        _restore(before)
-
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-def _restore(handlers: dict[signal.Signals, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = entry.options(__doc__ or "", "jetstream", 2 * 3600)
     add = parser.add_argument
     add("--flavor", default="g3.xl", help="the server's size by name (g3.xl: one whole A100)")
     add("--image", default="Featured-Ubuntu24", help="by name (Featured-Ubuntu24)")
-    add("--network", default="auto_allocated_network", help="by name (auto_allocated_network)")
-    add("--pip-index", default="", help="one more package index, such as PyTorch's for a driver")
+    add("--network", default=NETWORK, help=f"by name ({NETWORK}, made if it is not there)")
+    add(
+        "--pip-index",
+        default="",
+        help="the index to take torch from, such as PyTorch's for CUDA 12",
+    )
     add("--poll", type=float, default=POLL_S, help=f"seconds between questions ({POLL_S})")
     add("--delete-timeout", type=float, default=DELETE_S, help="seconds to insist on deletion")
     add("--delete-left-behind", action="store_true", help="delete every benchmark server there is")

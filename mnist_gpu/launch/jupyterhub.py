@@ -11,6 +11,7 @@ import os
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
+from mnist_gpu.launch.bundle import digest
 from mnist_gpu.launch.hub_api import Api, Files, Hub
 from mnist_gpu.launch.hub_kernel import Kernel
 
@@ -78,7 +79,7 @@ def _code(chosen: argparse.Namespace, tag: str, deadline: entry.Deadline) -> str
     seconds = max(1.0, deadline.left_s() - CLOSING_S)
     arguments = ["--into", ".", "--tag", tag, "--timeout", f"{seconds:.0f}"]
     if chosen.bundle:
-        arguments += ["--bundle", "bundle.zip"]
+        arguments += ["--bundle", "bundle.zip", "--manifest", digest(chosen.bundle)]
     else:
         arguments += ["--source", chosen.source]
     arguments += ["--", *chosen.overrides]

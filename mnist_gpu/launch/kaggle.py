@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
-from mnist_gpu.launch.kaggle_client import Client, default_client
+from mnist_gpu.launch.bundle import digest
+from mnist_gpu.launch.kaggle_client import Client
 
 # `machine_shape` of Kaggle's kernel metadata; a retired one is silently replaced by the server
 SHAPES = {"cpu": None, "t4": "NvidiaTeslaT4"}
@@ -65,9 +67,11 @@ def build(folder: Path, kernel: str, chosen: argparse.Namespace, tag: str) -> No
     Source of the fields: https://github.com/Kaggle/kaggle-cli, docs/kernels_metadata.md
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise UserError(f"--folder {folder}: holds something already; name a new one")
     settings: dict[str, Any] = {"tag": tag, "overrides": _overrides(chosen.overrides)}
     if chosen.bundle:
-        settings["bundle"] = "/kaggle/input"
+        settings |= {"bundle": "/kaggle/input", "manifest": digest(chosen.bundle)}
     else:
         settings["source"] = chosen.source
     # the session is ended from inside a little before Kaggle would, so that a record is left
@@ -142,7 +146,7 @@ def _from_file(path: Path, began: datetime | None) -> marked.Result | None:
 
 def _plan(folder: Path, kernel: str, chosen: argparse.Namespace) -> str:
     metadata = (folder / "kernel-metadata.json").read_text(encoding="utf-8")
-    command = " ".join(chosen.client)
+    command = shlex.join(chosen.client)
     steps = [f"{command} kernels push -p FOLDER -t {chosen.timeout}"]
     if chosen.bundle:
         steps.insert(0, f"{command} datasets create/version: {chosen.bundle} as {DATASET}")
@@ -158,7 +162,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--user", default=os.environ.get("KAGGLE_USERNAME", ""), help="your Kaggle user name")
     add("--accelerator", choices=sorted(SHAPES), default="cpu", help="the session's (cpu)")
-    add("--client", type=str.split, default=default_client(), help="command of Kaggle's client")
+    add(
+        "--client",
+        type=shlex.split,
+        default=entry.client("kaggle"),
+        help="command of Kaggle's client",
+    )
     add("--folder", type=Path, help="keep the kernel's folder here")
     add("--fetch", action="store_true", help="push nothing; fetch the latest session's record")
     add("--poll", type=float, default=POLL_S, help=f"seconds between questions ({POLL_S})")

@@ -2,9 +2,8 @@
 
 import json
 import re
-import shutil
+import shlex
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -13,8 +12,6 @@ from pathlib import Path
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch.entry import Deadline, without_secrets
 
-# 2.2.4 imports six without requiring it
-REQUIREMENT = "kaggle>=2.2.4,<3"
 TRIES = 5
 READY_S = 900
 # it prints these and exits with 0, or goes on
@@ -22,15 +19,6 @@ REFUSALS = re.compile(
     r"^(Kernel push error|Dataset (version )?creation error|Upload unsuccessful"
     r"|The following are not valid).*"
 )
-
-
-def default_client() -> list[str]:
-    """The client that is installed, else the one uv fetches."""
-    beside = shutil.which("kaggle", path=str(Path(sys.executable).parent))
-    found = beside or shutil.which("kaggle")
-    return (
-        [found] if found else ["uvx", "--quiet", "--with", "six", "--from", REQUIREMENT, "kaggle"]
-    )
 
 
 class Client:
@@ -113,25 +101,24 @@ class Client:
             )
         except FileNotFoundError:
             raise UserError(
-                f"{self._command[0]} is missing: pip install '{REQUIREMENT}', or install uv"
+                f"{self._command[0]} is missing: scripts/kaggle/launch.py brings it"
             ) from None
         lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         refused = [line for line in lines if REFUSALS.match(line)]
         if done.returncode == 0 and not refused:
             return done.stdout.strip()
-        raise UserError(without_secrets(_explain(arguments, lines, refused)))
+        raise UserError(without_secrets(self._explain(arguments, lines, refused)))
 
-
-def _explain(arguments: tuple[str, ...], lines: list[str], refused: list[str]) -> str:
-    name = " ".join(("kaggle", *arguments[:2]))
-    text = "\n".join(lines)
-    if refused:
-        return f"{name}: {refused[0]}"
-    if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|Timeout", text):
-        return f"{name}: cannot reach Kaggle: is there a network?"
-    if re.search(r"auth login|authenticat|401", text, re.I):
-        return (
-            f"{name}: no valid credentials: `kaggle auth login`, or set KAGGLE_API_TOKEN"
-            " (https://www.kaggle.com/settings)"
-        )
-    return f"{name}: {(lines or ['failed'])[-1][:300]}"
+    def _explain(self, arguments: tuple[str, ...], lines: list[str], refused: list[str]) -> str:
+        name = " ".join(("kaggle", *arguments[:2]))
+        text = "\n".join(lines)
+        if refused:
+            return f"{name}: {refused[0]}"
+        if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|Timeout", text):
+            return f"{name}: cannot reach Kaggle: is there a network?"
+        if re.search(r"auth login|authenticat|401", text, re.I):
+            return (
+                f"{name}: no valid credentials: `{shlex.join(self._command)} auth login`, or set"
+                " KAGGLE_API_TOKEN (https://www.kaggle.com/settings)"
+            )
+        return f"{name}: {(lines or ['failed'])[-1][:300]}"

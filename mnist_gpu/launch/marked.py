@@ -82,9 +82,15 @@ def save(result: Result | None, where: str, out: Path) -> Path:
         raise UserError(f"{where}: the record is not valid: {_first_line(fault)}") from None
     stamp = record.created_at.split(".")[0].replace("-", "").replace(":", "").rstrip("Z")
     name = f"{stamp}Z-seed{record.workload.seed}-{record.run_id[:6]}"
+    if record.platform.name in (".", ".."):
+        raise UserError(f"{where}: the record is not valid: platform.name {record.platform.name!r}")
     path = out / record.platform.name / name / "record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result.record, indent=2) + "\n", encoding="utf-8")
+    try:
+        with path.open("x", encoding="utf-8") as stream:
+            stream.write(json.dumps(result.record, indent=2) + "\n")
+    except FileExistsError:
+        raise UserError(f"{path} is there already: this record was saved before") from None
     return path
 
 

@@ -13,6 +13,10 @@ from mnist_gpu.launch.entry import Deadline, without_secrets
 
 NAME = "mnist-gpu-bench"
 MARK = "mnist_gpu"
+# what OpenStack names the network that it makes for a project on request
+NETWORK = "auto_allocated_network"
+# an image of 7 GB, 5.6 GB of packages, and 3 GB of wheels while those are unpacked
+LEAST_DISK_GB = 16
 
 
 class Cloud:
@@ -26,7 +30,9 @@ class Cloud:
         try:
             import openstack
         except ImportError:
-            raise UserError("openstacksdk is missing: pip install 'mnist-gpu[jetstream]'") from None
+            raise UserError(
+                "openstacksdk is missing: scripts/jetstream/launch.py brings it"
+            ) from None
         with _explained("authentication"):
             self._sdk = openstack.connect(app_name="mnist-gpu")
             self._sdk.authorize()
@@ -34,8 +40,10 @@ class Cloud:
     def resolve(self, flavor: str, image: str, network: str) -> dict[str, str]:
         """The ids of what a server is made of, by name.
 
+        A project in which no server was made yet has no network: OpenStack is asked to make one.
+
         Raises:
-            UserError: this project has none of that name.
+            UserError: this project has none of that name, or the flavor's disk is too small.
         """
         names = {"flavor": flavor, "image": image, "network": network}
         with _explained("flavor, image and network"):
@@ -44,9 +52,17 @@ class Cloud:
                 "image": self._sdk.image.find_image(image),
                 "network": self._sdk.network.find_network(network),
             }
+            if found["network"] is None and network == NETWORK:
+                found["network"] = self._sdk.network.get_auto_allocated_topology()
         for kind, entry in found.items():
             if entry is None:
                 raise UserError(f"--{kind} {names[kind]}: this project has none of that name")
+        # 0: the flavor leaves it to the image
+        if 0 < (found["flavor"].disk or 0) < LEAST_DISK_GB:
+            raise UserError(
+                f"--flavor {flavor}: its disk of {found['flavor'].disk} GB is too small; the system"
+                f" and PyTorch need {LEAST_DISK_GB} GB"
+            )
         return {kind: str(entry.id) for kind, entry in found.items()}
 
     def create(self, tag: str, ids: dict[str, str], flavor: str, user_data: str) -> str:

@@ -24,11 +24,13 @@ class Throttling:
 
     Attributes:
         periods: in which the quota was used up before their end.
+        of_periods: that there were.
         throttled_s: time that its run queues stood still, summed over the CPUs they were on, so
             that it may pass faster than the clock.
     """
 
     periods: int
+    of_periods: int
     throttled_s: float
 
 
@@ -51,28 +53,46 @@ def memory_limit_bytes(root: Path = ROOT) -> int | None:
     return min((int(size) for size in found if size.isdigit() and int(size) < 2**60), default=None)
 
 
+def memory_free_bytes(root: Path = ROOT) -> int | None:
+    """Memory that is left, of the machine or of the cgroup where that is less; None where the
+    system does not say.
+
+    What a cgroup keeps of files it has read counts as free: it gives way.
+    """
+    stated = _numbers(root / "proc/meminfo")
+    found = [stated["MemAvailable:"] * 1024] if "MemAvailable:" in stated else []
+    for controller, limit, used, cached in (
+        ("cgroup2", "memory.max", "memory.current", "inactive_file"),
+        ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        for folder in folders(controller, root):
+            most, now = text(folder / limit), text(folder / used)
+            if most.isdigit() and now.isdigit() and int(most) < 2**60:
+                kept = _numbers(folder / "memory.stat").get(cached, 0)
+                found.append(int(most) - int(now) + kept)
+    if not found and root == ROOT:
+        import psutil
+
+        return int(psutil.virtual_memory().available)
+    return min(found, default=None)
+
+
 def throttling(root: Path = ROOT) -> Throttling | None:
     """Counted over the cgroup and those above it, each of which may have a quota; None if none
     counts."""
-    periods, held_back_s, counted = 0, 0.0, False
+    periods, of_periods, held_back_s, counted = 0, 0, 0.0, False
     for folder in [*folders("cgroup2", root), *folders("cpu", root)]:
-        entries = dict(
-            line.split(maxsplit=1)
-            for line in text(folder / "cpu.stat").splitlines()
-            if len(line.split()) == 2
-        )
-        try:
-            if "throttled_usec" in entries:
-                held_back_s += int(entries["throttled_usec"]) / 1e6
-            elif "throttled_time" in entries:
-                held_back_s += int(entries["throttled_time"]) / 1e9
-            else:
-                continue
-            periods += int(entries.get("nr_throttled", 0))
-            counted = True
-        except ValueError:
+        stated = _numbers(folder / "cpu.stat")
+        if "throttled_usec" in stated:
+            held_back_s += stated["throttled_usec"] / 1e6
+        elif "throttled_time" in stated:
+            held_back_s += stated["throttled_time"] / 1e9
+        else:
             continue
-    return Throttling(periods, held_back_s) if counted else None
+        periods += stated.get("nr_throttled", 0)
+        of_periods += stated.get("nr_periods", 0)
+        counted = True
+    return Throttling(periods, of_periods, held_back_s) if counted else None
 
 
 def folders(controller: str, root: Path = ROOT) -> list[Path]:
@@ -128,6 +148,12 @@ def _mounts(controller: str, root: Path) -> list[tuple[Path, str]]:
         ):
             found.append((root / fields[4].lstrip("/"), fields[3]))
     return found or [(root / path, "/") for path in USUAL_MOUNTS[controller]]
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Lines of a name and a number (and its unit), by name."""
+    fields = (line.split() for line in text(path).splitlines())
+    return {line[0]: int(line[1]) for line in fields if len(line) > 1 and line[1].isdigit()}
 
 
 def _ratio(allowed_us: str, period_us: str) -> float | None:

@@ -5,12 +5,13 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mnist_gpu.measure import cgroup, sources
 from mnist_gpu.measure.sources import ROOT, text
 
+quota = cgroup.quota
 Sysctl = Callable[[str], str | None]
 
 
@@ -20,13 +21,8 @@ def allowed(root: Path = ROOT) -> list[int]:
         return sorted(os.sched_getaffinity(0))
     for line in text(root / "proc/self/status").splitlines():
         if line.startswith("Cpus_allowed_list:"):
-            return _listed(line.partition(":")[2].strip())
+            return listed(line.partition(":")[2].strip())
     return list(range(os.cpu_count() or 1))
-
-
-def quota(root: Path = ROOT) -> float | None:
-    """CPUs the cgroup allows (such as 1.5), the tightest on the way up; None without a limit."""
-    return cgroup.quota(root)
 
 
 def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
@@ -48,21 +44,30 @@ def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
     return min(len(cpus), cores or len(cpus))
 
 
-def threads(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
-    """Threads to compute with: physical cores within affinity and quota, at least 1.
+def threads(
+    root: Path = ROOT,
+    sysctl: Sysctl = sources.sysctl,
+    environ: Mapping[str, str] = os.environ,
+) -> int:
+    """Threads to compute with: those that `OMP_NUM_THREADS` asks for, else physical cores within
+    affinity and quota, at least 1.
 
     On Apple silicon the performance cores only, as PyTorch does: the others would be waited for.
     """
+    # a list says how many at each level of nesting
+    asked = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
     fast = sysctl("hw.perflevel0.physicalcpu")
     cores = int(fast) if fast is not None and fast.isdigit() else physical_cores(root, sysctl)
     limit = quota(root)
     return max(1, cores if limit is None else min(cores, math.floor(limit)))
 
 
-def _listed(ranges: str) -> list[int]:
-    """The kernel's `0-2,5` as [0, 1, 2, 5]."""
+def listed(ranges: str) -> list[int]:
+    """The kernel's `0-2,5` as [0, 1, 2, 5]; an empty text lists none."""
     found: list[int] = []
-    for part in ranges.split(","):
+    for part in filter(None, ranges.split(",")):
         first, _, last = part.partition("-")
         found.extend(range(int(first), int(last or first) + 1))
     return found

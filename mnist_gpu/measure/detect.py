@@ -3,7 +3,7 @@
 A platform's file (`conf/platform/<name>.yaml`) says in `detect` what must hold for a run to be
 verified there, each key optional:
 
-    detect: {front: jupyterhub}      what started it: kaggle, colab, jupyterhub, slurm, none
+    detect: {frontend: jupyterhub}   what started it: kaggle, colab, jupyterhub, slurm, none
     detect: {host: jetstream}        where: kaggle, colab, openstack, jetstream, apple, none
     detect: {chip: Apple M1}         the processor's brand, exactly
     detect: {gpu_contains: T4}       part of the accelerator's own name
@@ -30,7 +30,7 @@ METADATA_WAIT_S = 1.0
 OPENSTACK_NAMES = ("OpenStack Nova", "OpenStack Compute", "OpenStack Foundation")
 # signals whose values are worth keeping and cannot be secret
 SHOWN = {"KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG", "RUNNER_OS", "RUNNER_ARCH", "BUILD_DATE"}
-RULE_KEYS = {"front", "host", "chip", "gpu_contains", "accelerator"}
+RULE_KEYS = {"frontend", "host", "chip", "gpu_contains"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def matches(
     if rule is None or set(rule) - RULE_KEYS:
         return False
     checks = {
-        "front": detection.front,
+        "frontend": detection.front,
         "host": detection.host,
         "chip": detection.chip,
     }

@@ -102,7 +102,7 @@ class EnergyMeter:
     def _read(self) -> dict[str, float]:
         """Counters in joules by name."""
         if self.on_gpu:
-            energy_j = self.gpu.energy_j() if self.gpu is not None else None
+            energy_j = self.gpu.read("energy_j") if self.gpu is not None else None
             return {} if energy_j is None else {"gpu": energy_j}
         found = {}
         for folder in sorted(self.powercap.glob("intel-rapl:*")):

@@ -1,14 +1,16 @@
 """What the run ran with: versions and the state of the checkout. Never the environment itself."""
 
+import hashlib
 import os
 import platform
 import re
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
 
 from mnist_gpu import __version__
+from mnist_gpu.measure.sources import output_of
+from mnist_gpu.paths import PACKAGE
 from mnist_gpu.records.schema import Software
 
 # distribution by the module whose presence says that it was used
@@ -27,7 +29,7 @@ PACKAGES = {
     "pydantic": "pydantic",
     "tensorboard": "tensorboard",
 }
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = PACKAGE.parent
 
 
 def read(checkout: Path = CHECKOUT) -> Software:
@@ -40,8 +42,19 @@ def read(checkout: Path = CHECKOUT) -> Software:
         packages=packages(),
         git_commit=commit,
         git_dirty=None if changes is None else bool(changes),
-        version=__version__,
+        program_version=__version__,
+        package_sha256=package_sha256(),
     )
+
+
+def package_sha256(package: Path = PACKAGE) -> str:
+    """A digest of the package's code: names and contents of all its files of Python and C."""
+    digest = hashlib.sha256()
+    files = [path for path in package.rglob("*") if path.suffix in (".py", ".c", ".h")]
+    for path in sorted(files, key=lambda path: path.relative_to(package).as_posix()):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def packages() -> dict[str, str]:
@@ -75,16 +88,5 @@ def _commit_of_archive() -> str | None:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
-    if not (checkout / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(checkout), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    there = (checkout / ".git").exists()
+    return output_of("git", "-C", str(checkout), *arguments) if there else None

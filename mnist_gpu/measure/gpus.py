@@ -16,6 +16,27 @@ MIB = 1024 * 1024
 SLOWED = 0x08 | 0x20 | 0x40 | 0x80
 
 
+READINGS: dict[str, Callable[[Any, Any], Any]] = {
+    "name": lambda n, h: plain(_text(n.nvmlDeviceGetName(h))),
+    "driver": lambda n, h: plain(_text(n.nvmlSystemGetDriverVersion())),
+    # the newest CUDA major version that the driver runs, compatibility packages included
+    "cuda": lambda n, h: n.nvmlSystemGetCudaDriverVersion_v2() // 1000,
+    # compute capability, such as 7.5
+    "capability": lambda n, h: float("{}.{}".format(*n.nvmlDeviceGetCudaComputeCapability(h))),
+    # of the driver's last sampling period, the share in which a kernel ran
+    "gpu_percent": lambda n, h: float(n.nvmlDeviceGetUtilizationRates(h).gpu),
+    "gpu_memory_mib": lambda n, h: n.nvmlDeviceGetMemoryInfo(h).used / MIB,
+    "gpu_memory_free_mib": lambda n, h: n.nvmlDeviceGetMemoryInfo(h).free / MIB,
+    "gpu_power_w": lambda n, h: n.nvmlDeviceGetPowerUsage(h) / 1000,
+    "power_limit_w": lambda n, h: n.nvmlDeviceGetEnforcedPowerLimit(h) / 1000,
+    # since the driver was loaded (Volta and later)
+    "energy_j": lambda n, h: n.nvmlDeviceGetTotalEnergyConsumption(h) / 1000,
+    # whether heat or a power brake holds the clock down now
+    "slowed": lambda n, h: bool(n.nvmlDeviceGetCurrentClocksEventReasons(h) & SLOWED),
+    "processes": lambda n, h: list(n.nvmlDeviceGetComputeRunningProcesses(h)),
+}
+
+
 class Gpu:
     """One NVIDIA GPU, as NVML sees it.
 
@@ -32,39 +53,28 @@ class Gpu:
         self._handle = handle
         self.refusals: dict[str, str] = {}
 
-    def busy_percent(self) -> float | None:
-        """Share of the driver's last sampling period in which a kernel ran."""
-        return self._ask("gpu_percent", lambda n, h: float(n.nvmlDeviceGetUtilizationRates(h).gpu))
+    def read(self, reading: str) -> Any:
+        """One of `READINGS`; None where NVML refuses, with the reason in `refusals`."""
+        try:
+            answer = READINGS[reading](self._nvml, self._handle)
+        except Exception as exc:  # NVML has an exception for every refusal
+            self.refusals[reading] = plain(f"NVML: {exc or type(exc).__name__}")
+            return None
+        self.refusals.pop(reading, None)
+        return answer
 
     def memory_mib(self, own_pids: set[int]) -> float | None:
         """Memory that the processes `own_pids` use; of the whole device where NVML does not know
         them (containers)."""
         own_bytes = [
             process.usedGpuMemory
-            for process in self._processes() or []
+            for process in self.read("processes") or []
             if process.pid in own_pids and process.usedGpuMemory
         ]
-        if own_bytes:
-            return sum(own_bytes) / MIB
-        return self._ask("gpu_memory_mib", lambda n, h: n.nvmlDeviceGetMemoryInfo(h).used / MIB)
-
-    def power_w(self) -> float | None:
-        """Power now."""
-        return self._ask("gpu_power_w", lambda n, h: n.nvmlDeviceGetPowerUsage(h) / 1000)
-
-    def power_limit_w(self) -> float | None:
-        """Power it may draw."""
-        return self._ask("power_limit_w", lambda n, h: n.nvmlDeviceGetEnforcedPowerLimit(h) / 1000)
-
-    def energy_j(self) -> float | None:
-        """Energy since the driver was loaded (Volta and later)."""
-        return self._ask("energy_j", lambda n, h: n.nvmlDeviceGetTotalEnergyConsumption(h) / 1000)
-
-    def slowed(self) -> bool | None:
-        """Whether heat or a power brake holds its clock down now."""
-        return self._ask(
-            "slowed", lambda n, h: bool(n.nvmlDeviceGetCurrentClocksEventReasons(h) & SLOWED)
+        memory_mib: float | None = (
+            sum(own_bytes) / MIB if own_bytes else self.read("gpu_memory_mib")
         )
+        return memory_mib
 
     def other_processes(self, own_pids: set[int]) -> int | None:
         """How many other processes compute on it, at the least.
@@ -72,27 +82,11 @@ class Gpu:
         In a container NVML may list ours under a number that only the host knows: then one of the
         listed is taken for ours.
         """
-        listed = self._processes()
+        listed = self.read("processes")
         if listed is None:
             return None
         pids = {process.pid for process in listed}
         return len(pids - own_pids) if pids & own_pids else max(0, len(pids) - 1)
-
-    def driver(self) -> str | None:
-        """Version of the driver."""
-        return self._ask("driver", lambda n, h: plain(_text(n.nvmlSystemGetDriverVersion())))
-
-    def _processes(self) -> list[Any] | None:
-        return self._ask("processes", lambda n, h: list(n.nvmlDeviceGetComputeRunningProcesses(h)))
-
-    def _ask(self, reading: str, question: Callable[[Any, Any], Any]) -> Any:
-        try:
-            answer = question(self._nvml, self._handle)
-        except Exception as fault:  # NVML has an exception for every refusal
-            self.refusals[reading] = plain(f"NVML: {fault or type(fault).__name__}")
-            return None
-        self.refusals.pop(reading, None)
-        return answer
 
 
 def find(

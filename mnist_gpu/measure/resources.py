@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from mnist_gpu.measure import cgroup, clocks, cpus, gpus, load, usage
@@ -73,7 +74,7 @@ class Sampler:
         self._lost: set[str] = set()
         self._opened: dict[str, float] | None = None
         self._last: dict[str, float] = {}
-        self._series: dict[str, usage.Series] = {}
+        self._series: dict[str, list[float]] = {}
         self._notes: dict[str, int] = {}
         self._samples = 0
         self._before: Resources | None = None
@@ -132,10 +133,10 @@ class Sampler:
             self._add("rss_mib", family.rss_mib)
         if gpu is not None:
             own = self._try("children", family.pids) if family is not None else None
-            self._add("gpu_percent", gpu.busy_percent)
-            self._add("gpu_power_w", gpu.power_w)
+            self._add("gpu_percent", lambda: gpu.read("gpu_percent"))
+            self._add("gpu_power_w", lambda: gpu.read("gpu_power_w"))
             self._add("gpu_memory_mib", lambda: gpu.memory_mib(own or {os.getpid()}))
-            self._note("slowed", gpu.slowed())
+            self._note("slowed", gpu.read("slowed"))
             if seldom:
                 others = gpu.other_processes(own or {os.getpid()}) or 0
                 self._notes["others"] = max(self._notes.get("others", 0), others)
@@ -267,16 +268,16 @@ class Sampler:
     def _add(self, name: str, reading: Callable[[], float | None]) -> None:
         value = self._try(name, reading)
         if value is not None:
-            self._series.setdefault(name, usage.Series()).add(float(value))
+            self._series.setdefault(name, []).append(float(value))
 
     def _note(self, name: str, seen: bool | None) -> None:
         self._notes[name] = self._notes.get(name, 0) + bool(seen)
 
     def _peak(self, name: str) -> float | None:
-        return self._series[name].peak if name in self._series else None
+        return max(self._series.get(name, ()), default=None)
 
     def _mean(self, name: str) -> float | None:
-        return self._series[name].mean if name in self._series else None
+        return fmean(self._series[name]) if name in self._series else None
 
 
 def _part(pair: tuple[float, float] | None, index: int) -> float | None:

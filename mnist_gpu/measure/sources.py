@@ -16,17 +16,19 @@ def text(path: Path) -> str:
         return ""
 
 
-def sysctl(name: str) -> str | None:
-    """One of macOS' system values; None elsewhere."""
-    if platform.system() != "Darwin":
-        return None
+def output_of(*command: str) -> str | None:
+    """What a program prints; None where it is missing, fails or takes long."""
     try:
-        done = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=5, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def sysctl(name: str) -> str | None:
+    """One of macOS' system values; None elsewhere."""
+    on_mac = platform.system() == "Darwin"
+    return (output_of("/usr/sbin/sysctl", "-n", name) or None) if on_mac else None
 
 
 def plain(words: str) -> str:

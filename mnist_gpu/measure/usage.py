@@ -20,26 +20,6 @@ MEANS = ("cpu_percent", "gpu_percent", "gpu_power_w", "foreign_cpu_percent")
 
 
 @dataclass
-class Series:
-    """Samples of one reading, kept as what is asked of them."""
-
-    total: float = 0.0
-    count: int = 0
-    peak: float = 0.0
-
-    def add(self, value: float) -> None:
-        """Take one sample."""
-        self.peak = max(self.peak, value) if self.count else value
-        self.total += value
-        self.count += 1
-
-    @property
-    def mean(self) -> float | None:
-        """None without samples."""
-        return self.total / self.count if self.count else None
-
-
-@dataclass
 class Shares:
     """Percentages of one CPU, worked out of seconds.
 

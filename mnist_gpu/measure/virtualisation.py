@@ -5,21 +5,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mnist_gpu.measure import sources
-from mnist_gpu.measure.sources import ROOT, plain, text
+from mnist_gpu.measure.sources import ROOT, output_of, plain, text
 
-# by what stands in the firmware's vendor or product name
-HYPERVISORS = {
-    "OpenStack": "OpenStack",
-    "Amazon EC2": "Amazon EC2",
-    "Google Compute Engine": "Google Compute Engine",
-    "VMware": "VMware",
-    "VirtualBox": "VirtualBox",
-    "Parallels": "Parallels",
-    "Virtual Machine": "Hyper-V",
-    "QEMU": "QEMU",
-    "KVM": "KVM",
-    "Xen": "Xen",
-}
+# as they stand in the firmware's vendor or product name
+HYPERVISORS = (
+    "OpenStack",
+    "Amazon EC2",
+    "Google Compute Engine",
+    "VMware",
+    "VirtualBox",
+    "Parallels",
+    "Virtual Machine",
+    "QEMU",
+    "KVM",
+    "Xen",
+)
 
 
 def kind(
@@ -46,7 +46,7 @@ def container(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> st
     if (root / "run/.containerenv").exists():
         return "podman"
     # written by systemd-nspawn, LXC and others
-    return plain(text(root / "run/systemd/container")) or None
+    return plain(text(root / "run/systemd/container")) or _systemd("--container", root)
 
 
 def machine(root: Path = ROOT, sysctl: Callable[[str], str | None] = sources.sysctl) -> str | None:
@@ -57,10 +57,18 @@ def machine(root: Path = ROOT, sysctl: Callable[[str], str | None] = sources.sys
         return "WSL"
     firmware = root / "sys/class/dmi/id"
     names = f"{text(firmware / 'sys_vendor')} {text(firmware / 'product_name')}"
-    for word, name in HYPERVISORS.items():
-        if word in names:
-            # the vendor also makes machines of metal (Amazon's have it in the name)
-            return None if ".metal" in names else name
-    if " hypervisor" in text(root / "proc/cpuinfo"):
-        return "virtual machine"
-    return None
+    if ".metal" in names:  # Amazon's machines without a hypervisor
+        return None
+    for name in HYPERVISORS:
+        if name in names:
+            return "Hyper-V" if name == "Virtual Machine" else name
+    hidden = "virtual machine" if " hypervisor" in text(root / "proc/cpuinfo") else None
+    return _systemd("--vm", root) or hidden
+
+
+def _systemd(kind: str, root: Path) -> str | None:
+    """What systemd-detect-virt says, which knows more traces than these, where it is installed."""
+    if root != ROOT:
+        return None
+    said = output_of("systemd-detect-virt", kind)
+    return None if said in (None, "", "none") else plain(said)

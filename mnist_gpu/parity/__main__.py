@@ -16,7 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare; 0 if every engine keeps within its bounds, 1 if not, 2 for wrong usage."""
     parser = argparse.ArgumentParser(prog="python -m mnist_gpu.parity", description=__doc__)
     parser.add_argument(
-        "engines", nargs="*", help="such as torch or keras:jax (default: all that are installed)"
+        "engines",
+        nargs="*",
+        help="such as torch, keras:jax, torch+fused_adam, torch+open (default: all there are)",
     )
     parser.add_argument("--models", default=",".join(MODELS), help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=100, help="default: %(default)s")
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.steps < 1:
         parser.error(f"--steps {chosen.steps}: a whole number from 1")
     try:
-        names = chosen.engines or pairs.installed()
+        names = chosen.engines or pairs.variants(pairs.installed())
         models = chosen.models.split(",")
         if chosen.faults:
             rows = pairs.faulty(models, chosen.steps, chosen.seed)

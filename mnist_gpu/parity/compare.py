@@ -1,7 +1,7 @@
-"""One engine beside the reference, in lockstep: every step's loss, gradients and weights."""
+"""One engine beside the reference, epoch by epoch: loss, weights and Adam's moments."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,134 +9,90 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from mnist_gpu import engines
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
-from mnist_gpu.engines.base import Engine
-from mnist_gpu.parity.reference import BETA_1, NO_FAULTS, Faults, Reference
+from mnist_gpu.engines.base import Engine, EngineOptions
+from mnist_gpu.parity.reference import NO_FAULTS, Faults, Reference
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.network import Network
-from mnist_gpu.protocol.workload import State, Workload
-from mnist_gpu.records.schema import EpochRecord
+from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.timing.stopwatch import Stopwatch
-from mnist_gpu.timing.timeline import Observer, Timeline
+from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 # relative; float32 rounds to 6e-8
 BOUNDS = {"float64": 1e-9, "float32": 1e-5}
-PARTIAL_EVERY = 10
+BATCH = 64
+STEPS_PER_EPOCH = 10
+TRAIN_IMAGES = (STEPS_PER_EPOCH - 1) * BATCH + BATCH // 2  # the last batch is half a batch
 TEST_IMAGES = 64
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far an engine is from the reference after one step: relative, of the step's loss, the
-    gradient's norm, and the weights (largest of any parameter, norm of the difference over norm).
-    """
+    """How far an engine is from the reference after an epoch: relative, of the epoch's mean loss,
+    and, largest of any parameter, of weights and of Adam's moments (norm of the difference over the
+    norm)."""
 
     step: int
     loss: float
-    gradient: float
     weights: float
+    moments: float
 
     @property
     def largest(self) -> float:
         """The largest of the three; not-a-number counts as infinite."""
-        worst = max(self.loss, self.gradient, self.weights)
-        return worst if np.isfinite([self.loss, self.gradient, self.weights]).all() else np.inf
+        figures = [self.loss, self.weights, self.moments]
+        return max(figures) if np.isfinite(figures).all() else np.inf
 
 
-@dataclass(frozen=True)
-class Slices(Workload):
-    """The standard workload, cut so that every epoch is one step: each step's loss is an epoch's.
-    Every tenth batch is half a batch, as the last of an epoch is."""
-
-    @property
-    @override
-    def steps_per_epoch(self) -> int:
-        return 1
-
-    @override
-    def order(self, epoch: int) -> npt.NDArray[np.int64]:
-        whole = super().order(1)
-        size = self.batch_size
-        start = (epoch - 1) * size % (len(whole) - size)
-        return whole[start : start + (size // 2 if epoch % PARTIAL_EVERY == 0 else size)]
-
-
-def workload(model: str, precision: str, steps: int, dataset: Dataset, seed: int = 0) -> Slices:
-    """The standard workload without dropout, for `steps` steps."""
-    settings = check(compose_config([f"model={model}"])).model
-    network = Network.from_config(model, settings["layers"], dropout=False)
-    small = Dataset(
-        dataset.name,
-        dataset.sha256,
-        dataset.train_images,
-        dataset.train_labels,
-        dataset.test_images[:TEST_IMAGES],
-        dataset.test_labels[:TEST_IMAGES],
+def make_workload(
+    model: str, precision: str, steps: int, dataset: Dataset, seed: int = 0
+) -> Workload:
+    """The protocol's workload without dropout on its first images, for about `steps` steps."""
+    network = named_network(model, dropout=False)
+    some = replace(
+        dataset,
+        train_images=dataset.train_images[:TRAIN_IMAGES],
+        train_labels=dataset.train_labels[:TRAIN_IMAGES],
+        test_images=dataset.test_images[:TEST_IMAGES],
+        test_labels=dataset.test_labels[:TEST_IMAGES],
     )
-    return Slices(
+    return Workload(
         network,
-        small,
+        some,
         initial_weights(network, seed),
-        epochs=steps,
+        epochs=-(-steps // STEPS_PER_EPOCH),
+        batch_size=BATCH,
         seed=seed,
         precision=precision,
-        steps_per_execution=1,
     )
 
 
 def differences(
-    load: Workload, engine_name: str, overrides: tuple[str, ...] = (), faults: Faults = NO_FAULTS
+    load: Workload,
+    engine_name: str,
+    options: EngineOptions | None = None,
+    faults: Faults = NO_FAULTS,
 ) -> list[Difference]:
-    """Train `load` on an engine and on the reference, and compare after every step.
+    """Train `load` on an engine and on the reference, and compare after every epoch.
 
     Args:
-        load: from `workload`.
+        load: from `make_workload`.
         engine_name: the engine, on the CPU.
-        overrides: of its options, such as `engine.backend=jax`.
+        options: of the engine.
         faults: of the reference.
 
     Raises:
         UserError: the engine's framework is not installed.
     """
-    settings = check(compose_config([f"engine={engine_name}", *overrides])).engine
-    engine = engines.find(engine_name)(load, settings, "cpu")
+    engine = engines.find(engine_name)(load, options or EngineOptions(), "cpu")
+    watcher = _Watcher(engine, load, faults)
     try:
         engine.build()
-        watcher = _Watcher(engine, load, faults)
         engine.warm_up()
-        timeline = Timeline(
-            Stopwatch(synchronise=engine.synchronise, phase="other"), load.epochs, [watcher]
-        )
-        engine.fit(timeline)
+        engine.fit(Timeline(Stopwatch(phase="other"), load.epochs, [watcher]))
     finally:
         engine.close()
     return watcher.found
-
-
-def first_step(
-    load: Workload, engine_name: str, overrides: tuple[str, ...] = ()
-) -> dict[str, float]:
-    """Relative differences of the first step: `logits` before it, `loss`, and `gradient`, the
-    largest of any parameter's."""
-    settings = check(compose_config([f"engine={engine_name}", *overrides])).engine
-    engine = engines.find(engine_name)(load, settings, "cpu")
-    try:
-        engine.build()
-        reference = _reference(load, NO_FAULTS)
-        expected = reference.logits(load.dataset.test_images).detach().numpy()
-        logits = relative(engine.predict(), expected)
-        watcher = _Watcher(engine, load, NO_FAULTS)
-        engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise, phase="other"), 1, [watcher]))
-        state = engine.state()
-    finally:
-        engine.close()
-    gradient = max(
-        relative(state[f"adam_m/{name}"] / (1.0 - BETA_1), array.numpy())
-        for name, array in watcher.reference.gradients.items()
-    )
-    return {"logits": logits, "loss": watcher.found[0].loss, "gradient": gradient}
 
 
 def relative(reached: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
@@ -150,50 +106,36 @@ class _Watcher(Observer):
 
     def __init__(self, engine: Engine, load: Workload, faults: Faults) -> None:
         self.engine, self.load = engine, load
-        self.reference = _reference(load, faults)
+        self.reference = Reference(
+            load.network,
+            load.initial_weights,
+            load.dataset,
+            load.learning_rate,
+            load.batch_size,
+            faults,
+        )
         self.found: list[Difference] = []
-        self._before: State = engine.state()
 
     @override
-    def epoch_ended(self, row: EpochRecord) -> None:
-        expected_loss = self.reference.step(self.load.order(row.epoch))
+    def epoch_ended(self, row: Epoch) -> None:
+        expected_loss = self.reference.epoch(self.load.order(row.epoch))
         state = self.engine.state()
-        expected_norm = _norm(array.numpy() for array in self.reference.gradients.values())
-        norm = _norm(self._gradients(state))
-        weights = max(
-            relative(state[f"weights/{name}"], array.detach().numpy())
-            for name, array in self.reference.weights.items()
-        )
+        reference = self.reference
+        moments = {"adam_m": reference.means, "adam_v": reference.squares}
         self.found.append(
             Difference(
-                row.epoch,
+                row.epoch * STEPS_PER_EPOCH,
                 abs(row.train_loss - expected_loss) / abs(expected_loss),
-                abs(norm - expected_norm) / expected_norm,
-                weights,
+                _largest(state, "weights", reference.weights),
+                max(_largest(state, kind, arrays) for kind, arrays in moments.items()),
             )
         )
-        self._before = state
-
-    def _gradients(self, state: State) -> Iterator[npt.NDArray[Any]]:
-        """What the step's gradients were, by the change of Adam's first moment."""
-        for name in self.reference.weights:
-            before, now = self._before[f"adam_m/{name}"], state[f"adam_m/{name}"]
-            yield (now - BETA_1 * before) / (1.0 - BETA_1)
 
 
-def _reference(load: Workload, faults: Faults) -> Reference:
-    return Reference(
-        load.network,
-        load.initial_weights,
-        load.dataset,
-        load.learning_rate,
-        load.batch_size,
-        faults,
+def _largest(state: Mapping[str, npt.NDArray[Any]], kind: str, arrays: Mapping[str, Any]) -> float:
+    return max(
+        relative(state[f"{kind}/{name}"], array.detach().numpy()) for name, array in arrays.items()
     )
-
-
-def _norm(arrays: Iterator[npt.NDArray[Any]]) -> float:
-    return float(np.sqrt(sum(float((array.astype(np.float64) ** 2).sum()) for array in arrays)))
 
 
 def as_rows(found: list[Difference]) -> list[dict[str, float]]:

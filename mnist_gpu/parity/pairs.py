@@ -25,6 +25,14 @@ FAULTS: dict[str, dict[str, object]] = {
     "flatten in channels-last order": {"channels_last_flatten": True},
     "the smaller batch dropped": {"drop_last": True},
 }
+FIGURES = ("loss", "weights", "moments")
+# on a CPU; a compiled step takes a minute to compile
+SWITCHES: dict[str, tuple[str, ...]] = {
+    "lightning": ("fused_adam", "channels_last", "compile", "resident_data", "keep_memory"),
+    "torch": ("fused_adam", "channels_last", "compile", "resident_data", "keep_memory"),
+    "keras": ("steps_per_execution=5", "jit_compile", "resident_data"),
+    "tensorflow": ("steps_per_execution=5", "jit_compile", "resident_data"),
+}
 # a network without convolutions has but one order to flatten in
 NO_DIFFERENCE = {("mlp", "flatten in channels-last order")}
 
@@ -37,7 +45,7 @@ class Row:
         model: the network.
         name: the engine, or the fault put into the reference.
         steps: compared.
-        loss: largest relative difference of any step; likewise gradient (norm) and weights.
+        loss: largest relative difference after any epoch; likewise weights and Adam's moments.
         bound: what none of them may exceed.
         apart_from: first step beyond the bound, None if there is none.
         expected_apart: whether they should differ.
@@ -47,8 +55,8 @@ class Row:
     name: str
     steps: int
     loss: float
-    gradient: float
     weights: float
+    moments: float
     bound: float
     apart_from: int | None
     expected_apart: bool = False
@@ -65,15 +73,49 @@ def installed() -> list[str]:
     return [name for name in found if name in FRAMEWORKS]
 
 
+def variants(names: Sequence[str]) -> list[str]:
+    """Every engine stock, with each switch alone, with all of them, and open where it has that.
+
+    A variant is written `engine[:backend][+switch[=number]…]`, `torch+open` for the open division.
+    """
+    found = []
+    for name in names:
+        switches = SWITCHES.get(name, ())
+        alone = [f"{name}+{switch}" for switch in switches]
+        found += [name, *alone, *(["+".join([name, *switches])] if len(alone) > 1 else [])]
+        found += [f"{name}+open"] if name in ("lightning", "torch") else []
+    return found
+
+
+def parse(variant: str) -> tuple[str, dict[str, object]]:
+    """The engine of a variant, and its options.
+
+    Raises:
+        UserError: there is no such engine.
+    """
+    first, *more = variant.split("+")
+    engine, _, backend = first.partition(":")
+    if engine not in engines.names():
+        raise UserError(f"{engine}: no such engine; choose from {', '.join(engines.names())}")
+    options: dict[str, object] = {"backend": backend or "tensorflow"}
+    switches: dict[str, object] = {}
+    for switch in more:
+        name, _, number = switch.partition("=")
+        if name == "open":
+            options["division"] = "open"
+        else:
+            switches[name] = int(number) if number else True
+    return engine, options | {"switches": switches}
+
+
 def honest(names: Sequence[str], models: Sequence[str], steps: int, seed: int) -> list[Row]:
-    """Every engine beside the right reference.
+    """Every variant beside the right reference.
 
     Raises:
         UserError: an engine that does not exist, or whose comparison stopped.
     """
     for name in names:
-        if name.partition(":")[0] not in engines.names():
-            raise UserError(f"{name}: no such engine; choose from {', '.join(engines.names())}")
+        parse(name)
     return [_pair(model, name, name, {}, steps, seed) for model in models for name in names]
 
 
@@ -90,7 +132,15 @@ def faulty(models: Sequence[str], steps: int, seed: int) -> list[Row]:
 def _pair(
     model: str, engine: str, label: str, fault: dict[str, object], steps: int, seed: int
 ) -> Row:
-    task = {"model": model, "engine": engine, "steps": steps, "seed": seed, "faults": fault}
+    name, options = parse(engine)
+    task = {
+        "model": model,
+        "engine": name,
+        "options": options,
+        "steps": steps,
+        "seed": seed,
+        "faults": fault,
+    }
     done = subprocess.run(
         [sys.executable, "-m", "mnist_gpu.parity.worker", json.dumps(task)],
         capture_output=True,
@@ -105,13 +155,13 @@ def _pair(
     rows = found["rows"]
     worst = {
         key: max(float(row[key]) if row[key] is not None else float("inf") for row in rows)
-        for key in ("loss", "gradient", "weights")
+        for key in FIGURES
     }
     beyond = (row["step"] for row in rows if not _within(row, bound))
     return Row(
         model,
         label,
-        len(rows),
+        int(rows[-1]["step"]),
         bound=bound,
         apart_from=next(beyond, None),
         expected_apart=bool(fault),
@@ -120,6 +170,4 @@ def _pair(
 
 
 def _within(row: dict[str, float], bound: float) -> bool:
-    return all(
-        row[key] is not None and row[key] <= bound for key in ("loss", "gradient", "weights")
-    )
+    return all(row[key] is not None and row[key] <= bound for key in FIGURES)

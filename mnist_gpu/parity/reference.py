@@ -80,8 +80,9 @@ class Reference:
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """Logits (n, 10) of raw images (n, 28, 28)."""
-        x = (torch.tensor(images, dtype=torch.float64) / 255.0 - 0.1307) / 0.3081
-        x = x.unsqueeze(1)
+        # the protocol's images are float32; what follows is not
+        x = ((torch.tensor(images, dtype=torch.float64) / 255.0 - 0.1307) / 0.3081).float()
+        x = x.double().unsqueeze(1)
         for layer in self.network.layers:
             weight = self.weights.get(f"{layer.name}.weight")
             bias = self.weights.get(f"{layer.name}.bias")
@@ -100,6 +101,12 @@ class Reference:
                     x = x.permute(0, 2, 3, 1) if self.faults.channels_last_flatten else x
                     x = x.flatten(1)
         return x
+
+    def epoch(self, order: npt.NDArray[np.int64]) -> float:
+        """Make a step for every batch of `order` (n,); gives the mean loss over its images."""
+        starts = range(0, len(order), self.batch_size)
+        batches = [order[start : start + self.batch_size] for start in starts]
+        return sum(self.step(batch) * len(batch) for batch in batches) / len(order)
 
     def step(self, indices: npt.NDArray[np.int64]) -> float:
         """Make one optimizer step on the images named by `indices`; gives their mean loss."""

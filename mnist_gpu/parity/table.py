@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mnist_gpu.parity.pairs import Row
 
-COLUMNS = ("model", "engine or fault", "steps", "loss", "gradient norm", "weights", "verdict")
+COLUMNS = ("model", "engine or fault", "steps", "loss", "weights", "moments", "verdict")
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -28,8 +28,8 @@ def _cells(row: Row) -> list[str]:
     if row.apart_from is None:
         verdict = f"within {row.bound:.0e}"
     else:
-        verdict = f"apart from step {row.apart_from}"
+        verdict = f"apart by step {row.apart_from}"
     if not row.as_it_should_be:
         verdict += ": WRONG"
-    numbers = [f"{value:.1e}" for value in (row.loss, row.gradient, row.weights)]
+    numbers = [f"{value:.1e}" for value in (row.loss, row.weights, row.moments)]
     return [row.model, row.name, str(row.steps), *numbers, verdict]

@@ -6,21 +6,18 @@ import sys
 from typing import Any
 
 from mnist_gpu import data
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import compare
 from mnist_gpu.parity.reference import Faults
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
-    """Compare as `task` says: model, engine, steps, seed, faults."""
-    settings = check(compose_config(["data=auto"]))
-    dataset = data.load(settings.data, announce=lambda line: None)
-    engine, _, backend = task["engine"].partition(":")
-    load = compare.workload(task["model"], "float64", task["steps"], dataset, task["seed"])
-    overrides = (f"engine.backend={backend}",) if backend else ()
-    found = compare.differences(load, engine, overrides, Faults(**task["faults"]))
+    """Compare as `task` says: model, engine, options, steps, seed, faults."""
+    dataset = data.load({"source": "auto"}, announce=lambda line: None)
+    load = compare.make_workload(task["model"], "float64", task["steps"], dataset, task["seed"])
+    options, faults = EngineOptions(**task["options"]), Faults(**task["faults"])
+    found = compare.differences(load, task["engine"], options, faults)
     return {"bound": compare.BOUNDS["float64"], "rows": _finite(compare.as_rows(found))}
 
 

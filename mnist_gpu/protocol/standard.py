@@ -1,72 +1,122 @@
-"""What the standard run is, and in which ways a configuration deviates from it."""
+"""What the standard run is, and in which ways a run deviates from it.
+
+`deviating` is asked of a configuration before a run and of a record after it, so that both mean the
+same by a standard run.
+"""
 
 import hashlib
 import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from mnist_gpu import __version__
-from mnist_gpu.config.schema import Settings
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.paths import shipped
+from mnist_gpu.protocol.network import Network
 
-STANDARD: dict[str, Any] = {
-    "epochs": 50,
-    "batch_size": 64,
-    "learning_rate": 0.001,
-    "devices": 1,
-}
-# how a run is spread, or several are joined: one seed, on one device
-ALONE: dict[str, Any] = {"num_nodes": 1, "scaling": "strong", "ensemble": 1}
-ALLOWED_PRECISIONS = ("float32", "tf32", "bf16-mixed", "16-mixed")
+if TYPE_CHECKING:
+    from mnist_gpu.config.settings import Settings
+
+PROTOCOL_VERSION = 1
+# what changes neither what is trained nor how: a run goes on although it was changed
+NOT_TRAINED = {"data", "logger", "launcher", "resume", "rerun", "checkpoint_every", "profile_steps"}
 
 
-def deviations(settings: Settings, dataset: str) -> list[str]:
-    """Every way in which the run is not the standard one; empty for a standard run.
+@cache
+def protocol(version: int = PROTOCOL_VERSION) -> dict[str, Any]:
+    """What `protocol/versions.yaml` says of one version."""
+    text = (files("mnist_gpu.protocol") / "versions.yaml").read_text(encoding="utf-8")
+    found: dict[str, Any] = yaml.safe_load(text)[version]
+    return found
+
+
+def deviating(facts: Mapping[str, Any], version: int = PROTOCOL_VERSION) -> dict[str, str]:
+    """Each way in which a run is not the standard one: word -> sentence for people.
+
+    Args:
+        facts: what is known of the run, by the words of `standard` in versions.yaml, with
+            `precision`, `n_parameters` and `flops_per_sample`; what is not known is not judged.
+        version: of the protocol.
+    """
+    rules = protocol(version)
+    found = {
+        word: f"{word} {_shown(facts[word])} (standard: {_shown(value)})"
+        for word, value in rules["standard"].items()
+        if word in facts and facts[word] != value
+    }
+    if any(facts.get(name, value) != value for name, value in rules["network"].items()):
+        found.setdefault("model", f"model {facts.get('model')} (standard: another of that name)")
+    if (precision := facts.get("precision", "float32")) not in rules["precisions"]:
+        allowed = ", ".join(rules["precisions"])
+        found["precision"] = f"precision {precision} (allowed: {allowed})"
+    return found
+
+
+def deviations(settings: "Settings", dataset: str) -> list[str]:
+    """Every way in which a configured run is not the standard one; empty for a standard run.
 
     Args:
         settings: the checked configuration.
         dataset: the name of the data that is really used.
     """
-    # of the whole run: all devices, and the images of one optimizer step on all of them
-    whole = {"devices": settings.world, "batch_size": settings.global_batch_size}
-    found = [
-        f"{key} {is_now} (standard: {value})"
-        for key, value in (STANDARD | ALONE).items()
-        if (is_now := whole.get(key, getattr(settings, key))) != value
-    ]
-    if settings.model["name"] != "cnn" or settings.model["layers"] != _standard_layers():
-        found.append(f"model {settings.model['name']} (standard: cnn)")
-    if not settings.model["dropout"]:
-        found.append("model.dropout false (standard: true)")
-    if settings.precision not in ALLOWED_PRECISIONS:
-        found.append(f"precision {settings.precision} (allowed: {', '.join(ALLOWED_PRECISIONS)})")
-    if dataset != "mnist":
-        found.append(f"dataset {dataset} (standard: mnist)")
-    return found
+    model = settings.model
+    network = Network.from_config(model.name, model.layers, model.dropout)
+    facts = {
+        "epochs": settings.epochs,
+        # of the whole run: the images of one optimizer step, and the devices that share them
+        "batch_size": settings.global_batch_size,
+        "devices": settings.world,
+        "learning_rate": settings.learning_rate,
+        "num_nodes": settings.num_nodes,
+        "scaling": settings.scaling,
+        "precision": settings.precision,
+        "dataset": dataset,
+        "model": model.name,
+        "model.dropout": model.dropout,
+        "n_parameters": network.n_parameters,
+        "flops_per_sample": network.flops_per_sample,
+    }
+    found = deviating(facts)
+    if model.layers != shipped("model/cnn")["layers"]:
+        found.setdefault("model", "model cnn with other layers (standard: cnn)")
+    return [*found.values(), *configured_classes(settings)]
 
 
-def describe(settings: Settings) -> str:
+def describe(settings: "Settings") -> str:
     """Say before the run whether it follows the protocol."""
-    known = "mnist" if settings.data["source"] == "auto" else settings.data["source"]
+    known = "mnist" if settings.data.source == "auto" else settings.data.source
     found = deviations(settings, known)
     return f"not the standard run: {'; '.join(found)}" if found else "the standard protocol"
 
 
-def fingerprint(settings: Settings, dataset_sha256: str) -> str:
+def fingerprint(settings: "Settings", dataset_sha256: str) -> str:
     """A digest of everything that changes what is trained or how: same digest, same run."""
-    kept = asdict(settings)
-    for key in ("data", "resume", "force", "checkpoint", "logger", "choices", "profiler"):
-        kept.pop(key)
-    kept["platform"] = settings.platform["name"]
+    kept = settings.model_dump(mode="json", exclude=NOT_TRAINED)
+    kept["platform"] = settings.platform.name
     kept["dataset_sha256"] = dataset_sha256
     kept["version"] = __version__
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
-def _standard_layers() -> list[dict[str, Any]]:
-    text = (Path(conf_dir()) / "model" / "cnn.yaml").read_text()
-    layers: list[dict[str, Any]] = yaml.safe_load(text)["layers"]
-    return layers
+def configured_classes(settings: "Settings") -> list[str]:
+    """The Trainer's arguments, callbacks and logger that the standard run does not have."""
+    usual = shipped("trainer/default")
+    found = [
+        f"trainer.{name} {_shown(settings.trainer.get(name))} (standard: {_shown(usual.get(name))})"
+        for name in dict.fromkeys([*usual, *settings.trainer])
+        if settings.trainer.get(name) != usual.get(name)
+    ]
+    if settings.callbacks:
+        found.append(f"callbacks {', '.join(settings.callbacks)} (standard: none)")
+    if settings.logger.node is not None:
+        found.append(f"logger {settings.logger.name} (standard: tensorboard, csv or none)")
+    # what a stranger's argument says may be no text for a record
+    return ["".join(c if c.isprintable() else " " for c in line)[:200] for line in found]
+
+
+def _shown(value: Any) -> str:
+    """As YAML writes it: true, false, null."""
+    return json.dumps(value) if isinstance(value, (bool, type(None))) else str(value)

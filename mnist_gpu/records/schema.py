@@ -5,7 +5,7 @@ in the `reasons` beside it. Nothing here names a host, a user or a path.
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 

@@ -11,14 +11,19 @@ from mnist_gpu.errors import UserError
 if TYPE_CHECKING:
     from mnist_gpu.report.summary import Summary
 
-MOST_FAULTS_SHOWN = 20
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report; 0 when all went well, 1 for what the user can mend, 2 for wrong usage."""
     options = _parse(arguments)
     try:
-        summary = _summary(options.paths)
+        if options.compare:
+            from mnist_gpu.report.compare import compare
+
+            print("\n".join(compare(options.compare, options.paths or ["results"])))
+            return 0
+        from mnist_gpu.report.load import load
+
+        summary = load(options.paths)
         if options.check:
             return _check(summary, Path(options.readme or "README.md"))
         return _report(summary, options)
@@ -33,57 +38,46 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Turn records into a table, a page and findings.",
     )
     parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="a record, or a folder searched for records"
+        "paths", nargs="*", metavar="PATH", help="a record, or a folder searched for records"
     )
     parser.add_argument(
         "--out", default="report", metavar="DIR", help="for index.html, runs.csv and runs.parquet"
     )
     parser.add_argument("--readme", metavar="FILE", help="renew the results between its markers")
     parser.add_argument(
-        "--check", action="store_true", help="only say whether the README is current"
+        "--check", action="store_true", help="only say whether README and docs are current"
     )
-    return parser.parse_args(arguments)
-
-
-def _summary(paths: Sequence[str]) -> "Summary":
-    from mnist_gpu.records.rules import check_files
-    from mnist_gpu.report.summary import summarise
-
-    verdict = check_files(paths)
-    for fault in verdict.faults[:MOST_FAULTS_SHOWN]:
-        print(f"refused: {fault}", file=sys.stderr)
-    if len(verdict.faults) > MOST_FAULTS_SHOWN:
-        more = len(verdict.faults) - MOST_FAULTS_SHOWN
-        print(f"refused: {more} more faults; see mnist_gpu.validate", file=sys.stderr)
-    if verdict.faults and not verdict.accepted:
-        raise UserError("no record is acceptable: nothing to report")
-    return summarise(verdict.accepted)
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help="two records, folders, or names of rows of the PATHs (else of results/)",
+    )
+    options = parser.parse_args(arguments)
+    if not options.paths and not options.compare:
+        parser.error("name at least one PATH, for instance results/")
+    return options
 
 
 def _check(summary: "Summary", readme: Path) -> int:
-    from mnist_gpu.report.extra import need_scipy
-    from mnist_gpu.report.document import replaced
-    from mnist_gpu.report.table import markdown
+    from mnist_gpu.report.documents import stale
 
-    need_scipy()
-    old, new = replaced(readme, markdown(summary))
-    if old == new:
-        print(f"{readme} is current")
-        return 0
-    print(f"{readme} is not current: run python -m mnist_gpu.report PATH --readme {readme}")
-    return 1
+    found = stale(summary, readme)
+    for path in found:
+        print(f"{path} is not current: run python -m mnist_gpu.report PATH --readme {readme}")
+    if not found:
+        print(f"{readme} is current, and so are the documents beside it")
+    return 1 if found else 0
 
 
 def _report(summary: "Summary", options: argparse.Namespace) -> int:
-    from mnist_gpu.report.extra import need_scipy, write_files
-    from mnist_gpu.report.document import update
-    from mnist_gpu.report.table import markdown, print_console
+    from mnist_gpu.report.documents import renew
+    from mnist_gpu.report.extra import write_files
+    from mnist_gpu.report.table import print_console
 
     print_console(summary)
-    if options.readme:
-        need_scipy()
-        changed = update(Path(options.readme), markdown(summary))
-        print(f"{options.readme} {'renewed' if changed else 'was current'}")
+    for line in renew(summary, Path(options.readme)) if options.readme else ():
+        print(line)
     for line in write_files(summary, Path(options.out)):
         print(line)
     return 0

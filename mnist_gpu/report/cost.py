@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from mnist_gpu.records.facts import facts
-from mnist_gpu.report.numbers import money
 from mnist_gpu.records.schema import Price, Record
+from mnist_gpu.report.numbers import money
 from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import time_to
 
@@ -74,13 +74,13 @@ def unit_row(unit: str) -> dict[str, Any] | None:
 
 def _cost(record: Record, held_s: float) -> Cost:
     price = record.price
+    if price.free:
+        return Cost(None, None, None, "", price.reason or "free of charge", free=True)
     if price.amount_per_hour:
         return _priced(price, held_s / SECONDS_PER_HOUR)
     if record.platform.kind == "local":
         return _electricity(record, held_s)
-    reason = price.reason or ("charged at 0" if price.amount_per_hour == 0 else "unknown")
-    free = price.amount_per_hour == 0 or bool(re.search(r"\bfree\b|no charge", reason, re.I))
-    return Cost(None, None, None, "", reason, free)
+    return Cost(None, None, None, "", price.reason or "unknown")
 
 
 def _priced(price: Price, hours: float) -> Cost:

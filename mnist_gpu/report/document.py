@@ -25,6 +25,13 @@ def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]
     return text, f"{before}{begin}\n{block}{end}{after}"
 
 
+def has_markers(document: Path, name: str) -> bool:
+    """Whether a document is there and has a marker called `name`."""
+    return document.is_file() and f"<!-- {name}:begin -->" in document.read_text(
+        encoding="utf-8", errors="replace"
+    )
+
+
 def update(readme: Path, block: str, name: str = "results") -> bool:
     """Write the document if it changes; say whether it did."""
     old, new = replaced(readme, block, name)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_gpu.records.store import write_whole
 from mnist_gpu.report.cost import run_cost
+from mnist_gpu.report.rows import Row
 from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import time_to
-from mnist_gpu.records.store import write_whole
 from mnist_gpu.report.summary import Summary
 
 PARTS = ("platform", "engine", "hardware", "software", "workload", "timing", "result", "resources")
@@ -19,9 +20,8 @@ FORMULA_STARTS = {"=", "+", "-", "@", "\t", "\r"}
 
 def flat_runs(summary: Summary) -> list[dict[str, Any]]:
     """One mapping a run, columns named `part.field`; the history is not in it."""
-    ref_of = {id(run): row.ref for row in summary.rows for run in row.group.runs}
-    category_of = {row.ref: row.category for row in summary.rows}
-    return [_flat(run, ref_of.get(id(run), ""), category_of) for run in summary.runs]
+    row_of = {id(run): row for row in summary.rows for run in row.group.runs}
+    return [_flat(run, row_of.get(id(run))) for run in summary.runs]
 
 
 def write_csv(runs: Sequence[dict[str, Any]], path: Path) -> None:
@@ -43,13 +43,14 @@ def write_parquet(runs: Sequence[dict[str, Any]], path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def _flat(run: Run, ref: str, category_of: dict[str, str]) -> dict[str, Any]:
+def _flat(run: Run, row: Row | None) -> dict[str, Any]:
     record = run.record
     cost = run_cost(run)
     found: dict[str, Any] = {
         "run_id": record.run_id,
-        "row": ref,
-        "category": category_of.get(ref, record.status),
+        "row": row.ref if row else "",
+        "category": row.category if row else record.status,
+        "doubts": "; ".join(row.doubts) if row else "",
         "created_at": record.created_at,
         "status": record.status,
     }

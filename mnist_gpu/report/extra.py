@@ -4,23 +4,11 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from mnist_gpu.errors import UserError
-from mnist_gpu.report.export import flat_runs, write_csv, write_parquet
-from mnist_gpu.report.statistics import scipy_is_there
 from mnist_gpu.records.store import write_whole
+from mnist_gpu.report.export import flat_runs, write_csv, write_parquet
 from mnist_gpu.report.summary import Summary
 
 INSTALL = "pip install 'mnist-gpu[report]'"
-
-
-def need_scipy() -> None:
-    """Refuse to write what would differ from machine to machine.
-
-    Raises:
-        UserError: scipy is not installed.
-    """
-    if not scipy_is_there():
-        raise UserError(f"the README's intervals and tests need scipy: {INSTALL}")
 
 
 def write_files(summary: Summary, folder: Path) -> Iterator[str]:

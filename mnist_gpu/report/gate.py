@@ -1,19 +1,21 @@
-"""The accuracy gate: a fast run counts only if it trained what the reference trained."""
+"""The accuracy gate: a fast run counts only if it trained what the reference trained.
 
-from collections.abc import Sequence
+Three outcomes. A row `passes` when its accuracy is shown equivalent to the reference's; with three
+runs or more it is else `not shown equivalent`; with fewer, or beside no reference, `not judged`.
+Fewer runs never pass more easily: equivalence has to be shown, and takes runs to be shown.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from mnist_gpu.records.facts import facts
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.report.groups import Group
-from mnist_gpu.report.statistics import (
-    ENOUGH_FOR_A_TEST,
-    SIGNIFICANT,
-    equivalence_p,
-    scipy_is_there,
-)
+from mnist_gpu.report.statistics import ENOUGH, equivalence_p
 
 GATED = ("standard", "unverified", "resumed")
+PASSES, NOT_SHOWN, NOT_JUDGED = "passes", "not shown equivalent", "not judged"
+SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
@@ -21,71 +23,38 @@ class Gate:
     """Whether a row's accuracy is that of the reference.
 
     Attributes:
-        passed: None where there is no reference, or nothing to compare.
-        difference_points: percentage points above the reference.
+        outcome: `passes`, `not shown equivalent` or `not judged`.
         basis: how it was judged, for people.
     """
 
-    passed: bool | None
-    difference_points: float | None
+    outcome: str
     basis: str
 
-
-def reference_group(groups: Sequence[Group]) -> Group | None:
-    """Whose accuracy counts: the first named engine and platform, preferably with three runs."""
-    wanted = facts("protocol")[1]["reference"]
-    candidates = [
-        group
-        for group in groups
-        if group.category == "standard"
-        and group.configuration.engine in wanted["engines"]
-        and group.configuration.precision == wanted["precision"]
-    ]
-    return min(
-        candidates,
-        key=lambda group: (
-            len(group.runs) < ENOUGH_FOR_A_TEST,
-            wanted["engines"].index(group.configuration.engine),
-            group.configuration.platform not in wanted["platforms"],
-            -len(group.runs),
-        ),
-        default=None,
-    )
+    @property
+    def failed(self) -> bool:
+        """Whether enough runs did not show what they should."""
+        return self.outcome == NOT_SHOWN
 
 
-def gates(groups: Sequence[Group]) -> dict[str, Gate]:
-    """The gate of every group, by its ref."""
-    reference = reference_group(groups)
-    if reference is None:
-        return {group.ref: Gate(None, None, "no reference runs yet") for group in groups}
-    margin = facts("protocol")[1]["accuracy_margin_points"] / 100
-    testable = [
-        group
-        for group in groups
-        if group.category in GATED and group is not reference and _enough(group, reference)
-    ]
-    tested = (
-        equivalence_p([group.accuracy for group in testable], reference.accuracy, margin)
-        if testable
-        else []
-    )
-    p_of = {group.ref: p for group, p in zip(testable, tested, strict=True)}
-    return {group.ref: _gate(group, reference, margin, p_of.get(group.ref)) for group in groups}
+def pinned() -> dict[str, float]:
+    """run_id -> test accuracy of the reference runs, from the reviewed file."""
+    return dict(facts("reference")["runs"] or {})
 
 
-def _enough(group: Group, reference: Group) -> bool:
-    return scipy_is_there() and min(len(group.runs), len(reference.runs)) >= ENOUGH_FOR_A_TEST
-
-
-def _gate(group: Group, reference: Group, margin: float, p: float | None) -> Gate:
-    if group is reference:
-        return Gate(True, 0.0, f"the reference (n = {len(group.runs)})")
-    if group.category not in GATED:
-        return Gate(None, None, "another workload than the reference's")
-    difference = fmean(group.accuracy) - fmean(reference.accuracy)
-    against = f"{difference * 100:+.2f} points against {reference.ref} (n = {len(reference.runs)})"
-    if p is not None:
-        said = f"TOST p = {p:.2g}" if p >= 0.001 else "TOST p < 0.001"
-        return Gate(p < SIGNIFICANT, difference * 100, f"{against}, {said}")
-    basis = f"{against}; n = {len(group.runs)}: too few for an equivalence test"
-    return Gate(abs(difference) <= margin, difference * 100, basis)
+def gate(group: Group, reference: Mapping[str, float]) -> Gate:
+    """Judge one group beside the reference runs (run_id -> test accuracy)."""
+    if group.key.category not in GATED:
+        return Gate(NOT_JUDGED, "another workload than the reference's")
+    if len(reference) < ENOUGH:
+        return Gate(NOT_JUDGED, "no reference runs are pinned yet")
+    if any(run.record.run_id in reference for run in group.runs):
+        return Gate(PASSES, f"its own reference (n = {len(reference)})")
+    if len(group.runs) < ENOUGH:
+        return Gate(NOT_JUDGED, f"n = {len(group.runs)}, and it takes {ENOUGH}")
+    margin = protocol()["accuracy_margin_points"] / 100
+    accuracies: Sequence[float] = list(reference.values())
+    p = equivalence_p(group.accuracy, accuracies, margin)
+    difference = 100 * (fmean(group.accuracy) - fmean(accuracies))
+    said = f"TOST p = {p:.2g}" if p >= 0.001 else "TOST p < 0.001"
+    basis = f"{difference:+.2f} points against the reference (n = {len(reference)}), {said}"
+    return Gate(PASSES if p < SIGNIFICANT else NOT_SHOWN, basis)

@@ -1,8 +1,13 @@
-"""Which runs belong together: those of one platform and configuration, over seeds."""
+"""Which runs belong together: those of one platform, engine, configuration and machine."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from dataclasses import asdict, dataclass
 from functools import cached_property
+from statistics import median
 
 from mnist_gpu.records.schema import Record
 from mnist_gpu.report.run import Run
@@ -15,40 +20,137 @@ CATEGORIES = {
     "unverified": "Runs whose platform could not be verified",
     "resumed": "Runs that were interrupted and resumed",
 }
+HASH_DIGITS = 6
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """What runs must share to be one row. `machine` tells two of one platform apart."""
+class Machine:
+    """A hardware identity: what a record tells of the machine, so that two kinds differ.
+
+    Attributes:
+        ram_gib: the nearest of 1, 1.5, 2, 3, 4, 6, 8 ... GiB; a system keeps some for itself.
+    """
+
+    cpu_family_model_stepping: str | None
+    cpu_model: str | None
+    threads: int
+    cores: int | None
+    ram_gib: float | None
+    virtualised: bool
+    accelerator: str
+    accelerator_name: str | None
+
+    @classmethod
+    def of(cls, record: Record) -> "Machine":
+        """The machine of a record."""
+        hardware = record.hardware
+        return cls(
+            hardware.cpu_family_model_stepping,
+            hardware.cpu_model,
+            hardware.threads,
+            hardware.cores,
+            _ram_class(hardware.ram_gib),
+            hardware.virtualised,
+            hardware.accelerator,
+            hardware.accelerator_name,
+        )
+
+    @property
+    def host(self) -> Hashable:
+        """Without the accelerator and the threads: what runs on one computer share."""
+        return (
+            self.cpu_family_model_stepping,
+            self.cpu_model,
+            self.cores,
+            self.ram_gib,
+            self.virtualised,
+        )
+
+
+@dataclass(frozen=True)
+class Key:
+    """All that the runs of one row share. A row's name is a digest of it."""
 
     category: str
     platform: str
-    machine: str
+    rehearsal: bool
+    machine: Machine
     engine: str
+    engine_version: int
+    framework: str
     backend: str
-    precision: str
+    division: str
+    switches: tuple[str, ...]
+    kernels: tuple[str, ...]
+    environment: tuple[str, ...]
     compile: str
+    precision: str
     model: str
     dataset: str
+    dataset_sha256: str
+    epochs: int
+    batch_size: int
+    devices: int
+    num_nodes: int
+    scaling: str
     deviations: tuple[str, ...]
+    resumed: bool
+
+    @classmethod
+    def of(cls, record: Record) -> "Key":
+        """The row to which a record belongs."""
+        engine, workload = record.engine, record.workload
+        return cls(
+            category=category(record),
+            platform=record.platform.name,
+            rehearsal=record.platform.rehearsal,
+            machine=Machine.of(record),
+            engine=engine.name,
+            engine_version=engine.version,
+            framework=f"{engine.framework} {'.'.join(engine.framework_version.split('.')[:2])}",
+            backend=engine.backend,
+            division=engine.division,
+            switches=_named(engine.switches),
+            kernels=tuple(sorted(engine.kernels)),
+            environment=_named(engine.environment),
+            compile=engine.compile,
+            precision=engine.precision,
+            model=workload.model,
+            dataset=workload.dataset,
+            dataset_sha256=workload.dataset_sha256,
+            epochs=workload.epochs,
+            batch_size=workload.batch_size,
+            devices=workload.devices,
+            num_nodes=workload.num_nodes,
+            scaling=workload.scaling,
+            deviations=tuple(sorted(workload.deviations)),
+            resumed=record.timing.segments > 1,
+        )
+
+    def without(self, *fields: str) -> Hashable:
+        """Equal for keys that differ in `fields` alone."""
+        return tuple(value for name, value in vars(self).items() if name not in fields)
+
+    @property
+    def stock(self) -> Hashable:
+        """Equal for a row and what switches and kernels make of it."""
+        return self.without("division", "switches", "kernels", "environment", "compile")
 
 
 @dataclass
 class Group:
-    """The completed runs of one configuration, the oldest first.
+    """The completed runs of one key, the oldest first.
 
     Attributes:
-        ref: its name in tables and links: `R1`, `R2`, ...
+        ref: its name in tables and links, such as `m1-lightning-3f9c2a`; other records never
+            change it.
+        seeds: of these runs and of those that did not complete.
     """
 
     ref: str
-    configuration: Configuration
+    key: Key
     runs: list[Run]
-
-    @property
-    def category(self) -> str:
-        """One of `CATEGORIES`."""
-        return self.configuration.category
+    seeds: set[int]
 
     @property
     def newest(self) -> Record:
@@ -73,26 +175,26 @@ class Group:
     @property
     def on_cpu(self) -> bool:
         """Whether no accelerator took part."""
-        return self.newest.hardware.accelerator == "cpu"
+        return self.key.machine.accelerator == "cpu"
 
 
 def group_runs(runs: Iterable[Run]) -> list[Group]:
     """Put completed runs into groups, those of the standard first, then the fastest first."""
-    found: dict[Configuration, list[Run]] = {}
+    found: dict[Key, list[Run]] = {}
+    seeds: dict[Key, set[int]] = {}
     for run in sorted(runs, key=lambda run: (run.record.created_at, run.record.run_id)):
+        key = Key.of(run.record)
+        seeds.setdefault(key, set()).add(run.record.workload.seed)
         if run.record.status == "completed":
-            found.setdefault(_configuration(run.record), []).append(run)
+            found.setdefault(key, []).append(run)
     order = list(CATEGORIES)
-    ordered = sorted(
-        found.items(),
-        key=lambda item: (
-            order.index(item[0].category),
-            sum(run.record.timing.train_s for run in item[1]) / len(item[1]),
-        ),
-    )
+
+    def place(key: Key) -> tuple[int, float]:
+        return order.index(key.category), median(run.record.timing.train_s for run in found[key])
+
+    keys = sorted(found, key=place)
     return [
-        Group(f"R{number}", configuration, members)
-        for number, (configuration, members) in enumerate(ordered, start=1)
+        Group(ref, key, found[key], seeds[key]) for ref, key in zip(_refs(keys), keys, strict=True)
     ]
 
 
@@ -107,39 +209,32 @@ def category(record: Record) -> str:
     return "standard" if record.timing.segments == 1 else "resumed"
 
 
-def machine(record: Record) -> str:
-    """What it ran on, in a few words: the accelerator, else the processor and its threads."""
-    hardware = record.hardware
-    if hardware.accelerator != "cpu":
-        name = hardware.accelerator_name or hardware.accelerator
-        count = hardware.accelerator_count
-        return f"{count} x {name}" if count > 1 else name
-    return f"{hardware.cpu_model or 'CPU'}, {_plural(hardware.threads, 'thread')}"
+def _refs(keys: list[Key]) -> list[str]:
+    """A name for each; where a few digits of the digest are another's, both are written out."""
+    digests = [
+        hashlib.sha256(json.dumps(asdict(key), sort_keys=True).encode()).hexdigest() for key in keys
+    ]
+    short = [digest[:HASH_DIGITS] for digest in digests]
+    times = Counter(short)
+    return [
+        f"{_slug(key.platform)}-{_slug(key.engine)}-{few if times[few] == 1 else digest}"
+        for key, digest, few in zip(keys, digests, short, strict=True)
+    ]
 
 
-def same_machine(groups: Sequence[Group]) -> dict[tuple[str, str], list[Group]]:
-    """Groups by (platform, machine)."""
-    found: dict[tuple[str, str], list[Group]] = {}
-    for group in groups:
-        key = (group.configuration.platform, group.configuration.machine)
-        found.setdefault(key, []).append(group)
-    return found
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name.lower())[:20]
 
 
-def _configuration(record: Record) -> Configuration:
-    return Configuration(
-        category=category(record),
-        platform=record.platform.name,
-        machine=machine(record),
-        engine=record.engine.name,
-        backend=record.engine.backend,
-        precision=record.engine.precision,
-        compile=record.engine.compile,
-        model=record.workload.model,
-        dataset=record.workload.dataset,
-        deviations=tuple(sorted(record.workload.deviations)),
+def _named(values: dict[str, bool | int | str] | dict[str, str]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}={str(value).lower() if isinstance(value, bool) else value}"
+        for name, value in sorted(values.items())
     )
 
 
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+def _ram_class(gib: float | None) -> float | None:
+    if not gib:
+        return None
+    base = 2.0 ** math.floor(math.log2(gib))
+    return min((base, 1.5 * base, 2 * base), key=lambda size: abs(math.log(size / gib)))

@@ -58,3 +58,8 @@ def efficiency(value: float, interval: tuple[float, float] | None = None) -> str
 def money(amount: float, unit: str) -> str:
     """`0.0123 USD`."""
     return f"{figure(amount)} {unit}"
+
+
+def counted(count: int, word: str) -> str:
+    """`1 thread`, `2 threads`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -1,20 +1,24 @@
 """Everything the table, the page and the findings say, worked out once from the runs."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from statistics import median
 
-from mnist_gpu.report.cost import Cost, cost_to, run_cost
+from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
+from mnist_gpu.report.cost import Cost, cost_to, run_cost
+from mnist_gpu.report.doubts import doubts, notes, run_doubts
 from mnist_gpu.report.findings import Finding, find
-from mnist_gpu.report.gate import gates
+from mnist_gpu.report.gate import gate, pinned
 from mnist_gpu.report.groups import Group, group_runs
+from mnist_gpu.report.platforms import label
+from mnist_gpu.report.published import NOTHING_PUBLISHED, Published
 from mnist_gpu.report.rows import Reached, Row
 from mnist_gpu.report.run import Run
 from mnist_gpu.report.scaling import Scaling, scaling
-from mnist_gpu.report.statistics import doubts, samples, time_to
+from mnist_gpu.report.statistics import Sample, time_to
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Summary:
         runs: every accepted run, completed or not.
         unfinished: how many runs ended in which way but `completed`.
         scaling: rows on several devices beside those on one.
+        published: what others report, never among the rows.
     """
 
     rows: list[Row]
@@ -34,47 +39,52 @@ class Summary:
     runs: list[Run]
     unfinished: dict[str, int]
     scaling: list[Scaling]
+    published: Published
 
 
-def summarise(runs: Sequence[Run]) -> Summary:
-    """Group the runs and work out what each group says."""
-    groups = group_runs(runs)
-    gate_of = gates(groups)
-    train = samples([group.train_s for group in groups])
-    total = samples([group.total_s for group in groups])
-    accuracy = samples([group.accuracy for group in groups])
-    times_seen = Counter(run.train_s for run in runs)
-    rows = [
-        Row(
-            group=group,
-            label=_label(group),
-            train_s=train[position],
-            total_s=total[position],
-            accuracy=accuracy[position],
-            gate=gate_of[group.ref],
-            cost=_typical([run_cost(run) for run in group.runs]),
-            cost_to_99=_cost_to_99(group),
-            reached=_reached(group),
-            doubts=(*doubts(group.runs, train[position]), *_copied(group, times_seen)),
+def summarise(
+    runs: Sequence[Run],
+    given_doubts: Mapping[str, Sequence[str]] | None = None,
+    reference: Mapping[str, float] | None = None,
+    published: Published = NOTHING_PUBLISHED,
+) -> Summary:
+    """Group the runs and work out what each group says.
+
+    Args:
+        runs: accepted ones, completed or not.
+        given_doubts: run_id -> lines, from whoever judged the records.
+        reference: run_id -> test accuracy of the gate's reference, by default the pinned one.
+        published: what others report.
+    """
+    reference = pinned() if reference is None else reference
+    of_run = run_doubts(runs, given_doubts or {})
+    rows = []
+    for group in group_runs(runs):
+        train_s, costs = Sample(tuple(group.train_s)), [run_cost(run) for run in group.runs]
+        rows.append(
+            Row(
+                group=group,
+                label=label(group.newest.platform),
+                train_s=train_s,
+                total_s=Sample(tuple(group.total_s)),
+                accuracy=Sample(tuple(group.accuracy)),
+                gate=gate(group, reference),
+                cost=_typical(costs),
+                cost_to_99=_cost_to_99(group),
+                reached=_reached(group),
+                doubts=tuple(doubts(group, of_run)),
+                notes=(*notes(group, train_s), *published.notes(group)),
+            )
         )
-        for position, group in enumerate(groups)
-    ]
     unfinished = Counter(str(run.record.status) for run in runs)
     del unfinished["completed"]
     _mark_fronts(rows)
-    return Summary(rows, find(rows), list(runs), dict(unfinished), scaling(rows))
-
-
-def _copied(group: Group, times_seen: Counter[tuple[float, ...]]) -> list[str]:
-    copies = sum(bool(run.train_s) and times_seen[run.train_s] > 1 for run in group.runs)
-    return [f"{copies} of {len(group.runs)} runs share their epoch times with another"] * bool(
-        copies
-    )
+    return Summary(rows, find(rows), list(runs), dict(unfinished), scaling(rows), published)
 
 
 def _mark_fronts(rows: Sequence[Row]) -> None:
     """Mark the rows that none beats in both time (or dollars) and accuracy."""
-    judged = [row for row in rows if row.category == "standard" and row.gate.passed is not False]
+    judged = [row for row in rows if row.category == "standard" and not row.gate.failed]
     for row in _front(judged, lambda row: row.train_s.median):
         row.fronts.add("time")
     priced = [row for row in judged if row.cost.usd is not None]
@@ -84,17 +94,20 @@ def _mark_fronts(rows: Sequence[Row]) -> None:
 
 def _front(rows: Sequence[Row], spent: Callable[[Row], float]) -> list[Row]:
     found: list[Row] = []
-    for row in sorted(rows, key=lambda row: (spent(row), -row.accuracy.mean)):
-        if not found or row.accuracy.mean > found[-1].accuracy.mean + 1e-9:
+    for row in sorted(rows, key=lambda row: (spent(row), -row.accuracy.median)):
+        if not found or row.accuracy.median > found[-1].accuracy.median + 1e-9:
             found.append(row)
     return found
 
 
 def _reached(group: Group) -> dict[float, Reached]:
     found = {}
-    for target in facts("protocol")[1]["targets"]:
-        times = [time for run in group.runs if (time := time_to(run, target)) is not None]
-        found[target] = Reached(median(times) if times else None, len(times), len(group.runs))
+    for target in protocol()["targets"]:
+        times = [time_to(run, target) for run in group.runs]
+        typical = median(math.inf if time is None else time for time in times)
+        got_there = len(times) - times.count(None)
+        train_s = typical if math.isfinite(typical) else None
+        found[target] = Reached(train_s, got_there, len(times))
     return found
 
 
@@ -109,22 +122,3 @@ def _typical(costs: Sequence[Cost]) -> Cost:
     if not comparable:
         return costs[-1]
     return sorted(costs, key=lambda cost: cost.amount or 0.0)[len(costs) // 2]
-
-
-def _label(group: Group) -> str:
-    return _known_labels().get(group.configuration.platform, group.newest.platform.label)
-
-
-@cache
-def _known_labels() -> dict[str, str]:
-    """The labels of `conf/platform/`, which no record can change."""
-    import yaml
-
-    from mnist_gpu.paths import conf_dir
-
-    found = {}
-    for path in sorted((conf_dir() / "platform").glob("*.yaml")):
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(entry, dict) and entry.get("name") and entry["name"] != "auto":
-            found[str(entry["name"])] = str(entry["label"])
-    return found

@@ -1,23 +1,24 @@
 """The record of a run, put together from what everybody knows of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
 from typing import Any, cast
 
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.compose import platforms
+from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.engines.facts import EngineFacts
-from mnist_gpu.measure import detect, environment, hardware
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.measure import detect, environment, hardware, influences
 from mnist_gpu.protocol import standard
 from mnist_gpu.protocol.workload import Weights, Workload
 from mnist_gpu.records.schema import (
     DatasetName,
+    Division,
     EngineRecord,
-    Ensemble,
     EpochRecord,
+    Limits,
     Platform,
     Precision,
     Price,
@@ -30,7 +31,7 @@ from mnist_gpu.records.schema import (
 )
 from mnist_gpu.runs import checkpoint
 from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES
-from mnist_gpu.timing.timeline import Timeline
+from mnist_gpu.timing.timeline import Epoch, Timeline
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class PlatformFacts:
         detection: every signal.
     """
 
-    chosen: dict[str, Any]
+    chosen: PlatformSettings
     detection: detect.Detection
     claimed: str
 
@@ -51,27 +52,15 @@ class PlatformFacts:
 def detect_platform(settings: Settings) -> PlatformFacts:
     """Look around; with `platform=auto`, find the platform whose rule the signals fit best."""
     detection = detect.detect()
-    claimed = settings.platform["name"]
+    claimed = settings.platform.name
     chosen = settings.platform
     if claimed == "auto":
         known = platforms()
-        rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
+        rules = {name: entry.rule for name, entry in known.items()}
         found = detect.choose(rules, detection)
         if found in known:
             chosen = known[found]
     return PlatformFacts(chosen, detection, claimed)
-
-
-def platforms() -> dict[str, dict[str, Any]]:
-    """Every platform of `conf/platform/`, by name, as plain values."""
-    import yaml
-
-    found = {}
-    for path in sorted((conf_dir() / "platform").glob("*.yaml")):
-        entry = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(entry, dict) and entry.get("name"):
-            found[str(entry["name"])] = entry
-    return found
 
 
 def record(
@@ -92,63 +81,64 @@ def record(
     software_part = environment.read()
     platform_part = _platform(platform, facts)
     # the clock is read last: everything above is part of the whole
-    timing = _timing(timeline, segments)
+    timing = _timing(timeline, segments, facts)
     return Record(
-        schema_version=1,
+        schema_version=2,
         protocol_version=1,
         run_id=run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=status,
         status_reason=reason,
         platform=platform_part,
-        engine=_engine(settings, facts),
+        engine=_engine(settings, engine, facts, platform.detection.front),
         hardware=hardware_part,
         software=software_part,
-        workload=_workload(settings, engine.workload),
+        workload=_workload(settings, engine),
         timing=timing,
-        epochs=timeline.history,
+        epochs=[EpochRecord(**asdict(row)) for row in timeline.history],
         result=_result(timeline.history, engine.workload, timing, weights),
         resources=resources,
         price=_price(platform.chosen),
-        ensemble=_ensemble(engine),
+        limits=_limits(platform.chosen),
     )
-
-
-def _ensemble(engine: Engine) -> Ensemble | None:
-    seeds = list(engine.workload.seeds)
-    if len(seeds) == 1:
-        return None
-    return Ensemble(seeds=seeds, test_accuracy=engine.member_accuracies())
 
 
 def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
     chosen, detection = platform.chosen, platform.detection
     return Platform(
-        name=chosen["name"],
-        label=chosen["label"],
-        kind=chosen["kind"],
+        name=chosen.name,
+        label=chosen.label,
+        kind=chosen.kind,
         claimed=platform.claimed,
         detected=detection.name,
-        verified=detect.matches(chosen.get("detect"), detection, facts.accelerator_name),
+        verified=detect.matches(chosen.rule, detection, facts.accelerator_name),
         signals=detection.signals,
     )
 
 
-def _engine(settings: Settings, facts: EngineFacts) -> EngineRecord:
+def _engine(settings: Settings, engine: Engine, facts: EngineFacts, frontend: str) -> EngineRecord:
+    environment = influences.speed_environment(
+        image=influences.image_defaults(frontend), uses=settings.engine.uses
+    )
     return EngineRecord(
-        name=settings.engine["name"],
+        name=settings.engine.name,
+        version=engine.version,
         framework=facts.framework,
         framework_version=facts.framework_version,
         backend=facts.backend,
         precision=cast(Precision, facts.precision),
         compile=facts.compile,
-        steps_per_execution=facts.steps_per_execution,
         deterministic=facts.deterministic,
-        tuning=facts.tuning,
+        division=cast(Division, facts.division(environment)),
+        switches=dict(facts.switches),
+        kernels=list(facts.kernels),
+        environment=environment,
+        deviations_from_defaults=list(facts.deviations_from_defaults),
     )
 
 
-def _workload(settings: Settings, workload: Workload) -> WorkloadRecord:
+def _workload(settings: Settings, engine: Engine) -> WorkloadRecord:
+    workload = engine.workload
     found = standard.deviations(settings, workload.dataset.name)
     return WorkloadRecord(
         model=workload.network.name,
@@ -163,12 +153,16 @@ def _workload(settings: Settings, workload: Workload) -> WorkloadRecord:
         optimizer="adam",
         learning_rate=workload.learning_rate,
         seed=workload.seed,
+        devices=workload.devices,
+        num_nodes=workload.num_nodes,
+        scaling=cast(Any, settings.scaling),
+        steps_made=engine.steps_made(),
         standard=not found,
         deviations=found,
     )
 
 
-def _timing(timeline: Timeline, segments: int) -> Timing:
+def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
     totals_ns = timeline.stopwatch.totals_ns()
     seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
     history = timeline.history
@@ -177,14 +171,25 @@ def _timing(timeline: Timeline, segments: int) -> Timing:
         first_epoch_s=history[0].train_s if history else None,
         steady_epoch_s=median(row.train_s for row in history[1:]) if len(history) > 1 else None,
         segments=segments,
-        **seconds,
+        data_wait_s=data_wait_s(history),
+        reasons={"data_wait_s": facts.data_wait_hidden or "no epoch ended"}
+        if data_wait_s(history) is None
+        else {},
+        **cast(Any, seconds),
     )
 
 
+def data_wait_s(history: Sequence[Epoch]) -> float | None:
+    """Seconds that the host waited for batches, over all epochs; None if one does not say."""
+    waits = [row.data_wait_s for row in history]
+    known = [wait for wait in waits if wait is not None]
+    return sum(known) if known and len(known) == len(waits) else None
+
+
 def _result(
-    history: Sequence[EpochRecord], workload: Workload, timing: Timing, weights: Weights | None
+    history: Sequence[Epoch], workload: Workload, timing: Timing, weights: Weights | None
 ) -> Result:
-    images = len(history) * len(workload.dataset.train_labels) * workload.ensemble
+    images = len(history) * len(workload.dataset.train_labels)
     images_per_s = images / timing.train_s if history and timing.train_s else None
     return Result(
         test_accuracy=history[-1].test_accuracy if history else None,
@@ -195,13 +200,9 @@ def _result(
     )
 
 
-def _price(chosen: dict[str, Any]) -> Price:
-    price = chosen.get("price") or {}
-    amount = price.get("amount_per_hour")
-    return Price(
-        amount_per_hour=None if amount is None else float(amount),
-        unit=price.get("unit"),
-        source=price.get("source"),
-        as_of=None if price.get("as_of") is None else str(price["as_of"]),
-        reason=price.get("reason"),
-    )
+def _price(chosen: PlatformSettings) -> Price:
+    return Price(**chosen.price.model_dump())
+
+
+def _limits(chosen: PlatformSettings) -> Limits:
+    return Limits(**chosen.limits.model_dump())

@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ import numpy.typing as npt
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.workload import State, Weights
 from mnist_gpu.records.schema import EpochRecord, Resources
-from mnist_gpu.timing.timeline import Observer, Timeline
+from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
-FORMAT = 2
+FORMAT = 3
 NOTES = "notes"
 DIGEST = "sha256"
 
@@ -43,7 +43,7 @@ class Checkpoint:
 
     state: State
     totals_ns: dict[str, int]
-    history: list[EpochRecord]
+    history: list[Epoch]
     segments: int
     fingerprint: str
     run_id: str
@@ -88,7 +88,7 @@ class Saver(Observer):
         ]:
             partial.unlink(missing_ok=True)
 
-    def epoch_ended(self, row: EpochRecord) -> None:
+    def epoch_ended(self, row: Epoch) -> None:
         """Write the checkpoint of this epoch if it is its turn."""
         if not self.every:
             return
@@ -139,7 +139,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     notes = {
         "format": FORMAT,
         "totals_ns": checkpoint.totals_ns,
-        "history": [row.model_dump() for row in checkpoint.history],
+        "history": [asdict(row) for row in checkpoint.history],
         "segments": checkpoint.segments,
         "fingerprint": checkpoint.fingerprint,
         "run_id": checkpoint.run_id,
@@ -168,7 +168,7 @@ def read(path: Path) -> Checkpoint:
         return Checkpoint(
             state=arrays,
             totals_ns={str(k): int(v) for k, v in notes["totals_ns"].items()},
-            history=[EpochRecord.model_validate(row) for row in notes["history"]],
+            history=[_epoch(row) for row in notes["history"]],
             segments=int(notes["segments"]),
             fingerprint=str(notes["fingerprint"]),
             run_id=str(notes["run_id"]),
@@ -222,6 +222,10 @@ def write_whole(path: Path, content: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _epoch(row: Mapping[str, Any]) -> Epoch:
+    return Epoch(**EpochRecord.model_validate(row).model_dump())
 
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

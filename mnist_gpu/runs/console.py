@@ -5,10 +5,10 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from mnist_gpu.config.schema import Settings
-from mnist_gpu.protocol.standard import ALONE
-from mnist_gpu.records.schema import EpochRecord, Record
-from mnist_gpu.timing.timeline import Observer, Timeline
+from mnist_gpu.config.settings import Settings
+from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.schema import Record
+from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 REDRAW_S = 0.5
 BAR_CELLS = 20
@@ -17,18 +17,17 @@ BAR_CELLS = 20
 def announce(settings: Settings, standard: str, out: TextIO | None = None) -> None:
     """Print the composed choices before anything starts."""
     choices = "  ".join(
-        f"{group}={getattr(settings, group)['name']}"
-        for group in ("platform", "engine", "model", "logger")
+        f"{group}={getattr(settings, group).name}"
+        for group in ("platform", "engine", "division", "model", "logger")
     )
-    steps = {0: "auto", -1: "epoch"}.get(settings.steps_per_execution, settings.steps_per_execution)
-    print(f"mnist-gpu  {choices}  data={settings.data['source']}", file=out or sys.stdout)
-    unusual = {name: getattr(settings, name) for name in ALONE}
+    print(f"mnist-gpu  {choices}  data={settings.data.source}", file=out or sys.stdout)
+    usual = protocol()["standard"]
+    unusual = {name: getattr(settings, name) for name in ("num_nodes", "scaling")}
     print(
         f"           seed={settings.seed}  epochs={settings.epochs}"
         f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
         f"  precision={settings.precision}  devices={settings.devices}"
-        f"  steps_per_execution={steps}"
-        + "".join(f"  {name}={value}" for name, value in unusual.items() if value != ALONE[name]),
+        + "".join(f"  {name}={value}" for name, value in unusual.items() if value != usual[name]),
         file=out or sys.stdout,
     )
     print(f"           {standard}", file=out or sys.stdout, flush=True)
@@ -83,7 +82,7 @@ class Progress(Observer):
             f"  {self._left(done)}{self._last}"
         )
 
-    def epoch_ended(self, row: EpochRecord) -> None:
+    def epoch_ended(self, row: Epoch) -> None:
         """Say what the epoch brought."""
         self._last = f"  loss {row.train_loss:.4f}  test {row.test_accuracy:.2%}"
         if self.live:

@@ -15,9 +15,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.timing.stopwatch import PHASES
-from mnist_gpu.timing.timeline import Observer, Timeline
+from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 SHOWN_MISTAKES = 16
 FINAL_METRICS = ("test_accuracy", "test_loss", "train_s", "total_s")
@@ -57,7 +56,7 @@ class Curves(Observer):
         self._hparams(metadata.SESSION_START_INFO_TAG, session_start_info=self._session())
         self._file.flush()
 
-    def epoch_ended(self, row: EpochRecord) -> None:
+    def epoch_ended(self, row: Epoch) -> None:
         """Add one point to every curve."""
         assert self._timeline is not None
         totals_ns = self._timeline.stopwatch.totals_ns()
@@ -68,6 +67,7 @@ class Curves(Observer):
             "accuracy/test": row.test_accuracy,
             "time/epoch_train_s": row.train_s,
             "time/epoch_eval_s": row.eval_s,
+            **({} if row.data_wait_s is None else {"time/data_wait_s": row.data_wait_s}),
             "time/train_s": totals_ns["train"] / 1e9,
             "time/total_s": sum(totals_ns[phase] for phase in PHASES) / 1e9,
             "speed/images_per_s": self.images_per_epoch / row.train_s if row.train_s else 0.0,

@@ -6,11 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig, OmegaConf
-
 from mnist_gpu import __version__
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import COMPLAINTS
+from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
 from mnist_gpu.runs.sweep import CURRENT
@@ -57,7 +54,7 @@ def _acceptable(path: Path) -> "Record | None":
         record = read_record(path)
     except UserError:
         return None
-    current = record.software.version == __version__
+    current = record.software.program_version == __version__
     whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
     return record if current and whole and not check_record(record, datetime.now(UTC)) else None
 
@@ -65,9 +62,7 @@ def _acceptable(path: Path) -> "Record | None":
 def _fingerprint(folder: Path, record: "Record") -> str | None:
     """Of the configuration that the record's folder keeps."""
     try:
-        config = OmegaConf.load(folder / ".hydra" / "config.yaml")
-        if not isinstance(config, DictConfig):
-            return None
-        return standard.fingerprint(check(config), record.workload.dataset_sha256)
-    except (UserError, OSError, *COMPLAINTS):
+        settings = read_settings(folder / ".hydra" / "config.yaml")
+    except UserError:
         return None
+    return standard.fingerprint(settings, record.workload.dataset_sha256)

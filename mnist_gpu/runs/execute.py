@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mnist_gpu import data, engines
 from mnist_gpu.collection import no_collection
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
@@ -18,7 +18,7 @@ from mnist_gpu.records.store import write_record
 from mnist_gpu.runs import assemble, checkpoint, console, done, lock, ranks, signals
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation
-from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Observer, Timeline
 
@@ -34,7 +34,7 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
     A sweep's job that an earlier sweep has done is not done again: its record is returned.
 
     Args:
-        settings: checked (`config.checks.check`).
+        settings: checked (`config.compose.check`).
         folder: the run's own; made if missing. A resumed run goes on in its first folder instead.
         stopwatch: running in the phase `startup`.
 
@@ -42,19 +42,19 @@ def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Rec
         UserError: the run could not start.
     """
     console.announce(settings, standard.describe(settings))
-    engine_class = engines.find(settings.engine["name"])
+    engine_class = engines.find(settings.engine.name)
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
-    dataset = data.load(settings.data, announce=_say)
+    dataset = data.load(settings.data.model_dump(), announce=_say)
     fingerprint = standard.fingerprint(settings, dataset.sha256)
-    if not settings.force and (found := done.find(fingerprint)) is not None:
-        _say(f"already there: {found.path} (force=true redoes it)")
+    if not settings.rerun and (found := done.find(fingerprint)) is not None:
+        _say(f"already there: {found.path} (rerun=true redoes it)")
         return found.record, Outcome()
     before = find_continuation(settings.resume, folder, fingerprint)
     workload = workload_of(settings, dataset)
     with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
-        engine = engine_class(workload, settings.engine, settings.platform["accelerator"])
+        engine = engine_class(workload, options_of(settings), settings.platform.accelerator)
         try:
             _build(engine, before, stopwatch)
             return _train(settings, before, engine, stopwatch, platform, fingerprint)
@@ -104,7 +104,7 @@ def _train(
         sampler.carry(before.checkpoint.resources)
     saver = checkpoint.Saver(
         folder / "checkpoints",
-        settings.checkpoint,
+        settings.checkpoint_every,
         engine.state,
         before.segments,
         fingerprint,
@@ -113,7 +113,7 @@ def _train(
     )
     curves = _curves(settings, engine.workload, folder, run_id)
     workload = engine.workload
-    images_per_epoch = len(workload.dataset.train_labels) * workload.ensemble
+    images_per_epoch = len(workload.dataset.train_labels)
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
     observers: list[Observer] = [*([curves] if curves else []), saver, progress]
     timeline = Timeline(stopwatch, workload.epochs, observers, before.history)
@@ -121,6 +121,7 @@ def _train(
     with signals.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
         stopwatch.enter("warmup")
         outcome = guarded(lambda: _fit(settings, engine, timeline, sampler, folder), timeline)
+        outcome = _refuse_missing_steps(settings, engine, timeline, outcome)
         resources = sampler.stop()
         stopwatch.enter("checkpoint")
         weights, outcome = _keep_weights(engine, timeline, folder, outcome)
@@ -143,6 +144,28 @@ def _train(
     if timeline.interrupted_by is not None and outcome.exit_code == 0:
         outcome = Outcome(exit_code=SIGNALLED + timeline.interrupted_by)
     return record, outcome
+
+
+def _refuse_missing_steps(
+    settings: Settings, engine: Engine, timeline: Timeline, outcome: Outcome
+) -> Outcome:
+    """A run that made other steps than its epochs have did not train what its record would say.
+
+    A configured callback, logger or argument of the Trainer may do that, and is a deviation.
+    """
+    expected = engine.workload.steps_per_epoch * len(timeline.history)
+    if outcome.status != "completed" or standard.configured_classes(settings):
+        return outcome
+    made = engine.steps_made()
+    if made == expected and len(timeline.history) == timeline.epochs:
+        return outcome
+    return Outcome(
+        "failed",
+        f"{made:,} optimizer steps were made where {timeline.epochs} epochs have"
+        f" {engine.workload.steps_per_epoch * timeline.epochs:,}: something outside the"
+        " configuration changed the training",
+        1,
+    )
 
 
 def _keep_weights(
@@ -179,24 +202,24 @@ def _fit(
     settings: Settings, engine: Engine, timeline: Timeline, sampler: Sampler, folder: Path
 ) -> None:
     engine.warm_up()
-    if settings.profiler:
+    if settings.profile_steps:
         profile = folder / "profile"
         profile.mkdir(parents=True, exist_ok=True)
-        engine.trace(settings.profiler, profile)
+        engine.trace(settings.profile_steps, profile)
     timeline.began()
     sampler.start()
     engine.fit(timeline)
 
 
 def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -> "Curves | None":
-    if settings.logger["name"] == "none":
+    if settings.logger.name == "none":
         return None
     from mnist_gpu.runs.curves import Curves
 
     hyper_parameters = {
-        "platform": settings.platform["name"],
-        "engine": settings.engine["name"],
-        "model": settings.model["name"],
+        "platform": settings.platform.name,
+        "engine": settings.engine.name,
+        "model": settings.model.name,
         "precision": settings.precision,
         "seed": settings.seed,
         "epochs": settings.epochs,

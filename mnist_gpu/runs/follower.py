@@ -11,15 +11,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mnist_gpu import data, engines
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.compose import check, compose_config
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.runs import ranks, signals
 from mnist_gpu.runs.outcome import failure
-from mnist_gpu.runs.workload import workload_of
+from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
 
@@ -32,7 +31,7 @@ def follow_arguments(arguments: Sequence[str]) -> None:
     """
     if any(argument in ("-m", "--multirun") for argument in arguments):
         raise UserError("a sweep starts its processes itself: leave out torchrun or srun")
-    follow_settings(check(compose_config([a for a in arguments if not a.startswith("-")])))
+    follow_settings(check(compose_config(arguments)))
 
 
 def follow_settings(settings: Settings) -> None:
@@ -46,7 +45,7 @@ def follow_settings(settings: Settings) -> None:
     with ExitStack() as held:
         if rank.local == 0:
             # the first of another machine
-            dataset = data.load(settings.data, announce=lambda line: None)
+            dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
             held.enter_context(shared.published(dataset, ranks.job_folder()))
         else:
             dataset = shared.attached(ranks.job_folder())
@@ -60,8 +59,8 @@ def follow(settings: Settings, dataset: Dataset) -> None:
         UserError: training failed; not when the first process ended it.
     """
     workload = workload_of(settings, dataset)
-    engine = engines.find(settings.engine["name"])(
-        workload, settings.engine, settings.platform["accelerator"]
+    engine = engines.find(settings.engine.name)(
+        workload, options_of(settings), settings.platform.accelerator
     )
     # what the others do about a signal is for the first process to say
     asked: list[int] = []

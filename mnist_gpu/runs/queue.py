@@ -22,14 +22,12 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
 from omegaconf import open_dict
 
-from mnist_gpu.config import guard
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.complaints import complaint
-from mnist_gpu.config.compose import register
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.compose import check, register
+from mnist_gpu.config.errors import format_error
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.runs import ranks, sweep
-from mnist_gpu.runs.slurm import gather, job_id
+from mnist_gpu.runs.slurm import check_script, gather, job_id
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +92,7 @@ class QueueLauncher(BaseSubmititLauncher):
             try:
                 jobs.append(Job(number, tuple(overrides), self._checked(overrides)))
             except Exception as fault:
-                sweep.CURRENT.failures.append((" ".join(overrides), complaint(fault)))
+                sweep.CURRENT.failures.append((" ".join(overrides), format_error(fault)))
         self._run(jobs, folder)
         done = []
         for _ in job_overrides:
@@ -114,10 +112,7 @@ class QueueLauncher(BaseSubmititLauncher):
         setup_globals()
         register()
         sweep.CURRENT.folder = Path(folder)
-        with guard.guarded():
-            config = self.hydra_context.config_loader.load_sweep_config(
-                self.config, list(overrides)
-            )
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.job.num = number
@@ -207,6 +202,8 @@ class SlurmLauncher(QueueLauncher):
                 " or try it out with launcher=slurm_local"
             )
         self._refuse_shared_gpus()
+        plain = {name: value for name, value in self.params.items() if isinstance(value, str)}
+        check_script({**plain, **self.params["additional_parameters"]}, folder)
         groups: dict[tuple[Any, ...], list[Job]] = {}
         for job in jobs:
             asked = self._resources(job.settings)
@@ -238,10 +235,10 @@ class SlurmLauncher(QueueLauncher):
     def _resources(self, settings: Settings) -> dict[str, Any]:
         """What a run needs: a task for each device where there are several machines, else one that
         starts the others itself."""
-        on_gpu = settings.platform["accelerator"] == "cuda"
+        on_gpu = settings.platform.accelerator == "cuda"
         exclusive = self.params["exclusive"]
         if exclusive is None:
-            exclusive = settings.platform["accelerator"] == "cpu"
+            exclusive = settings.platform.accelerator == "cpu"
         gpus = self.params["gpus_per_node"] or (settings.devices if on_gpu else None)
         asked = {
             "nodes": settings.num_nodes,

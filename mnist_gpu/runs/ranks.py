@@ -15,11 +15,11 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset
@@ -150,7 +150,7 @@ def _environment(world: int) -> Iterator[None]:
 
 
 def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
-    given = json.dumps({"settings": asdict(settings), "data": str(data)})
+    given = json.dumps({"settings": settings.model_dump(mode="json"), "data": str(data)})
     others = []
     for local in range(1, settings.devices):
         process = subprocess.Popen(

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.runs.checkpoint import Checkpoint, find, read
 from mnist_gpu.runs.lock import is_held
 from mnist_gpu.runs.sweep import CURRENT
+from mnist_gpu.timing.timeline import Epoch
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Continuation:
     checkpoint: Checkpoint | None = None
     segments: int = 1
     run_id: str | None = None
-    history: list[EpochRecord] = field(default_factory=list)
+    history: list[Epoch] = field(default_factory=list)
 
 
 def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Continuation:

@@ -1,9 +1,13 @@
 """What Slurm knows of the jobs of a sweep."""
 
+import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from mnist_gpu.errors import UserError
 
 LOOK_EVERY_S = 2.0
 # a result may take a while to show on a shared file system
@@ -66,3 +70,24 @@ def job_id(environ: Any) -> str:
     if environ.get("SLURM_ARRAY_JOB_ID"):
         return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
     return str(environ["SLURM_JOB_ID"])
+
+
+def check_script(options: Mapping[str, Any], folder: Path) -> None:
+    """Judge what will stand in a job's script. Submitit quotes values, not names, and a line break
+    in a value would end its comment and begin a command.
+
+    Args:
+        options: of sbatch(1), by name.
+        folder: where the script writes its logs.
+
+    Raises:
+        UserError: a name is none, a value is not one printable line, or Slurm would read the folder
+            as a pattern.
+    """
+    for name, value in options.items():
+        if not re.fullmatch(r"[A-Za-z][\w-]*", str(name)):
+            raise UserError(f"hydra.launcher: {name!r} is no option of sbatch", exit_code=2)
+        if not str(value).isprintable():
+            raise UserError(f"hydra.launcher.{name}={value!r}: one printable line", exit_code=2)
+    if "%" in str(folder):
+        raise UserError(f"{folder}: Slurm reads % in a path as a pattern: start in another folder")

@@ -1,9 +1,10 @@
 """A checked configuration and a data set become the problem that an engine is given."""
 
-import math
+from dataclasses import replace
 
-from mnist_gpu.config.schema import Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shares
+from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.network import Network
@@ -17,11 +18,8 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
         UserError: this data set's batches cannot be shared by that many devices.
     """
     model = settings.model
-    network = Network.from_config(model["name"], model["layers"], model["dropout"])
+    network = Network.from_config(model.name, model.layers, model.dropout)
     batch_size = settings.global_batch_size
-    steps = settings.steps_per_execution
-    if steps < 0:
-        steps = math.ceil(len(dataset.train_labels) / batch_size)
     if settings.world > 1:
         shares.refuse_uneven(settings, len(dataset.train_labels))
     return Workload(
@@ -35,6 +33,29 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
         precision=settings.precision,
         devices=settings.devices,
         num_nodes=settings.num_nodes,
-        ensemble=settings.ensemble,
-        steps_per_execution=steps,
+    )
+
+
+def options_of(settings: Settings) -> EngineOptions:
+    """How the engine is to train.
+
+    Raises:
+        UserError: a configured class does not exist, or refuses an argument.
+    """
+    engine = settings.engine
+    options = EngineOptions(
+        division=settings.division.name,
+        switches=engine.switches,
+        backend=str(engine.options.get("backend", "tensorflow")),
+    )
+    if engine.name != "lightning":
+        return options
+    from mnist_gpu.config.instances import make
+
+    node = settings.logger.node
+    return replace(
+        options,
+        make_trainer=lambda **given: make(settings.trainer, "trainer", **given),
+        callbacks=[make(one, f"callbacks.{name}") for name, one in settings.callbacks.items()],
+        logger=None if node is None else make(node, "logger"),
     )

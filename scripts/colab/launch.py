@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Run the benchmark on Google Colab from a terminal (docs/platforms/colab.md)."""
+"""Run the benchmark on Google Colab from a terminal (docs/platforms/colab.md).
 
+Installs what it needs on first use.
+"""
+
+import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout need not be installed
-
-from mnist_gpu.launch.colab import main
-from mnist_gpu.launch.entry import run
-
-if __name__ == "__main__":
-    run(main)
+HERE = Path(__file__).resolve().parent
+LAUNCH = 'set -euo pipefail; source "$1"; shift; launch "$@"'
+DOOR = str(HERE.parent / "environment.sh")
+os.execvp("bash", ["bash", "-c", LAUNCH, "launch.py", DOOR, HERE.name, *sys.argv[1:]])

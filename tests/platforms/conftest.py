@@ -1,5 +1,6 @@
 """What the platforms' tests share: a bundle, clients in environments of their own, a hub."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -19,24 +20,24 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def bundle(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> Path:
     """A bundle for a platform that has every dependency: the project's wheel and MNIST."""
     path = tmp_path_factory.mktemp("bundle") / "bundle.zip"
-    bundles.make(path, sorted(mnist_dir.glob("*-ubyte*")), None)
+    bundles.make(path, sorted(mnist_dir.glob("*-ubyte*")), [])
     return path
 
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
-    """Call a script of the project as a user would, without this machine's credentials."""
+    """Call a launcher, in this environment and without this machine's credentials."""
 
-    def call(script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    def call(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
         clean = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("OS_", "KAGGLE_", "JUPYTERHUB_")) and name != "HOME"
         }
         return subprocess.run(
-            [sys.executable, str(CHECKOUT / "scripts" / script), *arguments],
+            [sys.executable, "-m", "mnist_gpu.launch", name, *arguments],
             cwd=tmp_path,
-            env={**clean, "HOME": str(tmp_path), **environment},
+            env={**clean, "HOME": str(tmp_path), "PYTHONPATH": str(CHECKOUT), **environment},
             capture_output=True,
             text=True,
             timeout=900,
@@ -46,24 +47,26 @@ def launch(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     return call
 
 
-def tool(name: str, *requirements: str) -> Path:
+def tool(name: str, *requirements: str, home: str = "") -> Path:
     """A command-line tool in an environment of its own, kept in the cache; else the test skips."""
-    home = hubs.CACHE / name
-    if not (home / "bin" / name).exists():
+    folder = hubs.CACHE / (home or name)
+    if not (folder / "bin" / name).exists():
         for command in (
-            [sys.executable, "-m", "venv", "--clear", str(home)],
-            [str(home / "bin" / "python"), "-m", "pip", "install", "-q", *requirements],
+            [sys.executable, "-m", "venv", "--clear", str(folder)],
+            [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *requirements],
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 pytest.skip(f"{name} cannot be had here: {done.stderr.strip()[-200:]}")
-    return home / "bin" / name
+    return folder / "bin" / name
 
 
 @pytest.fixture(scope="session")
 def kaggle_client() -> Path:
-    """Kaggle's own client."""
-    return tool("kaggle", "kaggle>=2.2.4,<3", "six")
+    """Kaggle's own client, of the launcher's lock."""
+    lock = CHECKOUT / "locks" / "kaggle.txt"
+    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    return tool("kaggle", "--require-hashes", "-r", str(lock), home=f"kaggle-{digest}")
 
 
 @pytest.fixture

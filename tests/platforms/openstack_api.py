@@ -26,6 +26,8 @@ class OpenStack:
         lose_reply: create, but fail to answer.
         boot_error: the server goes to ERROR.
         refuse_deletions: so many deletions fail first.
+        new_project: there is no network until one is asked for.
+        disk_gb: of the flavor.
     """
 
     says: Callable[[str], str] = lambda tag: ""
@@ -33,6 +35,8 @@ class OpenStack:
     lose_reply: bool = False
     boot_error: bool = False
     refuse_deletions: int = 0
+    new_project: bool = False
+    disk_gb: int = 60
     servers: dict[str, dict] = field(default_factory=dict)
     created: list[dict] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
@@ -73,6 +77,10 @@ class OpenStack:
             return 200, {"version": {**version, "links": self._self("/compute/v2.1/")}}, {}
         if path.startswith("/compute/v2.1/flavors"):
             return self._found("flavors", "g3.xl", path.rsplit("/", 1)[-1])
+        if self.new_project and "/auto-allocated-topology/" in path:
+            return 200, {"auto_allocated_topology": {"id": "made-id", "tenant_id": "p"}}, {}
+        if self.new_project and path.startswith("/network/v2.0/networks"):
+            return (200, {"networks": []}, {}) if path.endswith("networks") else (404, {}, {})
         for service, version, many, name in (
             ("image", "2", "images", "Featured-Ubuntu24"),
             ("network", "2.0", "networks", "auto_allocated_network"),
@@ -111,7 +119,7 @@ class OpenStack:
 
     def _found(self, many: str, name: str, tail: str) -> tuple[int, dict, dict]:
         """A list with its one entry; that entry by id, or nothing."""
-        entry = {"id": f"{many}-id", "name": name}
+        entry = {"id": f"{many}-id", "name": name, "disk": self.disk_gb}
         if tail in (many, "detail"):
             return 200, {many: [entry]}, {}
         return (200, {many[:-1]: entry}, {}) if tail == entry["id"] else (404, {}, {})

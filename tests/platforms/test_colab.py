@@ -1,14 +1,20 @@
 """The Colab launcher, on a stand-in for `colab run` that runs the script it is sent here."""
 
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch import colab
 from mnist_gpu.records.store import read_record
+from tests.platforms.conftest import CHECKOUT
 
-LAUNCH = "colab/launch.py"
+LAUNCH = "colab"
 QUICK = ("engine=torch", "model=mlp", "epochs=1", "logger=none")
 SOURCE = ("--source", "installed")
 
@@ -57,6 +63,9 @@ def test_a_t4_is_asked_for_by_name(launch: Callable, tmp_path: Path) -> None:
         ("google.auth: no credentials", "no valid credentials"),
         ("requests.ConnectionError: Max retries exceeded", "is there a network?"),
         ("T4 unavailable", "try later"),
+        ("[colab] Allocation refused (precondition failed). This can mean too many", "try later"),
+        ("You may not have quota or entitlement for this accelerator", "try later"),
+        ("403 Forbidden", "`colab --help`"),
         ("some other fault", "colab run: some other fault"),
     ],
 )
@@ -78,7 +87,7 @@ def test_a_run_without_a_result_is_not_taken_for_one(launch: Callable, tmp_path:
 def test_a_missing_client_says_how_to_get_it(launch: Callable) -> None:
     done = launch(LAUNCH, "--client", "no-such-client", *SOURCE)
     assert done.returncode == 1
-    assert "pip install 'google-colab-cli" in done.stderr
+    assert "scripts/colab/launch.py brings it" in done.stderr
 
 
 def test_a_bundle_is_refused_because_one_file_is_sent(launch: Callable, tmp_path: Path) -> None:
@@ -86,3 +95,67 @@ def test_a_bundle_is_refused_because_one_file_is_sent(launch: Callable, tmp_path
     done = launch(LAUNCH, "--bundle", "bundle.zip")
     assert done.returncode == 2
     assert "one file" in done.stderr
+
+
+# as Google's client: the runtime is given back in a `finally`, which only Ctrl-C reaches
+HOLDS_A_RUNTIME = """
+import time
+print("Enter the authorization code: ", end="", flush=True)
+print("[colab] Session READY", file=sys.stderr, flush=True)
+try:
+    time.sleep(600)
+finally:
+    time.sleep(0.5)
+    open("given-back", "w").close()
+"""
+
+
+def started(tmp_path: Path, body: str, *arguments: str) -> subprocess.Popen:
+    """The launcher with a client that holds a runtime."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "mnist_gpu.launch", LAUNCH, *client(tmp_path, body), *SOURCE,
+         *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_being_stopped_gives_the_runtime_back(tmp_path: Path, signum: int) -> None:
+    process = started(tmp_path, HOLDS_A_RUNTIME)
+    assert process.stdout is not None
+    # a prompt has no line end, and is seen all the same
+    prompt = "Enter the authorization code: "
+    assert process.stdout.read(len(prompt)) == prompt
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (tmp_path / "given-back").exists()
+    assert "may still be going" not in errors
+
+
+def test_a_client_that_does_not_end_is_ended_and_the_runtime_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(colab, "ENDING", tuple((number, 0.2) for number, _ in colab.ENDING))
+    deaf = "import signal, sys, time\nfor n in (2, 15): signal.signal(n, signal.SIG_IGN)\n"
+    with subprocess.Popen(
+        [sys.executable, "-c", deaf + "print(flush=True); time.sleep(600)"], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        colab._end(process)
+        assert process.wait(10) == -signal.SIGKILL
+    assert "`colab sessions` lists it" in capfd.readouterr().err
+
+
+def test_a_timeout_gives_the_runtime_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(colab, "CLOSING_S", 0)
+    monkeypatch.chdir(tmp_path)
+    [_, command] = client(tmp_path, HOLDS_A_RUNTIME)
+    with pytest.raises(UserError, match="timeout"):
+        colab._relay([*command.split(), "run"], 2)
+    assert (tmp_path / "given-back").exists()

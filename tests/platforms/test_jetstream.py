@@ -1,6 +1,8 @@
 """OpenStack's real SDK against a stand-in cloud: whatever happens, no server is left behind."""
 
 import argparse
+import base64
+import gzip
 import hashlib
 import json
 import os
@@ -20,7 +22,7 @@ from tests.platforms.conftest import CHECKOUT
 from tests.platforms.openstack_api import SECRET, OpenStack, bootstrap_of
 from tests.records import make_document
 
-LAUNCH = "jetstream/launch.py"
+LAUNCH = "jetstream"
 OPTIONS = ("--source", "installed", "--poll", "0.1")
 pytest.importorskip("openstack")
 
@@ -129,8 +131,8 @@ def test_a_server_that_cannot_be_deleted_is_shouted_about(
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_being_stopped_deletes_the_server(cloud: OpenStack, signum: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, str(CHECKOUT / "scripts" / LAUNCH), *OPTIONS],
-        env={**os.environ, **cloud.environment()},
+        [sys.executable, "-m", "mnist_gpu.launch", LAUNCH, *OPTIONS],
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), **cloud.environment()},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -212,6 +214,41 @@ def test_an_unknown_flavor_is_refused_before_anything_is_created(
     assert done.returncode == 1
     assert "--flavor g9.huge" in done.stderr
     assert not cloud.created
+
+
+def test_a_project_without_a_network_is_given_one(launch: Callable, cloud: OpenStack) -> None:
+    cloud.new_project, cloud.says = True, result_line
+    done = launch(LAUNCH, *OPTIONS, **cloud.environment())
+    assert done.returncode == 0, done.stderr
+    assert cloud.created[0]["networks"] == [{"uuid": "made-id"}]
+
+
+def test_a_network_of_another_name_is_not_made(launch: Callable, cloud: OpenStack) -> None:
+    cloud.new_project = True
+    done = launch(LAUNCH, *OPTIONS, "--network", "ours", **cloud.environment())
+    assert done.returncode == 1
+    assert "--network ours: this project has none" in done.stderr
+    assert not cloud.created
+
+
+def test_a_flavor_whose_disk_is_too_small_is_refused(launch: Callable, cloud: OpenStack) -> None:
+    cloud.disk_gb = 10
+    done = launch(LAUNCH, *OPTIONS, **cloud.environment())
+    assert done.returncode == 1
+    assert "its disk of 10 GB is too small" in done.stderr
+    assert not cloud.created
+
+
+def test_the_index_for_torch_reaches_the_bootstrap_and_no_token_is_shown(launch: Callable) -> None:
+    source = "https://example.org/a.zip?private_token=s3cret-t0ken"
+    arguments = ["--source", source, "--pip-index", "https://example.org/cu126", "--dry-run"]
+    done = launch(LAUNCH, *arguments)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.partition("#cloud-config")[2]
+    [entry] = json.loads(text)["write_files"]
+    script = gzip.decompress(base64.b64decode(entry["content"])).decode()
+    assert '\\"pip_index\\": \\"https://example.org/cu126\\"' in script
+    assert "s3cret" not in done.stdout + script
 
 
 def test_a_dry_run_shows_every_call_and_the_cost_ceiling(

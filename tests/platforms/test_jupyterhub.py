@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu.errors import UserError
+from mnist_gpu.launch.entry import Deadline
+from mnist_gpu.launch.hub_api import Hub
 from mnist_gpu.records.store import read_record
 from tests.platforms.hub import RunningHub
 
-LAUNCH = "jupyterhub/launch.py"
+LAUNCH = "jupyterhub"
 KERAS = ("engine=keras", "model=mlp", "epochs=1", "logger=none")
 pytestmark = pytest.mark.network
 
@@ -140,6 +143,33 @@ def test_a_failed_spawn_gives_the_hubs_own_reason(launch: Callable, failing_hub:
     done = launch(LAUNCH, *arguments, JUPYTERHUB_API_TOKEN="secret-token")
     assert done.returncode == 1
     assert "quota of 2 CPUs is used up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("stated", "address"),
+    [
+        ({"url": "/user/ada/"}, "https://hub.example.org/user/ada"),
+        ({"url": "https://ada.hub.example.org/user/ada/"}, "https://ada.hub.example.org/user/ada"),
+        (
+            {"url": "/user/ada/", "full_url": "https://ada.hub.example.org/user/ada/"},
+            "https://ada.hub.example.org/user/ada",
+        ),
+        ({"url": "/user/ada/", "full_url": None}, "https://hub.example.org/user/ada"),
+    ],
+)
+def test_a_server_is_found_where_the_hub_says_it_is(stated: dict, address: str) -> None:
+    hub = Hub("https://hub.example.org/hub", "token")
+    answer = {"servers": {"": {"ready": True, **stated}}}
+    hub._api.call = lambda *_, **__: answer
+    assert hub.start("ada", "", {}, Deadline(1)) == (address, False)
+
+
+def test_a_token_is_not_sent_unencrypted_to_an_address_that_the_hub_names() -> None:
+    hub = Hub("https://hub.example.org/hub", "token")
+    answer = {"servers": {"": {"ready": True, "url": "http://ada.hub.example.org/user/ada/"}}}
+    hub._api.call = lambda *_, **__: answer
+    with pytest.raises(UserError, match="use https"):
+        hub.start("ada", "", {}, Deadline(1))
 
 
 def test_a_dry_run_needs_no_token_and_contacts_nobody(launch: Callable) -> None:

@@ -10,7 +10,7 @@ from mnist_gpu.records.store import read_record
 from tests.platforms.kaggle_api import TOKEN, Kaggle
 
 QUICK = ("model=mlp", "epochs=1", "logger=none")
-LAUNCH = "kaggle/launch.py"
+LAUNCH = "kaggle"
 pytestmark = pytest.mark.network
 
 

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import mnist_gpu
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.data import shares
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
@@ -109,8 +108,7 @@ def test_each_device_drops_out_other_units_and_the_first_those_of_a_run_alone():
         (["devices=64"], "64 devices cannot share"),
         (["devices=2", "engine=torch"], "engine=torch trains on one device; choose engine=lig"),
         (["devices=2", "platform=m1"], "a Mac has one Metal GPU"),
-        (["devices=2", "profiler=5"], "profiler=5: traces one device"),
-        (["devices=2", "ensemble=2"], "ensemble=2: on one device"),
+        (["devices=2", "profiler=5"], "profile_steps=5: traces one device"),
         (["devices=7", "scaling=weak"], "7 devices cannot share a batch of 448"),
         (["scaling=stronger"], "scaling=stronger: choose from strong, weak"),
         (["num_nodes=0"], "num_nodes=0: a whole number from 1"),

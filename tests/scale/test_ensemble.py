@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from mnist_gpu.engines.torch.ensemble import EnsembleProgram
+from mnist_gpu.engines.torch.program import Program
 
 import mnist_gpu
 from mnist_gpu import data
-from mnist_gpu.engines.torch.ensemble import EnsembleProgram
-from mnist_gpu.engines.torch.program import Program
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.workload import Workload
@@ -148,8 +148,7 @@ def test_an_ensemble_that_is_resumed_ends_with_the_same_weights(tmp_path, monkey
     ],
 )
 def test_what_an_ensemble_cannot_do_is_refused(overrides, said):
-    from mnist_gpu.config.checks import check
-    from mnist_gpu.config.compose import compose_config
+    from mnist_gpu.config.compose import check, compose_config
     from mnist_gpu.errors import UserError
 
     with pytest.raises(UserError) as refused:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mnist_gpu.config.guard import judge
+from mnist_gpu.config.compose import refuse_shared_devices
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
 from mnist_gpu.records.store import read_record
@@ -41,12 +41,8 @@ def test_slurm_local_runs_the_jobs_one_after_the_other_in_processes_of_their_own
 
 @pytest.mark.parametrize("launcher", ["JoblibLauncher", "RayLauncher"])
 def test_a_launcher_that_would_pack_runs_on_one_device_is_refused_with_the_reason(launcher):
-    from omegaconf import OmegaConf
-
-    target = f"hydra_plugins.somebody.{launcher}"
-    config = OmegaConf.create({"hydra": {"launcher": {"_target_": target}}})
     with pytest.raises(UserError) as refused:
-        judge(config)
+        refuse_shared_devices(f"hydra_plugins.somebody.{launcher}")
     assert "timed runs never share a device" in str(refused.value)
     assert "launcher=local, slurm or slurm_local" in str(refused.value)
 

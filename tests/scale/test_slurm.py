@@ -165,6 +165,35 @@ def test_shared_gpus_are_refused_with_the_reason(sweep):
     assert "several runs would share a GPU" in said
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        "hydra.launcher.partition='gpu\ntouch evil'",
+        "hydra.launcher.account='a\r'",
+        "+hydra.launcher.additional_parameters.nice='0\ntouch evil'",
+    ],
+)
+def test_a_line_break_never_reaches_a_jobs_script(tmp_path, option):
+    for name in ("sbatch", "srun"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f"#!/bin/sh\ntouch '{tmp_path}/submitted'\n")
+        program.chmod(0o755)
+    done = subprocess.run(
+        [sys.executable, "-m", "mnist_gpu.train", *SLURM, option, "seed=0"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "one printable line" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "submitted").exists()
+
+
 def test_without_slurm_one_line_says_so(tmp_path):
     environment = {**os.environ, "PATH": "/nowhere"}
     environment.pop("SLURM_CONF", None)

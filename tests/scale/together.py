@@ -9,8 +9,7 @@ import sys
 from dataclasses import replace
 
 from mnist_gpu import data, engines
-from mnist_gpu.config.checks import check
-from mnist_gpu.config.compose import compose_config
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.parity import compare
 from mnist_gpu.runs import ranks
 from mnist_gpu.timing.stopwatch import Stopwatch

@@ -1,56 +1,99 @@
-"""The LightningModule: one `training_step` makes `steps_per_execution` optimizer steps."""
-
-from typing import Any
+"""The LightningModule: the standard network, its loss and its optimizer."""
 
 import lightning.pytorch as L
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 from typing_extensions import override
 
-from mnist_gpu.engines.torch.program import Program
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.engines.torch.network import build_network
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.streams import dropout_seed
+
+Batch = tuple[Tensor, Tensor]
 
 
 class MNISTModule(L.LightningModule):
-    """The standard network under the Trainer.
+    """Classifies digits; an ordinary module for anybody's `Trainer`.
 
-    Optimization is manual: a batch of the loader is a block of `steps` protocol batches, as
-    indices, and the program makes all its optimizer steps in one call, so that the Trainer's
-    per-step work is paid once a block.
+    Logs, once an epoch, the means of `train_loss` and `train_accuracy`, `val_loss` and
+    `val_accuracy`, `test_loss` and `test_accuracy`. Two things follow the benchmark's protocol: the
+    initial weights come from `seed`, the same in every framework, and so does dropout's random
+    stream, which starts anew at every epoch.
 
     Args:
-        program: network, optimizer and resident data on the Trainer's device.
-        steps: optimizer steps in a full block.
-        steps_per_epoch: optimizer steps in an epoch.
+        model: `cnn` (1,199,882 parameters), `mlp` or `lenet5`; or a network as data.
+        learning_rate: of Adam.
+        seed: of initial weights and dropout, 0 <= seed < 2**32.
+
+    Raises:
+        UserError: there is no such model.
+
+    Example:
+        >>> trainer = L.Trainer(max_epochs=1)
+        >>> trainer.fit(MNISTModule(), datamodule=MNISTDataModule())
     """
 
-    def __init__(self, program: Program, steps: int, steps_per_epoch: int) -> None:
+    def __init__(
+        self, model: str | Network = "cnn", learning_rate: float = 1e-3, seed: int = 0
+    ) -> None:
         super().__init__()
-        self.automatic_optimization = False
-        self.program = program
-        self.network = program.network
-        self.steps = steps
-        self.steps_per_epoch = steps_per_epoch
-        self._evaluated: Metrics | None = None
+        network = model if isinstance(model, Network) else named_network(model)
+        self.save_hyperparameters(
+            {"model": network.name, "learning_rate": learning_rate, "seed": seed}
+        )
+        self.learning_rate = learning_rate
+        self.seed = seed
+        # the protocol's number of the Trainer's epoch 0; later in a resumed run
+        self.first_epoch = 1
+        self.network = build_network(network)
+        self.network.load(initial_weights(network, seed))
 
     @override
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return self.program.adam.optimizer
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, 10) of normalised images (n, 1, 28, 28)."""
+        logits: Tensor = self.network(images)
+        return logits
 
     @override
     def on_train_epoch_start(self) -> None:
-        self.program.begin_epoch(self.current_epoch + 1)
+        epoch = self.first_epoch + self.current_epoch
+        torch.manual_seed(dropout_seed(self.seed, epoch, self.global_rank))
 
     @override
-    def training_step(self, batch: torch.Tensor, batch_idx: int) -> None:
-        self.program.run_steps(batch)
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        return self._loss(batch, "train")
 
     @override
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluated = self.program.evaluate()
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._loss(batch, "val")
 
-    def take_metrics(self) -> Metrics:
-        """Loss and accuracy of the pass that has just ended, training or evaluation."""
-        if self._evaluated is not None:
-            metrics, self._evaluated = self._evaluated, None
-            return metrics
-        return self.program.take_metrics()
+    @override
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._loss(batch, "test")
+
+    @override
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        logits: Tensor = self(images)
+        return logits
+
+    @override
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+    def _loss(self, batch: Batch, stage: str) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels)
+        accuracy = (logits.argmax(1) == labels).float().mean()
+        self.log_dict(
+            {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy},
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(labels),
+            sync_dist=True,
+        )
+        return loss

@@ -1,9 +1,9 @@
 """What the Trainer must know of the processes that train one run together."""
 
 from datetime import timedelta
-from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.pytorch.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
@@ -12,7 +12,7 @@ from lightning.pytorch.plugins.environments import (
 )
 from lightning.pytorch.strategies import DDPStrategy
 
-from mnist_gpu.engines.torch.peers import Peers
+from mnist_gpu.measure import cpus
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs.ranks import here
 
@@ -37,33 +37,20 @@ def environment() -> ClusterEnvironment:
 
 def strategy(workload: Workload) -> DDPStrategy | str:
     """DDP on several devices, what Lightning takes by itself on one."""
-    return DDPStrategy(timeout=ANSWER_WITHIN) if workload.world > 1 else "auto"
+    return DDPStrategy(timeout=ANSWER_WITHIN) if workload.world_size > 1 else "auto"
 
 
-def join(trainer: L.Trainer, workload: Workload) -> Peers:
-    """Meet the other processes; waits until all are there."""
-    if workload.world == 1:
-        return Peers()
-    chosen = trainer.strategy
-    assert isinstance(chosen, DDPStrategy)
-    chosen.setup_environment()
-    return Peers(chosen.global_rank, chosen.world_size, workload.devices, chosen.root_device)
+def join(trainer: L.Trainer, workload: Workload) -> torch.device:
+    """Meet the other processes, once all are there; the device of this one."""
+    if workload.world_size > 1:
+        trainer.strategy.setup_environment()
+        if trainer.strategy.root_device.type == "cpu":
+            # as Lightning's own launcher shares the processor between its processes
+            torch.set_num_threads(max(1, cpus.threads() // workload.devices))
+    return trainer.strategy.root_device
 
 
 def leave() -> None:
     """Part from the other processes, if there are any."""
-    import torch
-
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-
-
-def leave_signals_alone(trainer: L.Trainer) -> None:
-    """Keep the Trainer from taking SIGTERM over from the run, which has its own handler.
-
-    Lightning's broadcasts from within the handler: where the other processes are in a sum of
-    gradients, each waits for the other. It is installed after `on_fit_start`, so no hook before
-    the loop can put the run's handler back.
-    """
-    connector: Any = trainer._signal_connector
-    connector.register_signal_handlers = lambda: None

@@ -1,9 +1,13 @@
 """Finding the device that was asked for, or saying what is there instead."""
 
+import logging
+
 import torch
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure import cuda
 
+log = logging.getLogger(__name__)
 MISSING = {
     "cuda": "no NVIDIA GPU that this PyTorch can use",
     "mps": "no Metal GPU that this PyTorch can use (needs macOS on Apple silicon, native arm64)",
@@ -30,11 +34,17 @@ def choose(accelerator: str, count: int = 1) -> torch.device:
     chosen = here[0] if accelerator == "auto" else accelerator
     if chosen == "cuda" and chosen in here and count > torch.cuda.device_count():
         raise UserError(f"devices={count}: this machine has {torch.cuda.device_count()} GPUs")
+    unfit = None
+    if accelerator in ("auto", "cuda"):
+        unfit = cuda.why_not(torch.version.cuda, "cuda" in here)
     if accelerator == "auto":
-        return torch.device(here[0])
-    if accelerator not in here:
+        if unfit:
+            log.warning(unfit)
+        return torch.device("cpu" if unfit else here[0])
+    if accelerator not in here or unfit:
+        use = "cpu" if unfit else here[0]
         raise UserError(
-            f"platform.accelerator={accelerator}: {MISSING[accelerator]};"
-            f" use platform={here[0]} instead"
+            f"platform.accelerator={accelerator}: {unfit or MISSING[accelerator]};"
+            f" use platform={use} instead"
         )
     return torch.device(accelerator)

@@ -1,81 +1,96 @@
-"""CUDA graphs: a block of optimizer steps handed to the GPU in one launch.
+"""The switch `cuda_graphs`: a whole training step, captured once and replayed.
 
+As PyTorch documents it ("Whole-network capture"):
 https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from mnist_gpu.engines.torch.step import TrainStep
+
 log = logging.getLogger(__name__)
+WARM_UP_STEPS = 3  # PyTorch's own number
 
 Replay = Callable[[], None]
 Capture = Callable[[Callable[[], None]], Replay]
 
 
-class Blocks:
-    """Runs blocks of steps; a block length seen in `prepare` runs as a replay.
+class GraphedStep:
+    """Replays a captured step for batches of one size and makes any other step by itself.
+
+    The last batch of an epoch is smaller: it is made without a graph. Adam has to be `capturable`.
 
     Args:
-        run: makes the steps of one block of indices, (n,) or (members, n) int64 on the device,
-            without asking the device anything.
-        capture: records what its argument does and gives a function that does it again; None where
-            there is nothing of the kind.
+        step: makes one step without asking the device anything.
     """
 
-    def __init__(self, run: Callable[[Tensor], None], capture: Capture | None) -> None:
-        self.run = run
-        self.capture = capture
-        self._replays: dict[int, tuple[Tensor, Replay]] = {}
+    def __init__(self, step: TrainStep) -> None:
+        self.step = step
+        self._replay: Replay | None = None
 
     @property
     def captured(self) -> bool:
-        """Whether any block is a replay."""
-        return bool(self._replays)
+        """Whether steps are replayed; False before `prepare` and where it failed."""
+        return self._replay is not None
 
-    def prepare(self, lengths: set[int], indices: Tensor) -> None:
-        """Capture a block of every length; where that fails, blocks run one by one.
+    def prepare(self, images: Tensor, labels: Tensor, capture: Capture | None = None) -> None:
+        """Capture a step on a batch of the size to come.
+
+        Changes weights, moments and sums: whoever calls it puts them back.
 
         Args:
-            lengths: of the blocks to come.
-            indices: on the device, at least as many as the longest block.
+            images: of a batch, on the device.
+            labels: likewise.
+            capture: records what its argument does and gives a function that does it again.
         """
-        if self.capture is None:
+        self._images, self._labels = images.clone(), labels.clone()
+        # gradients that exist would be added to at an address the graph does not know
+        self.step.optimizer.zero_grad(set_to_none=True)
+        try:
+            self._replay = (capture or cuda_capture)(
+                lambda: self.step.run(self._images, self._labels)
+            )
+        except RuntimeError as exc:
+            log.warning("no CUDA graphs: %s", str(exc).partition("\n")[0])
+            self.step.optimizer.zero_grad(set_to_none=True)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Train on one batch."""
+        if self._replay is None or images.shape != self._images.shape:
+            self.step(images, labels)
             return
-        for length in sorted(lengths):
-            place = indices[..., :length].clone()
-            try:
-                replay = self.capture(lambda place=place: self.run(place))  # type: ignore[misc]
-            except RuntimeError as fault:
-                log.warning("no CUDA graphs: %s", str(fault).partition("\n")[0])
-                self._replays.clear()
-                return
-            self._replays[length] = (place, replay)
-
-    def __call__(self, indices: Tensor) -> None:
-        """Make the steps of one block."""
-        known = self._replays.get(indices.shape[-1])
-        if known is None:
-            self.run(indices)
-        else:
-            place, replay = known
-            place.copy_(indices, non_blocking=True)
-            replay()
+        self._images.copy_(images, non_blocking=True)
+        self._labels.copy_(labels, non_blocking=True)
+        self._replay()
+        self.step.totals.seen += len(labels)
 
 
-def cuda_capture(generators: Sequence[torch.Generator]) -> Capture:
-    """Capture on the current CUDA device; random numbers go on from `generators` at each replay."""
-    pool = torch.cuda.graph_pool_handle()
+def cuda_capture(work: Callable[[], None]) -> Replay:
+    """Warm up and capture `work` on the current CUDA device.
 
-    def capture(work: Callable[[], None]) -> Replay:
-        graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            graph.register_generator_state(generator)
-        torch.cuda.synchronize()
-        with torch.cuda.graph(graph, pool=pool):
+    A capture that fails leaves the device's generator "capturing" for good: it then goes on with a
+    state of its own, made before.
+
+    Raises:
+        RuntimeError: something in `work` cannot be captured.
+    """
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    spare = generator.clone_state()
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP_STEPS):
             work()
-        return graph.replay
-
-    return capture
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            work()
+    except RuntimeError:
+        generator.graphsafe_set_state(spare)
+        raise
+    return graph.replay

@@ -1,37 +1,27 @@
-"""What each precision name means on each device."""
+"""What each precision of the protocol is in PyTorch's words, and where it is to be had."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
 
 import torch
 
 from mnist_gpu.errors import UserError
 
-MEANINGS = {
-    "float32": (torch.float32, torch.float32),
-    "tf32": (torch.float32, torch.float32),
-    "bf16-mixed": (torch.float32, torch.bfloat16),
-    "16-mixed": (torch.float32, torch.float16),
-    "float64": (torch.float64, torch.float64),
-}
 POSSIBLE = {
     "cpu": ("float32", "bf16-mixed", "float64"),
     "cuda": ("float32", "tf32", "bf16-mixed", "16-mixed", "float64"),
     "mps": ("float32",),
 }
+AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
-@dataclass(frozen=True)
-class Precision:
-    """Types of the parameters and of the operands of products, and whether the loss is scaled so
-    that gradients do not underflow."""
+def prepare(name: str, device: torch.device) -> None:
+    """Set PyTorch's switches for `name`.
 
-    parameters: torch.dtype
-    products: torch.dtype
-    scaled: bool = False
-
-
-def prepare(name: str, device: torch.device) -> Precision:
-    """Set PyTorch's switches for `name` and say which types follow.
+    TF32 is PyTorch's default for convolutions on newer NVIDIA GPUs, and for the protocol a
+    precision of its own.
 
     Raises:
         UserError: the device cannot do it; the message names what it can.
@@ -42,5 +32,22 @@ def prepare(name: str, device: torch.device) -> Precision:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
         torch.backends.cudnn.allow_tf32 = name == "tf32"
-        torch.backends.cudnn.benchmark = True
-    return Precision(*MEANINGS[name], scaled=name == "16-mixed")
+
+
+def parameter_dtype(name: str) -> torch.dtype:
+    """The type of parameters and moments."""
+    return torch.float64 if name == "float64" else torch.float32
+
+
+def autocast(name: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
+    """Makes the context in which a forward pass and its loss are computed."""
+    if name not in AUTOCAST:
+        return nullcontext
+    return partial(torch.autocast, device.type, AUTOCAST[name])
+
+
+def deviations(name: str, device: torch.device) -> list[str]:
+    """Where PyTorch's own default is set aside for this precision."""
+    if device.type == "cuda" and name == "float32":
+        return ["TF32 is off (PyTorch's default for convolutions on newer GPUs: on)"]
+    return []

@@ -1,87 +1,71 @@
-"""The speed measures that do not change the mathematics, each with a switch, each recorded."""
+"""PyTorch's and Lightning's switches: documented public API, each a few lines."""
 
 import ctypes
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from mnist_gpu.errors import UserError
+from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.engines.switches import Value, switched_on
 
-# glibc's malloc.h
+# glibc's malloc.h; mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 
-KERNELS = ("first_convolution", "pooled_convolution", "sparse_linear", "output_layers")
-SWITCHES = (
-    "keep_memory",
-    "relu_after_pool",
-    "fused_adam",
-    *KERNELS,
-    "onednn_linear",
-    "dropout_bits",
-    "cuda_graphs",
-)
+
+def possible(device: torch.device, world_size: int) -> dict[str, tuple[type, ...]]:
+    """The switches there are on a kind of device, each with the types of its value."""
+    names = ["channels_last", "compile", "resident_data"]
+    if device.type in ("cpu", "cuda"):
+        names.append("fused_adam")
+    if device.type == "cpu" and sys.platform == "linux":
+        names.append("keep_memory")
+    # a capture of the sum of gradients between devices has not been tried
+    if device.type == "cuda" and world_size == 1:
+        names.append("cuda_graphs")
+    return dict.fromkeys(sorted(names), (bool,))
 
 
-def prepare(
-    asked: Mapping[str, Any], device: torch.device, products: torch.dtype, alone: bool = True
-) -> dict[str, bool]:
-    """Decide every measure (`null`: where it helps) and take those that concern the process.
-
-    Args:
-        asked: switch -> true, false or null.
-        device: what is trained on.
-        products: the type in which products are computed.
-        alone: whether no other device trains along. A capture of the all-reduce between devices has
-            not been tried, so there are no graphs then.
+def choose(
+    options: EngineOptions, engine: str, device: torch.device, world_size: int
+) -> dict[str, Value]:
+    """The switches of this run.
 
     Raises:
-        UserError: an unknown switch, or a value that is none of these.
+        UserError: there is no such switch here.
     """
-    for name, value in asked.items():
-        if name not in SWITCHES:
-            raise UserError(f"engine.tuning.{name}: no such measure; there are {SWITCHES}")
-        if value not in (True, False, None):
-            raise UserError(f"engine.tuning.{name}={value}: true, false or null")
-    helps = {
-        "keep_memory": device.type == "cpu" and sys.platform == "linux",
-        "relu_after_pool": True,
-        "fused_adam": device.type in ("cpu", "cuda"),
-        **dict.fromkeys(KERNELS, device.type == "cpu" and sys.platform == "linux"),
-        "onednn_linear": device.type == "cpu"
-        and products != torch.float64
-        and _amd()
-        and _has_onednn_linear(),
-        "dropout_bits": device.type != "mps",
-        "cuda_graphs": device.type == "cuda" and alone,
-    }
-    taken = {name: helps[name] and asked.get(name) is not False for name in SWITCHES}
-    if taken["keep_memory"]:
-        taken["keep_memory"] = keep_memory()
-    return taken
+    return switched_on(options, engine, device.type, possible(device, world_size))
 
 
-def keep_memory() -> bool:
-    """Let malloc keep freed memory: glibc otherwise returns every large tensor to the kernel, and
-    each step pays for the page faults again. Says whether it could be done."""
-    try:
-        libc = ctypes.CDLL(None)
-        taken = libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        return bool(taken and libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
-    except (OSError, AttributeError):
-        return False
+def prepare_process(switches: Mapping[str, Any]) -> None:
+    """Take what concerns the whole process."""
+    if switches.get("keep_memory"):
+        keep_memory()
 
 
-def _amd() -> bool:
-    """MKL, behind PyTorch's plain products, is at its best on Intel's processors alone."""
-    try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return False
+def prepare_network(switches: Mapping[str, Any], network: nn.Module) -> None:
+    """Take what concerns the network, which is on its device by now."""
+    if switches.get("channels_last"):
+        network.to(memory_format=torch.channels_last)
+    if switches.get("compile"):
+        network.compile()
 
 
-def _has_onednn_linear() -> bool:
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+def adam_arguments(switches: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `torch.optim.Adam`, beside parameters and learning rate."""
+    arguments = {"fused": "fused_adam", "capturable": "cuda_graphs"}
+    return {name: True for name, switch in arguments.items() if switches.get(switch)}
+
+
+def keep_memory() -> None:
+    """Let malloc keep freed memory.
+
+    glibc otherwise gives every large tensor back to the kernel, and each step pays for the page
+    faults again. PyTorch's tuning guide names jemalloc and TCMalloc for the same reason.
+    """
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+    libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import repeat
 from multiprocessing import get_all_start_methods, get_context
@@ -35,10 +35,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of the files."""
+    """What became of the files; `doubts` of accepted ones by run id, a line each."""
 
     accepted: list[Run]
     faults: list[Fault]
+    doubts: dict[str, list[str]] = field(default_factory=dict)
 
 
 def check_files(paths: Sequence[Path | str], now: datetime | None = None) -> Verdict:

@@ -26,30 +26,13 @@ def last_epoch_counts(subject: Subject) -> Iterator[Finding]:
 def whole_images(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record
-    # a mean over the seeds of an ensemble counts the images of all of them
-    n_test = record.workload.n_test * record.members
+    n_test = record.workload.n_test
     for position, row in enumerate(record.epochs):
         right = row.test_accuracy * n_test
         if abs(right - round(right)) > WHOLE_IMAGE_SLACK:
             field = f"epochs.{position}.test_accuracy"
             yield field, f"{row.test_accuracy} is no whole number of {n_test} images"
             return
-
-
-@rule
-def ensemble_adds_up(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
-    record = subject.record
-    if record.ensemble is None or record.status != "completed":
-        return
-    seeds, each = record.ensemble.seeds, record.ensemble.test_accuracy
-    first = record.workload.seed
-    if seeds != list(range(first, first + len(seeds))):
-        yield "ensemble.seeds", f"are not those from {first} on, without a gap"
-    if len(each) != len(seeds):
-        yield "ensemble.test_accuracy", f"has {len(each)} entries for {len(seeds)} seeds"
-    elif record.epochs and abs(sum(each) / len(each) - record.epochs[-1].test_accuracy) > 1e-9:
-        yield "ensemble.test_accuracy", "is not what the last epoch is the mean of"
 
 
 @rule

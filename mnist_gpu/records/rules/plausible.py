@@ -10,7 +10,7 @@ from mnist_gpu.records.schema import Hardware
 
 MOST = {
     "logical_cpus": 8192,
-    "physical_cores": 8192,
+    "cores": 8192,
     "threads": 8192,
     "accelerator_count": 1024,
     "ram_gib": 262_144,
@@ -28,7 +28,7 @@ def plausible_speed(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record
     work = record.workload
-    counted = work.n_train * work.flops_per_sample * record.members
+    counted = work.n_train * work.flops_per_sample
     flops = facts("peaks")["least_share_of_operations"] * counted
     peak = peak_flops_per_s(record.hardware, record.engine.precision)
     for position, row in enumerate(record.epochs):

@@ -1,20 +1,10 @@
 """Rules on texts and numbers as such: nothing in a record may act on whoever reads it."""
 
-import re
-import unicodedata
 from collections.abc import Iterator
 
+from mnist_gpu.records.acceptable import markup_in, private_part_of
 from mnist_gpu.records.rules.registry import Finding, Subject, safety_rule
 
-# Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
-# Zl and Zp line and paragraph separators
-REFUSED_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-MARKUP = re.compile(r"[<>`]|&#|&\w+;|\$[({]|\]\(|\{\{|\}\}|(?:javascript|vbscript|data)\s*:", re.I)
-PRIVATE = re.compile(
-    r"(?:^|[\s\"'=(:,])(?:/(?:home|users|root|etc|var|tmp|mnt|opt|private|work)/|[a-z]:\\|~/|\\\\\w)"
-    r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
-    re.I,
-)
 MOST_ENTRIES = 1000
 LARGEST = 2**53
 LARGEST_RATE = 1e18
@@ -24,24 +14,13 @@ RATES = {"result.flops_per_s", "result.images_per_s"}
 @safety_rule
 def plain_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, text in subject.texts:
-        odd = None
-        if not text.isascii():
-            odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
-        elif not text.isprintable():
-            odd = next(c for c in text if not c.isprintable())
-        if odd is not None:
-            yield field, f"holds the character U+{ord(odd):04X}, which acts on a reader"
-        elif found := MARKUP.search(text):
-            yield field, f"holds markup or script syntax ({found.group()!r})"
+    yield from ((field, why) for field, text in subject.texts if (why := markup_in(text)))
 
 
 @safety_rule
 def no_private_text(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
-    for field, text in subject.texts:
-        if ("/" in text or "\\" in text or "@" in text or ":" in text) and PRIVATE.search(text):
-            yield field, "holds a path or an address; leave out what points at a person or a disk"
+    yield from ((field, why) for field, text in subject.texts if (why := private_part_of(text)))
 
 
 @safety_rule
@@ -68,7 +47,10 @@ def short_lists(subject: Subject) -> Iterator[Finding]:
         "resources.warnings": len(record.resources.warnings),
         "software.packages": len(record.software.packages),
         "platform.signals": len(record.platform.signals),
-        "engine.tuning": len(record.engine.tuning),
+        "engine.switches": len(record.engine.switches),
+        "engine.environment": len(record.engine.environment),
+        "engine.kernels": len(record.engine.kernels),
+        "engine.deviations_from_defaults": len(record.engine.deviations_from_defaults),
         "hardware.reasons": len(record.hardware.reasons),
         "resources.reasons": len(record.resources.reasons),
     }

@@ -1,9 +1,10 @@
 """Rules on time: the parts are the whole, and nothing happened tomorrow."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 
+from mnist_gpu.records.acceptable import date_fault
 from mnist_gpu.records.rules.registry import Finding, Subject, differs, differs_relatively, rule
 
 PHASE_FIELDS = (
@@ -74,7 +75,7 @@ def epoch_figures(subject: Subject) -> Iterator[Finding]:
 def rates(subject: Subject) -> Iterator[Finding]:
     """See rules.yaml."""
     record = subject.record
-    images = len(record.epochs) * record.workload.n_train * record.members
+    images = len(record.epochs) * record.workload.n_train
     train_s = record.timing.train_s
     images_per_s = images / train_s if record.epochs and train_s else None
     flops_per_s = None if images_per_s is None else images_per_s * record.workload.flops_per_sample
@@ -98,11 +99,5 @@ def not_in_the_future(subject: Subject) -> Iterator[Finding]:
             yield "created_at", f"{record.created_at} lies in the future"
         if created < EARLIEST:
             yield "created_at", f"{record.created_at} is older than this project"
-    if record.price.as_of is not None:
-        try:
-            as_of = date.fromisoformat(record.price.as_of)
-        except ValueError:
-            yield "price.as_of", f"{record.price.as_of} is no date of the calendar"
-        else:
-            if as_of > (subject.now + timedelta(days=1)).date():
-                yield "price.as_of", f"{record.price.as_of} lies in the future"
+    if record.price.as_of is not None and (why := date_fault(record.price.as_of, subject.now)):
+        yield "price.as_of", why

@@ -103,15 +103,15 @@ function drawFront(id, unordered, front, spent, title) {
   const best = rows.filter((row) => row.fronts.includes(front));
   const { quiet } = colours();
   const stair = {
-    type: "scatter", mode: "lines", x: best.map(spent), y: best.map((row) => row.accuracy.mean * 100),
+    type: "scatter", mode: "lines", x: best.map(spent), y: best.map((row) => row.accuracy.median * 100),
     line: { color: quiet, width: 2, dash: "dot", shape: "hv" }, hoverinfo: "skip",
   };
   const marks = {
     type: "scatter", mode: isNarrow() || rows.length > 12 ? "markers" : "markers+text",
-    x: rows.map(spent), y: rows.map((row) => row.accuracy.mean * 100),
+    x: rows.map(spent), y: rows.map((row) => row.accuracy.median * 100),
     error_y: { type: "data", array: rows.map((row) => (row.accuracy.sd || 0) * 100), color: quiet, thickness: 1 },
     marker: {
-      color: rows.map(colourOf), symbol: rows.map((row) => symbolOf(row) + (row.gate.passed === false ? "-open" : "")), size: 12,
+      color: rows.map(colourOf), symbol: rows.map((row) => symbolOf(row) + (row.gate.outcome === "not shown equivalent" ? "-open" : "")), size: 12,
       line: { color: colours().ink, width: rows.map((row) => (row.fronts.includes(front) ? 2 : 0)) },
     },
     // neighbours are named on either side, so that close ones can be told apart
@@ -136,7 +136,7 @@ function logTicks(values) {
 
 function frontText(row) {
   const cost = [row.cost.text, row.cost.usdText].filter(Boolean).join("; ");
-  const gate = row.gate.passed === false ? ["fails the accuracy gate"] : [];
+  const gate = row.gate.outcome === "not shown equivalent" ? ["accuracy not shown equivalent"] : [];
   return [row.name, `${row.train.text}, ${row.accuracy.text} (n = ${row.n})`, cost, ...gate].map(plain).join("<br>");
 }
 

@@ -22,13 +22,15 @@ function rowFacts(row) {
     ["Training time", [row.train.text, row.interval].filter(Boolean).join("; ")],
     ["Whole run", row.total.text],
     ["Test accuracy", row.accuracy.text],
-    ["Accuracy gate", `${{ true: "passed", false: "failed", null: "not judged" }[row.gate.passed]}: ${row.gate.basis}`],
+    ["Accuracy gate", `${row.gate.outcome}: ${row.gate.basis}`],
     ["Training time to", reached.join("; ")],
     ["Cost of a run", [row.cost.text, row.cost.usdText].filter(Boolean).join("; ")],
     ["Cost to 99 %", row.costTo99 ? [row.costTo99.text, row.costTo99.usdText].filter(Boolean).join("; ") : "never reached"],
     ["Cost worked out from", row.cost.basis],
     ["Deviations", row.deviations.join("; ") || "none"],
     ["Doubts", row.doubts.join("; ") || "none"],
+    ["Notes", row.notes.join("; ") || "none"],
+    ["Version, commit, date", row.origin],
   ];
 }
 

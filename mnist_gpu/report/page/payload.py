@@ -5,6 +5,7 @@ from itertools import islice, zip_longest
 from statistics import median
 from typing import Any
 
+from mnist_gpu.records.store import printable
 from mnist_gpu.report.cost import Cost
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.numbers import efficiency, figure, percent, seconds
@@ -12,7 +13,6 @@ from mnist_gpu.report.rows import Row
 from mnist_gpu.report.run import Run
 from mnist_gpu.report.scaling import Scaling
 from mnist_gpu.report.statistics import Sample
-from mnist_gpu.records.store import printable
 from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
@@ -34,11 +34,15 @@ USED = {
 def payload(summary: Summary) -> dict[str, Any]:
     """Plain values for JSON. Colours and layout are the page's business."""
     spread = list(islice(_one_of_each_row_at_a_time(summary.rows), MOST_DETAILS))
+    by_stock = {row.key.stock: row.ref for row in summary.rows if row.key.division == "stock"}
+    stock_of = {
+        row.ref: by_stock[row.key.stock] for row in summary.rows if row.key.stock in by_stock
+    }
     return {
         "categories": CATEGORIES,
         "phases": PHASES,
         "used": USED,
-        "rows": [_row(row) for row in summary.rows],
+        "rows": [_row(row, stock_of) for row in summary.rows],
         "runs": {
             row.ref: [_run(run) for run in row.group.runs[: _listed(row, summary)]]
             for row in summary.rows
@@ -49,6 +53,7 @@ def payload(summary: Summary) -> dict[str, Any]:
         ],
         "scaling": [_scaling(entry) for entry in summary.scaling],
         "promised": missing(summary),
+        "published": summary.published.model_dump(exclude={"ranges", "far"}),
         "histories": {run.record.run_id: _history(run) for run in spread[:MOST_HISTORIES]},
         "details": {run.record.run_id: _details(run) for run in spread},
         "counts": {
@@ -73,28 +78,32 @@ def _listed(row: Row, summary: Summary) -> int:
     return max(1, row.n * MOST_RUNS_LISTED // max(MOST_RUNS_LISTED, len(summary.runs)))
 
 
-def _row(row: Row) -> dict[str, Any]:
-    configuration, newest = row.group.configuration, row.group.newest
+def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
+    key, newest = row.key, row.group.newest
     return {
         "ref": row.ref,
         "category": row.category,
         "label": row.label,
-        "platform": configuration.platform,
+        "platform": key.platform,
         "kind": newest.platform.kind,
         "engine": row.engine,
-        "precision": configuration.precision,
-        "machine": configuration.machine,
-        "model": configuration.model,
-        "dataset": configuration.dataset,
-        "compile": configuration.compile,
-        "deviations": configuration.deviations,
+        "division": key.division,
+        "tuning": row.division,
+        "stock": stock_of.get(row.ref),
+        "origin": row.origin,
+        "precision": key.precision,
+        "machine": row.machine,
+        "model": key.model,
+        "dataset": key.dataset,
+        "compile": key.compile,
+        "deviations": key.deviations,
         "n": row.n,
         "name": row.name,
         "train": _sample(row.train_s, row.training_time),
         "total": _sample(row.total_s, seconds(row.total_s.median, row.total_s.sd)),
-        "accuracy": _sample(row.accuracy, percent(row.accuracy.mean, row.accuracy.sd)),
+        "accuracy": _sample(row.accuracy, percent(row.accuracy.median, row.accuracy.sd)),
         "interval": _interval_text(row.train_s),
-        "gate": {"passed": row.gate.passed, "basis": row.gate.basis},
+        "gate": {"outcome": row.gate.outcome, "basis": row.gate.basis},
         "cost": _cost(row.cost),
         "costTo99": None if row.cost_to_99 is None else _cost(row.cost_to_99),
         "reached": {
@@ -102,12 +111,10 @@ def _row(row: Row) -> dict[str, Any]:
             for target, found in row.reached.items()
         },
         "doubts": row.doubts,
+        "notes": row.notes,
         "fronts": sorted(row.fronts),
-        "phases": [
-            median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)
-            for phase in PHASES
-        ],
-        "used": {name: _used(row, name) for name in USED},
+        "phases": [_phase(row, phase) for phase in PHASES],
+        "used": {name: row.used(name) for name in USED},
         "price": newest.price.model_dump(),
     }
 
@@ -125,27 +132,22 @@ def _scaling(entry: Scaling) -> dict[str, Any]:
 
 
 def _sample(sample: Sample, text: str) -> dict[str, Any]:
-    return {"median": sample.median, "mean": sample.mean, "sd": sample.sd, "text": text}
+    return {"median": sample.median, "sd": sample.sd, "text": text}
 
 
 def _interval_text(sample: Sample) -> str:
     if sample.interval is None:
         return ""
     low, high = (figure(bound, sample.sd) for bound in sample.interval)
-    return f"mean {figure(sample.mean, sample.sd)} s, 95 % bootstrap interval {low} to {high} s"
+    return f"95 % bootstrap interval of the median {low} to {high} s"
 
 
 def _cost(cost: Cost) -> dict[str, Any]:
     return {"text": cost.text(), "usd": cost.usd, "usdText": cost.usd_text(), "basis": cost.basis}
 
 
-def _used(row: Row, name: str) -> float | None:
-    values = [
-        value
-        for run in row.group.runs
-        if (value := getattr(run.record.resources, name)) is not None
-    ]
-    return median(values) if values else None
+def _phase(row: Row, phase: str) -> float:
+    return median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)
 
 
 def _run(run: Run) -> dict[str, Any]:

@@ -9,7 +9,7 @@ const columns = [
   { title: "On", style: "wide", key: (row) => row.machine.toLowerCase(), cell: (row) => [row.machine] },
   { title: "Training time", number: true, key: (row) => row.train.median, cell: (row) => [row.train.text] },
   { title: "Whole run", number: true, key: (row) => row.total.median, cell: (row) => [row.total.text] },
-  { title: "Accuracy", number: true, key: (row) => row.accuracy.mean, cell: accuracyCell },
+  { title: "Accuracy", number: true, key: (row) => row.accuracy.median, cell: accuracyCell },
   { title: "To 99 %", number: true, key: (row) => row.reached["99%"].s, cell: reachedCell },
   { title: "Cost of a run", number: true, style: "number cost", key: (row) => row.cost.usd, cell: costCell },
   { title: "n", number: true, key: (row) => row.n, cell: (row) => [String(row.n)] },
@@ -23,7 +23,7 @@ function rowButton(row) {
 }
 
 function platformCell(row) {
-  const said = [...row.deviations, ...row.doubts];
+  const said = [...row.deviations, ...row.doubts, ...row.notes];
   return [row.label, said.length ? element("span", { class: "sub" }, shortened(said.join("; "), 160)) : null];
 }
 
@@ -34,8 +34,8 @@ function engineCell(row) {
 }
 
 function accuracyCell(row) {
-  if (row.gate.passed !== false) return [row.accuracy.text];
-  return [element("span", { class: "bad", title: row.gate.basis }, `${row.accuracy.text}, fails the gate`)];
+  if (row.gate.outcome !== "not shown equivalent") return [row.accuracy.text];
+  return [element("span", { class: "bad", title: row.gate.basis }, `${row.accuracy.text}, not shown equivalent`)];
 }
 
 function reachedCell(row) {

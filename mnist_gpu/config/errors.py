@@ -1,0 +1,104 @@
+"""Whatever was wrong with a configuration, in the one line that the user reads."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from mnist_gpu.config.reference import allowed, field_schema, keys_at, shown
+from mnist_gpu.config.words import (
+    how_to_quote,
+    no_such_choice,
+    no_such_key,
+    no_such_switch,
+    several_values,
+)
+from mnist_gpu.errors import UserError
+from mnist_gpu.paths import choices
+
+LONGEST = 300
+
+
+def format_error(exc: Exception) -> UserError:
+    """What the user reads of any exception: what was wrong, where, what to do."""
+    if isinstance(exc, UserError):
+        return exc
+    if isinstance(exc, (HydraException, OmegaConfBaseException)):
+        return UserError(_composing(exc))
+    text = " ".join(str(exc).split())[:LONGEST]
+    if isinstance(exc, (yaml.YAMLError, UnicodeDecodeError)):
+        return UserError(f"a configuration file is not valid YAML: {text}")
+    if isinstance(exc, RecursionError):
+        return UserError("the configuration is nested too deeply")
+    if isinstance(exc, OSError):
+        where = f"{exc.filename}: " if exc.filename else ""
+        why = (exc.strerror or type(exc).__name__).lower()
+        return UserError(f"{where}{why}: choose a folder you may write to, with room on its disk")
+    return UserError(f"unexpected {type(exc).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)")
+
+
+def refused(exc: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing that `model` refuses, unknown keys before values."""
+    error = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
+    loc, value = error["loc"], error["input"]
+    if error["type"] == "extra_forbidden":
+        return no_such_key(".".join(map(str, loc)), keys_at(model, loc[:-1]))
+    while len(loc) > 1 and not field_schema(model, loc):
+        # in a union pydantic adds the type that it tried
+        loc = loc[:-1]
+    key = ".".join(map(str, loc))
+    may_be = allowed(field_schema(model, loc))
+    if known := choices(key):
+        may_be = f"choose from {', '.join(known)}"
+    if error["type"] == "missing":
+        return f"{key}: missing; {may_be}"
+    if error["type"] == "value_error":
+        may_be = str(error["ctx"]["error"])
+    if error["type"] == "string_type" and isinstance(value, (int, float)):
+        quoted = shlex.quote(f'{key}="{value}"')
+        may_be += f" (a number as text: {quoted})"
+    return f"{key}={shown(value)}: {may_be}"
+
+
+def _composing(exc: BaseException) -> str:
+    if isinstance(exc, MissingConfigException) and exc.missing_cfg_file:
+        return _missing(exc)
+    if isinstance(exc, OverrideParseException):
+        return how_to_quote(str(exc.override))
+    for cause in _causes(exc):
+        parent = getattr(cause, "parent_node", None)
+        if isinstance(parent, Mapping) and "not override" in str(exc):
+            return _unknown_key(str(getattr(cause, "full_key", "")), parent)
+    text = " ".join(str(exc).split("\nSee ")[0].split())
+    if text.startswith("Ambiguous value for argument '"):
+        return several_values(text.split("'")[1])
+    return text[:LONGEST]
+
+
+def _causes(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__
+
+
+def _missing(exc: MissingConfigException) -> str:
+    group, _, choice = str(exc.missing_cfg_file).strip("/").rpartition("/")
+    if group == "hydra/launcher" and choice.startswith("mnist_gpu_"):
+        asked = choice.removeprefix("mnist_gpu_")
+        return f'launcher={asked} needs submitit: pip install "mnist-gpu[slurm]"'
+    return no_such_choice(group, choice.removesuffix(".yaml"), exc.options or choices(group))
+
+
+def _unknown_key(path: str, parent: Mapping[Any, Any]) -> str:
+    """An override of a key that is not there, beside the keys that are."""
+    known = [str(key) for key in parent]
+    if path.startswith("engine.switches."):
+        root = parent._get_root()  # type: ignore[attr-defined]
+        return no_such_switch(path.rpartition(".")[2], str(root.engine.name))
+    if "_target_" in known:
+        return f"{no_such_key(path, known)}; another argument of that class: +{path}=..."
+    return no_such_key(path, known)

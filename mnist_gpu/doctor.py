@@ -1,0 +1,66 @@
+"""What about this machine makes a run slow, wrong or impossible: `python -m mnist_gpu.doctor`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from mnist_gpu.errors import UserError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what was found; return 1 if a run would not work or not mean what it seems to."""
+    options = _parse(arguments)
+    try:
+        engine, platform = _asked(options.overrides)
+        from mnist_gpu.measure.checks import Machine, examine
+        from mnist_gpu.measure.checks.terminal import show
+
+        found = examine(Machine(engine, platform), options.deep)
+    except UserError as exc:
+        print(f"mnist-gpu: {exc}", file=sys.stderr)
+        return exc.exit_code
+    if options.json:
+        asked = {"engine": engine, "platform": platform}
+        print(json.dumps({**asked, "findings": [asdict(finding) for finding in found]}, indent=2))
+    else:
+        show(found)
+    return int(any(finding.status == "fail" for finding in found))
+
+
+def _asked(overrides: Sequence[str]) -> tuple[str, str]:
+    """The engine and the platform that a run would be asked for."""
+    from mnist_gpu.engines import names
+    from mnist_gpu.paths import conf_dir
+
+    platforms = sorted(path.stem for path in (conf_dir() / "platform").glob("*.yaml"))
+    known = {"engine": names(), "platform": platforms}
+    asked = {"engine": "lightning", "platform": "auto"}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UserError(f"{override}: write overrides as engine=NAME or platform=NAME", 2)
+        if key not in known:
+            print(f"{override}: not looked at; only engine= and platform= are", file=sys.stderr)
+        elif value not in known[key]:
+            raise UserError(f"{key}={value}: choose from {', '.join(known[key])}")
+        else:
+            asked[key] = value
+    return asked["engine"], asked["platform"]
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_gpu.doctor",
+        description="Say what about this machine makes a run slow, wrong or impossible, and what"
+        " to do about it. Changes nothing. Exit code 1: something has to be mended first.",
+    )
+    parser.add_argument("overrides", nargs="*", metavar="engine=NAME|platform=NAME")
+    parser.add_argument("--deep", action="store_true", help="import the framework and compute")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""What the run hears of Lightning's Trainer: phases, steps, and what each epoch came to."""
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as L
+from typing_extensions import override
+
+from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.timing.timeline import Timeline
+
+
+class RunCallback(L.Callback):
+    """Tells the timeline where each phase ends, and what the module has logged.
+
+    Validation runs inside the Trainer's training epoch, so training ends where validation starts.
+    The means of the training epoch are complete once all its hooks have run, so an epoch is handed
+    on in `on_train_epoch_end`, where `callback_metrics` has them.
+
+    Args:
+        timeline: owns the stopwatch, the history and the observers.
+        images: how many there are in training and in validation; a mean accuracy in float32 is
+            brought back to a whole number of them.
+        began: called once the strategy has placed the module, with the Trainer.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        images: tuple[int, int],
+        began: Callable[[L.Trainer], None],
+    ) -> None:
+        self.timeline = timeline
+        self.images = images
+        self.began = began
+        self.first_epoch = 1
+        self._asked_ns: int | None = None
+        self._handler: Any = None
+
+    @override
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.began(trainer)
+        # the Trainer is about to take SIGTERM over, and would broadcast from within its handler
+        # while other processes wait in a sum of gradients; the run has a handler of its own
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    @override
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if signal.getsignal(signal.SIGTERM) is not self._handler:
+            signal.signal(signal.SIGTERM, self._handler)
+
+    @override
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.timeline.training(self.first_epoch + trainer.current_epoch)
+        self._asked_ns = self.timeline.stopwatch.clock_ns()
+
+    @override
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        assert self._asked_ns is not None
+        self.timeline.waited(self.timeline.stopwatch.clock_ns() - self._asked_ns)
+
+    @override
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.timeline.progressed(batch_idx + 1)
+        self._asked_ns = self.timeline.stopwatch.clock_ns()
+
+    @override
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.timeline.trained()
+
+    @override
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.timeline.stopwatch.enter("other")
+
+    @override
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        found = trainer.callback_metrics
+
+        def metrics(stage: str, images: int) -> Metrics:
+            right = round(float(found[f"{stage}_accuracy"]) * images)
+            return Metrics(float(found[f"{stage}_loss"]), right / images)
+
+        n_train, n_val = self.images
+        self.timeline.evaluated(metrics("train", n_train), metrics("val", n_val))

@@ -1,0 +1,95 @@
+"""The LightningDataModule: MNIST in memory, in the protocol's order."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from torch.utils.data import DataLoader
+from typing_extensions import override
+
+from mnist_gpu.engines.torch.data import Batch, EpochOrder, evaluation_loader, tensors, train_loader
+from mnist_gpu.protocol.dataset import Dataset
+
+
+class MNISTDataModule(L.LightningDataModule):
+    """The official split, 60,000 and 10,000 images, for anybody's `Trainer`.
+
+    Images are `(x / 255 - 0.1307) / 0.3081`, (n, 1, 28, 28) float32, made once; labels (n,) int64.
+    Validation, test and prediction all see the test set. The order of the training images is one
+    permutation for each (seed, epoch), the same on every machine and in every framework; several
+    devices share each batch.
+
+    Args:
+        data_dir: a folder with the four MNIST files; None: `MNIST_GPU_DATA`, else the cache, else
+            they are fetched.
+        batch_size: images of one process in a training batch.
+        seed: of the order, 0 <= seed < 2**32.
+
+    Raises:
+        UserError: from `prepare_data` and `setup`, if the files are not to be had or not MNIST.
+    """
+
+    def __init__(
+        self, data_dir: str | Path | None = None, batch_size: int = 64, seed: int = 0
+    ) -> None:
+        super().__init__()
+        # not for the loggers: module and data module may have different seeds
+        self.save_hyperparameters(logger=False)
+        self.data_dir = data_dir
+        self.batch_size = batch_size
+        self.seed = seed
+        # the protocol's number of the Trainer's epoch 0; later in a resumed run
+        self.first_epoch = 1
+        self._dataset: Dataset | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset, batch_size: int, seed: int) -> "MNISTDataModule":
+        """Hand out a data set that is in memory already."""
+        made = cls(None, batch_size, seed)
+        made._dataset = dataset
+        return made
+
+    @override
+    def prepare_data(self) -> None:
+        # one process of a machine fetches; all of them read in `setup`
+        if self._dataset is None:
+            _load(self.data_dir)
+
+    @override
+    def setup(self, stage: str) -> None:
+        if hasattr(self, "train"):
+            return
+        dataset = self._dataset or _load(self.data_dir)
+        self.train = tensors(dataset.train_images, dataset.train_labels)
+        self.test = tensors(dataset.test_images, dataset.test_labels)
+
+    @override
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return train_loader(self.order())
+
+    @override
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return evaluation_loader(self.test)
+
+    @override
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return self.val_dataloader()
+
+    @override
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        return self.val_dataloader()
+
+    def order(self) -> EpochOrder:
+        """The sampler of the training images, for this process."""
+        trainer = self.trainer
+        world_size, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        return EpochOrder(
+            self.train, self.batch_size, self.seed, world_size, rank, self.first_epoch
+        )
+
+
+def _load(data_dir: str | Path | None) -> Dataset:
+    from mnist_gpu import data
+
+    config: dict[str, Any] = {"source": "mnist", "dir": data_dir and str(data_dir)}
+    return data.load(config)

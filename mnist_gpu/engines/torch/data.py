@@ -1,0 +1,108 @@
+"""Batches in the protocol's order, through PyTorch's own `TensorDataset` and `DataLoader`."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from mnist_gpu.protocol.dataset import normalise
+from mnist_gpu.protocol.streams import epoch_order
+
+Batch = tuple[Tensor, Tensor]
+EVALUATION_BATCH = 1000  # of PyTorch's own MNIST example
+
+
+def tensors(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> TensorDataset:
+    """Normalised images (n, 1, 28, 28) float32 and labels (n,) int64, in memory."""
+    return TensorDataset(
+        torch.from_numpy(normalise(images)).unsqueeze(1),
+        torch.from_numpy(labels.astype(np.int64)),
+    )
+
+
+class EpochOrder(DistributedSampler[Batch]):
+    """The protocol's order: one permutation for each (seed, epoch), the same on every machine.
+
+    A `DistributedSampler`, so that Lightning leaves it in its place: on several devices each batch
+    of the protocol is cut into equal runs of images, one for each device. Where the images cannot
+    be shared evenly, the first ones of the epoch are visited again, as PyTorch's own sampler does.
+
+    Args:
+        dataset: what is sampled.
+        batch_size: images of one device in a batch.
+        seed: of the permutations, 0 <= seed < 2**32.
+        world_size, rank: how many devices there are, and which this is, from 0.
+        first_epoch: the protocol's number of the epoch that `set_epoch(0)` means.
+    """
+
+    def __init__(
+        self,
+        dataset: TensorDataset,
+        batch_size: int,
+        seed: int,
+        world_size: int = 1,
+        rank: int = 0,
+        first_epoch: int = 1,
+    ) -> None:
+        super().__init__(dataset, num_replicas=world_size, rank=rank, seed=seed)
+        self.batch_size = batch_size
+        self.first_epoch = first_epoch
+
+    def indices(self) -> npt.NDArray[np.int64]:
+        """Images of this device in the epoch that `set_epoch` chose: (len(self),) int64."""
+        n = len(self.dataset)  # type: ignore[arg-type]
+        order = epoch_order(self.seed, self.first_epoch + self.epoch, n)
+        order = np.concatenate([order, order[: -n % self.num_replicas]])
+        whole = len(order) - len(order) % (self.batch_size * self.num_replicas)
+        batches = order[:whole].reshape(-1, self.num_replicas, self.batch_size)
+        rest = order[whole:].reshape(self.num_replicas, -1)
+        return np.concatenate([batches[:, self.rank].ravel(), rest[self.rank]])
+
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
+        return iter(self.indices().tolist())
+
+
+def train_loader(order: EpochOrder) -> DataLoader[Batch]:
+    """Training batches, the last and smaller one included; everything else as it comes.
+
+    A loader draws a number whenever it is iterated. From a generator of its own: dropout's stream
+    shall not depend on how often that was.
+    """
+    return DataLoader(
+        order.dataset,
+        batch_size=order.batch_size,
+        sampler=order,
+        generator=torch.Generator(),
+    )
+
+
+def evaluation_loader(test: Any) -> DataLoader[Batch]:
+    """The test set in file order."""
+    return DataLoader(test, batch_size=EVALUATION_BATCH)
+
+
+class ResidentLoader:
+    """The switch `resident_data`: images stay on the device, and each batch is gathered there.
+
+    Args:
+        order: whose batches are given; its data set is copied to `device` once.
+        device: where.
+    """
+
+    def __init__(self, order: EpochOrder, device: torch.device) -> None:
+        self.sampler = order
+        images, labels = order.dataset.tensors  # type: ignore[attr-defined]
+        self.images, self.labels = images.to(device), labels.to(device)
+
+    def __iter__(self) -> Iterator[Batch]:
+        indices = torch.from_numpy(self.sampler.indices()).to(self.labels.device)
+        for batch in indices.split(self.sampler.batch_size):
+            yield self.images[batch], self.labels[batch]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.sampler) / self.sampler.batch_size)

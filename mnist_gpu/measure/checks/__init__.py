@@ -1,0 +1,63 @@
+"""What about a machine would make a run slow, wrong or impossible."""
+
+from collections.abc import Callable, Iterator
+
+from mnist_gpu.measure.checks import apple, nvidia, place, power, processor, room, software
+from mnist_gpu.measure.checks.finding import Finding, found
+from mnist_gpu.measure.checks.machine import Machine
+
+Check = Callable[[Machine], Iterator[Finding]]
+
+# the load first: what the other checks do themselves is then not yet under way
+CHECKS: tuple[Check, ...] = (
+    processor.others,
+    software.harmful,
+    software.framework,
+    place.platform,
+    place.virtual,
+    place.variables,
+    apple.python,
+    apple.macos,
+    apple.metal,
+    nvidia.gpu,
+    nvidia.torch_build,
+    nvidia.load,
+    processor.share,
+    processor.threads,
+    processor.throttled,
+    power.mains,
+    power.saving,
+    power.heat,
+    room.memory,
+    room.shared_memory,
+    room.results,
+    room.cache,
+    room.dataset,
+    place.clock,
+)
+
+
+def examine(machine: Machine, deep: bool = False) -> list[Finding]:
+    """Make every check; one that itself fails becomes a warning.
+
+    Args:
+        machine: what to look at.
+        deep: also import the engine's framework and compute with it, unless a harmful package is
+            there.
+    """
+    made = [finding for check in CHECKS for finding in _made(check, machine)]
+    if deep and not any(finding.check == "harmful_package" for finding in made):
+        from mnist_gpu.measure.checks.deep import imports
+
+        made += _made(imports, machine)
+    return made
+
+
+def _made(check: Check, machine: Machine) -> list[Finding]:
+    made: list[Finding] = []
+    try:
+        made.extend(check(machine))
+    except Exception as exc:  # a machine may surprise in as many ways as there are machines
+        question = (check.__doc__ or check.__name__).splitlines()[0]
+        made.append(found("unknown", question=question, fault=f"{type(exc).__name__}: {exc}"))
+    return made

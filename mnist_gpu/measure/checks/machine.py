@@ -1,0 +1,143 @@
+"""The machine that the checks look at, and the few ways in which they look."""
+
+import os
+import platform
+import shutil
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from mnist_gpu.data import mnist
+from mnist_gpu.measure import detect, gpus
+from mnist_gpu.measure.sources import ROOT, output_of
+from mnist_gpu.paths import conf_dir
+
+ANSWER_S = 1.0
+
+
+def answers(url: str, wait_s: float = ANSWER_S) -> bool:
+    """Whether a server says that it has a file, without fetching it."""
+    said: list[int] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD")  # noqa: S310
+            with urllib.request.urlopen(request, timeout=wait_s) as answer:  # noqa: S310
+                said.append(answer.status)
+        except (OSError, ValueError):
+            pass
+
+    # looking up a name may take longer than any time limit of the connection
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(wait_s)
+    return bool(said)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """By default this one; a test makes up others.
+
+    Attributes:
+        engine: the engine that a run would use.
+        platform_name: the platform that was asked for, `auto` for any.
+        root: where `/proc`, `/sys` and `/dev` are.
+        environ: the environment's variables.
+        system: `Linux`, `Darwin` or `Windows`.
+        arch: what this Python was made for, such as `arm64`.
+        packages: folders with installed packages.
+        here: the working folder, below which runs are written.
+        cache: where MNIST is kept between runs.
+        run: what a program prints.
+        answers: whether a web server has a file.
+        http_get: reads a cloud's metadata; None for the real thing.
+        nvml: the module `pynvml`, or a stand-in; None imports it.
+        disk_usage: `shutil.disk_usage`.
+        clock_ns: the clock that times a run.
+        pause: lets time pass between two readings.
+    """
+
+    engine: str = "lightning"
+    platform_name: str = "auto"
+    root: Path = ROOT
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    system: str = field(default_factory=platform.system)
+    arch: str = field(default_factory=platform.machine)
+    packages: list[str] = field(default_factory=lambda: sys.path)
+    here: Path = field(default_factory=Path.cwd)
+    cache: Path = field(default_factory=mnist.default_cache)
+    run: Callable[..., str | None] = output_of
+    answers: Callable[[str], bool] = answers
+    http_get: Callable[[str], str] | None = None
+    nvml: Any = None
+    disk_usage: Callable[[Path], Any] = shutil.disk_usage
+    clock_ns: Callable[[], int] = time.perf_counter_ns
+    pause: Callable[[float], None] = time.sleep
+
+    def asks_for(self, accelerator: str) -> bool:
+        """Whether a run has to train on it."""
+        return self.platform.get("accelerator") == accelerator
+
+    @property
+    def pytorch(self) -> bool:
+        """Whether a run would use PyTorch."""
+        return self.engine in ("lightning", "torch")
+
+    @property
+    def mac(self) -> bool:
+        """Whether it runs macOS."""
+        return self.system == "Darwin"
+
+    def sysctl(self, name: str) -> str | None:
+        """One of macOS' system values; None elsewhere."""
+        return (self.run("/usr/sbin/sysctl", "-n", name) or None) if self.mac else None
+
+    def distribution(self, name: str) -> metadata.Distribution | None:
+        """An installed package, looked at without importing it."""
+        return next(iter(metadata.distributions(name=name, path=self.packages)), None)
+
+    def version(self, name: str) -> str | None:
+        """The version of an installed package."""
+        found = self.distribution(name)
+        return None if found is None else found.version
+
+    def has_module(self, name: str) -> bool:
+        """Whether there is such a module to import, whatever package brought it."""
+        return any((Path(folder) / name).is_dir() for folder in self.packages)
+
+    @cached_property
+    def detection(self) -> detect.Detection:
+        """On which platform this is."""
+        return detect.detect(self.environ, self.root, self.sysctl, self.http_get)
+
+    @cached_property
+    def platform(self) -> dict[str, Any]:
+        """The platform's configuration; with `auto`, of the one that the signals fit best."""
+        import yaml
+
+        known = {
+            path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+            for path in sorted((conf_dir() / "platform").glob("*.yaml"))
+        }
+        if self.platform_name != "auto":
+            return dict(known[self.platform_name])
+        rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
+        chosen = detect.choose(rules, self.detection)
+        # any machine fits `cpu`; what a run there trains on is then still its own choice
+        return {**known[chosen], "accelerator": "auto"} if chosen else dict(known["auto"])
+
+    def wants(self, accelerator: str) -> bool:
+        """Whether a run could train on it: it was asked for, or nothing was."""
+        return self.platform.get("accelerator") in (accelerator, "auto")
+
+    @cached_property
+    def gpu(self) -> tuple[gpus.Gpu | None, str]:
+        """The first NVIDIA GPU that a framework would see, or why there is none."""
+        return gpus.find(self.environ, nvml=self.nvml)

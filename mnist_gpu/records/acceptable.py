@@ -1,0 +1,77 @@
+"""What a text and a price in a record may be.
+
+Rules ask it of the records of strangers, and the configuration of what a user is about to write
+into one, before anything is trained.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+# Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
+# Zl and Zp line and paragraph separators
+REFUSED_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
+MARKUP = re.compile(r"[<>`]|&#|&\w+;|\$[({]|\]\(|\{\{|\}\}|(?:javascript|vbscript|data)\s*:", re.I)
+PRIVATE = re.compile(
+    r"(?:^|[\s\"'=(:,])(?:/(?:home|users|root|etc|var|tmp|mnt|opt|private|work)/|[a-z]:\\|~/|\\\\\w)"
+    r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
+    re.I,
+)
+HIGHEST_PRICE_PER_HOUR = 10_000
+UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
+
+
+def markup_in(text: str) -> str | None:
+    """Why `text` could act on whoever reads it; None where it could not."""
+    odd = None
+    if not text.isascii():
+        odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
+    elif not text.isprintable():
+        odd = next(c for c in text if not c.isprintable())
+    if odd is not None:
+        return f"holds the character U+{ord(odd):04X}, which acts on a reader"
+    if found := MARKUP.search(text):
+        return f"holds markup or script syntax ({found.group()!r})"
+    return None
+
+
+def private_part_of(text: str) -> str | None:
+    """Why `text` could point at a person or a disk; None where it could not."""
+    if any(sign in text for sign in "/\\@:") and PRIVATE.search(text):
+        return "holds a path or an address; leave out what points at a person or a disk"
+    return None
+
+
+def price_faults(price: Any) -> Iterator[tuple[str, str]]:
+    """(field, reason) for whatever does not fit together in a price.
+
+    Args:
+        price: a record's `Price`, or anything else with its fields.
+    """
+    if price.amount_per_hour is None:
+        if not price.reason:
+            yield "reason", "is missing although there is no amount"
+        return
+    for field in ("unit", "source", "as_of"):
+        if not getattr(price, field):
+            yield field, "is missing although there is an amount"
+    if price.amount_per_hour > HIGHEST_PRICE_PER_HOUR:
+        yield "amount_per_hour", f"is over {HIGHEST_PRICE_PER_HOUR}"
+    if price.unit and not UNIT.fullmatch(price.unit):
+        yield "unit", f"{price.unit!r} is no unit"
+    if price.source and "://" in price.source and not price.source.startswith("https://"):
+        yield "source", "is a link, but not to an https page"
+
+
+def date_fault(text: str, now: datetime | None = None) -> str | None:
+    """Why `text` is no date (`2026-01-31`) up to today; None where it is one."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return f"{text} is no date of the calendar"
+    # a day's grace: it may be tomorrow already where the record was made
+    if day > ((now or datetime.now(UTC)) + timedelta(days=1)).date():
+        return f"{text} lies in the future"
+    return None

@@ -1,0 +1,168 @@
+"""The one file that is sent: what it installs, from where, and what it refuses."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mnist_gpu.launch import bundle as bundles
+from tests.platforms.conftest import CHECKOUT
+
+SCRIPT = CHECKOUT / "scripts" / "bootstrap.py"
+spec = importlib.util.spec_from_file_location("bootstrap", SCRIPT)
+assert spec is not None
+bootstrap = importlib.util.module_from_spec(spec)
+assert spec.loader is not None
+spec.loader.exec_module(bootstrap)
+
+
+@pytest.fixture
+def rebuilt(bundle: Path, tmp_path: Path):
+    """The bundle with one of its files changed by a function from bytes to bytes."""
+
+    def change(ending: str, by) -> Path:
+        path = tmp_path / "changed.zip"
+        with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                new.writestr(name, by(content) if name.endswith(ending) else content)
+        return path
+
+    return change
+
+
+def said(capsys: pytest.CaptureFixture, *arguments: str) -> str:
+    assert bootstrap.main([*arguments]) == 1
+    captured = capsys.readouterr()
+    assert "MNIST_GPU_RESULT" in captured.out
+    assert "running:" not in captured.out
+    return captured.err
+
+
+def test_a_wheel_that_was_changed_is_refused_before_anything_is_installed(
+    rebuilt, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = rebuilt(".whl", lambda content: content + b"!")
+    error = said(capsys, "--bundle", str(path), "--into", str(tmp_path / "into"))
+    assert "not what the bundle's manifest.json names" in error
+
+
+def test_a_manifest_that_was_changed_with_its_wheel_is_refused(
+    rebuilt, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path = rebuilt("manifest.json", lambda content: content.replace(b"\n", b"\n "))
+    sent = ["--manifest", bundles.digest(bundle)]
+    error = said(capsys, "--bundle", str(path), *sent, "--into", str(tmp_path / "into"))
+    assert "not the one that was sent" in error
+
+
+def test_a_wheel_that_the_manifest_does_not_name_is_never_seen(
+    bundle: Path, tmp_path: Path
+) -> None:
+    shutil.unpack_archive(bundle, tmp_path / "folder", "zip")
+    (tmp_path / "folder" / "hydra_core-99-py3-none-any.whl").write_bytes(b"stranger")
+    wheels, data = bootstrap.unpack(str(tmp_path / "folder"), tmp_path / "work", None)
+    assert [path.name for path in wheels.glob("*.whl")] == ["mnist_gpu-0.1.0-py3-none-any.whl"]
+    assert data == tmp_path / "folder"
+
+
+def test_mnist_is_found_in_folders_of_its_files_names(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "input" / "set"
+    shutil.unpack_archive(bundle, folder, "zip")
+    for path in folder.glob("*-ubyte.gz"):
+        path.unlink()
+        (folder / path.stem).mkdir()
+        (folder / path.stem / path.stem).write_bytes(b"")
+    _, data = bootstrap.unpack(str(tmp_path / "input"), tmp_path / "work", None)
+    assert data == folder
+
+
+def test_a_record_that_lies_there_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "record.json").write_text("mine")
+    error = said(capsys, "--source", "installed", "--into", str(tmp_path))
+    assert "record.json is there already" in error
+    assert (tmp_path / "record.json").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "lock"),
+    [
+        ("580.82.07, 8.0", "base"),
+        ("535.183.01, 8.0", "cuda12"),
+        ("580.65.05, 9.0", "cuda12"),
+        ("580.82.07, 7.0", "cuda12"),
+        ("580.82.07, 8.0\n580.82.07, 7.0", "cuda12"),
+        ("NVIDIA-SMI has failed", "base"),
+    ],
+)
+def test_an_older_driver_or_gpu_gets_the_lock_with_cuda_12(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: str, lock: str
+) -> None:
+    (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\necho '{shown}'\n")
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert bootstrap.fitting_lock(CHECKOUT) == lock
+
+
+def test_the_two_locks_hold_what_they_are_named_for() -> None:
+    for name, cuda in (("base", "13"), ("cuda12", "12")):
+        text = (CHECKOUT / "locks" / f"{name}.txt").read_text()
+        assert f"\nnvidia-cudnn-cu{cuda}==" in text
+
+
+def test_a_locked_package_has_its_hashes_and_every_version_of_it() -> None:
+    locked = bootstrap.read_lock(CHECKOUT, "lightning")
+    assert "--hash=sha256:" in locked["hydra-core"]
+    assert locked["numpy"].count("numpy==") == 2  # one for each range of Pythons
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Path:
+    """The Python of a platform that has everything but hydra-core."""
+    home = tmp_path / "platform"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    [packages] = home.glob("lib/python*/site-packages")
+    for entry in {path for place in sys.path if place.endswith("site-packages")
+                  for path in Path(place).iterdir()}:  # fmt: skip
+        wanted = not entry.name.startswith(("hydra_core", "hydra-", "mnist_gpu", "_"))
+        if wanted and entry.name != "hydra" and entry.suffix != ".pth":
+            target = packages / entry.name
+            target.exists() or target.symlink_to(entry)
+    return home / "bin" / "python"
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("name", ["a b", "it's", "a=b,c", "ü%20"])
+def test_what_a_platform_lacks_comes_from_the_lock_and_the_rest_stays(
+    platform: Path, tmp_path: Path, mnist_dir: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    quick = ["platform=cpu", "engine=torch", "model=mlp", "epochs=1", "logger=none"]
+    if name != "a b":
+        quick = ["platform=nowhere"]  # the installation is what is looked at
+    done = subprocess.run(
+        [platform, SCRIPT, "--source", CHECKOUT, "--work", "work", "--into", ".", *quick],
+        cwd=tmp_path / name,
+        env={**os.environ, "PYTHONPATH": "", "MNIST_GPU_DATA": str(mnist_dir)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "[bootstrap] adding hydra-core\n" in done.stdout, done.stdout + done.stderr
+    assert f"torch=={importlib.metadata.version('torch')}" in done.stdout
+    if name == "a b":
+        assert done.returncode == 0, done.stdout + done.stderr
+        record = json.loads((tmp_path / name / "record.json").read_text())
+        assert record["status"] == "completed"
+    else:
+        assert "nowhere" in done.stdout

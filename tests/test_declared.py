@@ -1,0 +1,123 @@
+"""Every package that is imported is declared by the part of pyproject.toml that brings it."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+# which extras and groups a file may lean on, beside the dependencies that everybody has
+PARTS = {
+    "mnist_gpu/bench/": ("keras", "tensorflow", "mlx"),
+    "mnist_gpu/engines/keras/": ("keras", "jax"),
+    "mnist_gpu/engines/mlx/": ("mlx",),
+    "mnist_gpu/engines/tensorflow/": ("tensorflow",),
+    "mnist_gpu/parity/": ("keras", "tensorflow", "mlx"),
+    "mnist_gpu/report/": ("report",),
+    "mnist_gpu/runs/queue.py": ("slurm",),
+}
+LAUNCHERS = {
+    "bundle": ("bundle",),
+    "colab": ("colab",),
+    "hub_api": ("jupyterhub",),
+    "hub_kernel": ("jupyterhub",),
+    "jupyterhub": ("jupyterhub",),
+    "kaggle": ("kaggle",),
+    "kaggle_client": ("kaggle",),
+    "jetstream": ("jetstream",),
+    "openstack_cloud": ("jetstream",),
+}
+# used where it happens to be installed, and said so in docs/platforms/m1.md
+OPTIONAL = {"zeus_apple_silicon"}
+# distributions whose name is not that of what is imported
+NAMED = {"PIL": "pillow", "yaml": "pyyaml", "websocket": "websocket-client", "hydra": "hydra-core",
+         "openstack": "openstacksdk", "pynvml": "nvidia-ml-py", "psutil": "psutil",
+         "hydra_plugins": "hydra-submitit-launcher"}  # fmt: skip
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared() -> dict[str, set[str]]:
+    """Names of distributions by extra or group; "" for everybody's dependencies."""
+    text = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    parts = {"": text["project"]["dependencies"], **text["project"]["optional-dependencies"]}
+    groups = text["dependency-groups"]
+    for name, lines in groups.items():
+        included = [line["include-group"] for line in lines if isinstance(line, dict)]
+        parts[name] = [line for line in lines if isinstance(line, str)]
+        parts[name] += [line for group in included for line in groups[group]]
+    return {
+        name: {plain(re.split(r"[\s;<>=!~\[]", line, maxsplit=1)[0]) for line in lines}
+        for name, lines in parts.items()
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level packages that a file imports, wherever in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(str(node.module).split(".")[0])
+    return found - sys.stdlib_module_names - {"mnist_gpu"} - OPTIONAL
+
+
+def distributions(package: str) -> set[str]:
+    known = importlib.metadata.packages_distributions().get(package, [])
+    return {plain(NAMED.get(package, package)), *map(plain, known)}
+
+
+@pytest.mark.parametrize("folder", ["mnist_gpu", "hydra_plugins"])
+def test_every_import_is_declared_where_it_is_used(folder: str) -> None:
+    parts, undeclared = declared(), []
+    for path in sorted((CHECKOUT / folder).rglob("*.py")):
+        name = path.relative_to(CHECKOUT).as_posix()
+        if name.startswith("mnist_gpu/launch/"):
+            # a launcher's environment holds no more than its own lock
+            may = parts["launch"].union(*(parts[p] for p in LAUNCHERS.get(path.stem, ())))
+        else:
+            extras = [
+                extra for part, many in PARTS.items() if name.startswith(part) for extra in many
+            ]
+            may = parts[""].union(*(parts[extra] for extra in extras))
+        undeclared += [f"{name}: {used}" for used in imports(path) if not distributions(used) & may]
+    assert undeclared == []
+
+
+def test_the_bootstrap_needs_nothing_but_python() -> None:
+    assert imports(CHECKOUT / "scripts" / "bootstrap.py") == set()
+
+
+@pytest.mark.parametrize("name", ["bundle", "colab", "jetstream", "jupyterhub", "kaggle"])
+def test_what_a_launcher_drags_in_is_in_its_own_lock(name: str) -> None:
+    """Its module is imported with everything else of this environment out of reach."""
+    lock = (CHECKOUT / "locks" / f"{name}.txt").read_text()
+    locked = {plain(found) for found in re.findall(r"^([\w.-]+)==", lock, re.M)}
+    code = f"""
+import importlib.metadata as metadata, re, sys
+plain = lambda name: re.sub('[-_.]+', '-', name).lower()
+locked = {locked!r}
+hidden = {{package for package, names in metadata.packages_distributions().items()
+          if not locked & set(map(plain, names))}} - {{'mnist_gpu', 'hydra_plugins'}}
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in hidden - sys.stdlib_module_names:
+            raise ModuleNotFoundError(f'not in the lock: {{name}}', name=name)
+sys.meta_path.insert(0, Hide())
+sys.argv = ['launch', {name!r}, '--help']
+from mnist_gpu.launch.__main__ import main
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: scripts/")
