@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 PHASES = ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other")
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -54,22 +54,35 @@ class Stopwatch:
         for phase, elapsed_ns in carried_ns.items():
             self._totals_ns[_known(phase)] += int(elapsed_ns)
 
-    def enter(self, phase: str) -> str:
-        """Wait for the device, end the running phase, begin `phase`; return the phase left."""
+    def enter(self, phase: str, wait: bool = True) -> str:
+        """Wait for the device, end the running phase, begin `phase`; return the phase left.
+
+        With `wait=False` only the clock is read: for host work that must not hold up the device.
+        """
         _known(phase)
-        self.synchronise()
+        if wait:
+            self.synchronise()
         self._credit()
         left, self._phase = self._phase, phase
         return left
 
     @contextmanager
-    def during(self, phase: str) -> Iterator[None]:
-        """Run a block in `phase`, then return to the phase before it, exceptions included."""
-        before = self.enter(phase)
+    def during(self, phase: str, then: str | None = None, wait: bool = True) -> Iterator[None]:
+        """Run a block in `phase`, then go to phase `then` (default: the one before it).
+
+        An exception leaves the block the same way. If waiting for the device fails as well, as on
+        a GPU that is lost, that second failure is dropped: the first says what happened.
+        """
+        before = self.enter(phase, wait)
         try:
             yield
-        finally:
-            self.enter(before)
+        except BaseException:
+            if wait:
+                with suppress(Exception):
+                    self.synchronise()
+            self.enter(then or before, wait=False)
+            raise
+        self.enter(then or before, wait)
 
     def move(self, source: str, target: str, elapsed_ns: int) -> None:
         """Credit `elapsed_ns` of one phase to another instead (work that was thrown away)."""
@@ -81,9 +94,16 @@ class Stopwatch:
         self._credit()
         return dict(self._totals_ns)
 
+    def elapsed_ns(self, phase: str) -> int:
+        """Nanoseconds of `phase` up to this instant, without waiting for the device."""
+        elapsed_ns = self._totals_ns[phase]
+        if phase == self._phase:
+            elapsed_ns += self.clock_ns() - self._since_ns
+        return elapsed_ns
+
     def seconds(self, phase: str) -> float:
-        """Seconds credited to `phase` up to this instant, without waiting for the device."""
-        return self.totals_ns()[_known(phase)] / NANOSECONDS_PER_SECOND
+        """Seconds of `phase` up to this instant, without waiting for the device."""
+        return self.elapsed_ns(_known(phase)) / NANOSECONDS_PER_SECOND
 
     def _credit(self) -> None:
         now_ns = self.clock_ns()

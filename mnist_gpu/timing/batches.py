@@ -1,0 +1,37 @@
+"""What can be known of a Trainer's batches from outside."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from torch.utils.data import DataLoader
+
+
+def why_wait_is_unknown(trainer: L.Trainer) -> str | None:
+    """What keeps the wait for a batch from being told apart, None where nothing does."""
+    if trainer.world_size > 1:
+        return "between two batches Lightning makes the processes wait for each other"
+    if "dataloader_iter" in inspect.signature(trainer.lightning_module.training_step).parameters:
+        return "training_step(dataloader_iter) fetches its own batches"
+    return None
+
+
+def yields_batches(loaders: object) -> bool:
+    """Whether training has one loader, and that yields batches, not single samples."""
+    if isinstance(loaders, DataLoader):
+        return loaders.batch_size is not None or loaders.batch_sampler is not None
+    return not isinstance(loaders, Mapping | list | tuple)
+
+
+def leading_dimension(batch: Any) -> int | None:
+    """The first dimension that all tensors of a batch share, None if they share none."""
+    if isinstance(batch, torch.Tensor):
+        return batch.shape[0] if batch.ndim else None
+    if isinstance(batch, Mapping):
+        batch = tuple(batch.values())
+    if not isinstance(batch, list | tuple):
+        return None
+    found = {leading_dimension(part) for part in batch} - {None}
+    return found.pop() if len(found) == 1 else None

@@ -1,0 +1,226 @@
+"""What one fit has taken so far: phases, epochs and batches, over the segments of a resumed fit.
+
+Everything is counted in integers (nanoseconds, batches, steps, images), so that sums are exact.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+from uuid import uuid4
+
+from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, Stopwatch
+
+FIT_PHASES = ("train", "eval", "checkpoint", "other")
+NUMBERS = ("batches", "steps", "images")
+Tally = dict[str, int | None]
+NOTHING: Tally = dict.fromkeys((*FIT_PHASES, "data_wait", *NUMBERS), 0)
+
+
+@dataclass(frozen=True)
+class EpochTimes:
+    """One pass over the training batches, with what happened inside it.
+
+    Attributes:
+        epoch: counted from 1.
+        train_s: seconds of training, the device's work included.
+        data_wait_s: within `train_s`, the host's wait for the next batch on its device; None where
+            it cannot be known.
+        eval_s: seconds of the validations within the epoch.
+        checkpoint_s: seconds of writing and removing checkpoints within the epoch.
+        other_s: seconds within the epoch that are none of these, such as a logger's work.
+        batches: training batches.
+        steps: optimizer steps, as `Trainer.global_step` counts them.
+        images: training samples, None where they cannot be counted.
+    """
+
+    epoch: int
+    train_s: float
+    data_wait_s: float | None
+    eval_s: float
+    checkpoint_s: float
+    other_s: float
+    batches: int
+    steps: int
+    images: int | None
+
+    def metrics(self) -> dict[str, float]:
+        """What loggers are sent: what is not known is left out."""
+        images_per_s = rate(self.images, self.train_s)
+        metrics = {
+            "time/train_s": self.train_s,
+            "time/eval_s": self.eval_s,
+            "time/data_wait_s": self.data_wait_s,
+            "time/images_per_s": images_per_s,
+            "time/steps_per_s": rate(self.steps, self.train_s) if images_per_s is None else None,
+        }
+        return {name: value for name, value in metrics.items() if value is not None}
+
+
+class Ledger:
+    """Keeps the phases of a stopwatch from now on, and splits them by epochs.
+
+    Args:
+        stopwatch: credits the time; None keeps nothing, for a fit that never was.
+    """
+
+    def __init__(self, stopwatch: Stopwatch | None) -> None:
+        self.rows: list[EpochTimes] = []
+        self.segments = 1
+        self._id = uuid4().hex
+        self._stopwatch = stopwatch
+        self._since_ns = dict.fromkeys(FIT_PHASES, 0)
+        self._since_ns = self._phases_ns()
+        self._carried_ns = dict.fromkeys(FIT_PHASES, 0)
+        # the epoch that is open: what an earlier segment made of it, and this one since its marks
+        self._epoch = 0
+        self._before = dict(NOTHING)
+        self._marks: dict[str, int] | None = None
+        self._counts = dict(NOTHING)
+        self._global_step: Callable[[], int] = int
+
+    def begin_epoch(
+        self, epoch: int, global_step: Callable[[], int], wait_known: bool, images_known: bool
+    ) -> None:
+        """From here on it is epoch `epoch`, counted from 1."""
+        if self._before != NOTHING and self._epoch != epoch:
+            # its checkpoint was written in its last validation: Lightning resumes after that epoch
+            self._close(self._before)
+        self._epoch = epoch
+        self._global_step = global_step
+        self._marks = {**self._phases_ns(), "steps": global_step()}
+        self._counts = {
+            "batches": 0,
+            "data_wait": 0 if wait_known else None,
+            "images": 0 if images_known else None,
+        }
+
+    def train(self) -> None:
+        """The open epoch's first phase has begun: what was before it belongs to no epoch."""
+        assert self._marks is not None
+        self._marks["other"] = self._phases_ns()["other"]
+
+    def count_batch(self, images: int | None) -> None:
+        """Another training batch has ended."""
+        self._add("batches", 1)
+        self._add("images", images)
+
+    def count_wait(self, elapsed_ns: int) -> None:
+        """The host has waited so long for a batch."""
+        self._add("data_wait", elapsed_ns)
+
+    def end_epoch(self) -> EpochTimes:
+        """The open epoch is complete; its row."""
+        return self._close(self.so_far())
+
+    def end(self) -> None:
+        """The call is over: keep what there is, and nothing that comes after."""
+        totals_ns, self._before, self._marks = self.totals_ns(), self.so_far(), None
+        self._carried_ns, self._global_step = totals_ns, int
+        self._stopwatch, self._since_ns = None, dict.fromkeys(FIT_PHASES, 0)
+
+    def so_far(self) -> Tally:
+        """Counts of the epoch that is open, zeros where none is."""
+        if self._marks is None:
+            return dict(self._before)
+        marks, now_ns = self._marks, self._phases_ns()
+        since: Tally = {phase: now_ns[phase] - marks[phase] for phase in FIT_PHASES}
+        since["steps"] = self._global_step() - marks["steps"]
+        since.update(self._counts)
+        return {name: _sum([self._before[name], since[name]]) for name in NOTHING}
+
+    def totals_ns(self) -> dict[str, int]:
+        """Nanoseconds by phase, over all segments, up to this instant."""
+        now_ns = self._phases_ns()
+        return {
+            phase: self._carried_ns[phase] + now_ns[phase] - self._since_ns[phase]
+            for phase in FIT_PHASES
+        }
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has to hold, in Python's own types."""
+        return {
+            "id": self._id,
+            "totals_ns": self.totals_ns(),
+            "epochs": [asdict(row) for row in self.rows],
+            "epoch": self._epoch,
+            "so_far": self.so_far(),
+            "segments": self.segments,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what an earlier segment had when its checkpoint was written.
+
+        A state of this very segment is left alone: Lightning's search for a learning rate restores
+        what was there before it, but its time has passed.
+        """
+        if state["id"] == self._id:
+            return
+        self._carried_ns = dict(state["totals_ns"])
+        self.rows = [EpochTimes(**row) for row in state["epochs"]]
+        self._epoch, self._before = state["epoch"], dict(state["so_far"])
+        self.segments = state["segments"] + 1
+
+    def summary(self) -> dict[str, Any]:
+        """Totals, rates and rows, as plain numbers and lists."""
+        totals_ns, so_far = self.totals_ns(), self.so_far()
+        numbers = {
+            name: _sum([*(getattr(row, name) for row in self.rows), so_far[name]])
+            for name in NUMBERS
+        }
+        train_s = totals_ns["train"] / NANOSECONDS_PER_SECOND
+        later = [row.train_s for row in self.rows[1:]]
+        return {
+            **in_seconds(totals_ns),
+            "data_wait_s": _sum(
+                [*(row.data_wait_s for row in self.rows), seconds(so_far["data_wait"])]
+            ),
+            **numbers,
+            "images_per_s": rate(numbers["images"], train_s),
+            "steps_per_s": rate(numbers["steps"], train_s),
+            "first_epoch_s": self.rows[0].train_s if self.rows else None,
+            "steady_epoch_s": median(later) if later else None,
+            "segments": self.segments,
+            "epochs": [asdict(row) for row in self.rows],
+        }
+
+    def _phases_ns(self) -> dict[str, int]:
+        if self._stopwatch is None:
+            return self._since_ns
+        totals_ns = self._stopwatch.totals_ns()
+        named = {phase: totals_ns[phase] for phase in FIT_PHASES if phase != "other"}
+        return {**named, "other": sum(totals_ns.values()) - sum(named.values())}
+
+    def _add(self, name: str, more: int | None) -> None:
+        self._counts[name] = _sum([self._counts[name], more])
+
+    def _close(self, tally: Tally) -> EpochTimes:
+        values: dict[str, Any] = {name: tally[name] for name in NUMBERS}
+        for name in (*FIT_PHASES, "data_wait"):
+            values[f"{name}_s"] = seconds(tally[name])
+        row = EpochTimes(epoch=self._epoch, **values)
+        self.rows.append(row)
+        self._before, self._marks = dict(NOTHING), None
+        return row
+
+
+def in_seconds(totals_ns: Mapping[str, int]) -> dict[str, float]:
+    """`total_s` and each phase in seconds, from nanoseconds."""
+    total_s = sum(totals_ns.values()) / NANOSECONDS_PER_SECOND
+    phases = {f"{name}_s": ns / NANOSECONDS_PER_SECOND for name, ns in totals_ns.items()}
+    return {"total_s": total_s, **phases}
+
+
+def seconds(elapsed_ns: int | None) -> float | None:
+    """Nanoseconds as seconds."""
+    return None if elapsed_ns is None else elapsed_ns / NANOSECONDS_PER_SECOND
+
+
+def rate(number: int | None, elapsed_s: float) -> float | None:
+    """So many a second; None where the number is not known or no time has passed."""
+    return number / elapsed_s if number is not None and elapsed_s else None
+
+
+def _sum(parts: list[Any]) -> Any:
+    """Their sum; unknown (None) if any is."""
+    return None if None in parts else sum(parts)
