@@ -1,7 +1,7 @@
 """`python -m mnist_gpu.bench.hooks`: what `TimingCallback` costs, and what it keeps one from.
 
-Three tables: its hooks in a tight loop, as a share of an epoch; blocks of steps with and without it,
-in pairs, interleaved in one fit; and the traps of timing a Trainer, each beside the plain fit.
+Three tables: its hooks in a tight loop, as a share of an epoch; blocks of steps with and without
+it, in pairs, interleaved in one fit; and the traps of timing a Trainer, each beside the plain fit.
 """
 
 import argparse
