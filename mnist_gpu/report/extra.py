@@ -1,4 +1,4 @@
-"""What needs the `report` extra, and what to say without it."""
+"""The files of a report; the Parquet one needs the `report` extra."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mnist_gpu.records.store import write_whole
 from mnist_gpu.report.export import flat_runs, write_csv, write_parquet
+from mnist_gpu.report.page import page
 from mnist_gpu.report.summary import Summary
 
 INSTALL = "pip install 'mnist-gpu[report]'"
@@ -25,10 +26,5 @@ def write_files(summary: Summary, folder: Path) -> Iterator[str]:
         yield f"wrote {folder / 'runs.parquet'}"
     else:
         yield f"no runs.parquet: it needs pyarrow ({INSTALL})"
-    if find_spec("plotly") is not None:
-        from mnist_gpu.report.page import page
-
-        write_whole(folder / "index.html", page(summary).encode())
-        yield f"wrote {folder / 'index.html'}"
-    else:
-        yield f"no index.html: it needs plotly ({INSTALL})"
+    write_whole(folder / "index.html", page(summary).encode())
+    yield f"wrote {folder / 'index.html'}"

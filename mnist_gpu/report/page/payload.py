@@ -16,8 +16,8 @@ from mnist_gpu.report.statistics import Sample
 from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
-MOST_HISTORIES = 300
-MOST_DETAILS = 1000
+MOST_HISTORIES = 200
+MOST_DETAILS = 200
 MOST_RUNS_LISTED = 20_000
 PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
 USED = {
@@ -97,6 +97,7 @@ def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
         "dataset": key.dataset,
         "compile": key.compile,
         "deviations": key.deviations,
+        "trained": row.trained_by,
         "n": row.n,
         "name": row.name,
         "train": _sample(row.train_s, row.training_time),
@@ -114,8 +115,7 @@ def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
         "notes": row.notes,
         "fronts": sorted(row.fronts),
         "phases": [_phase(row, phase) for phase in PHASES],
-        "used": {name: row.used(name) for name in USED},
-        "price": newest.price.model_dump(),
+        "used": {name: value for name in USED if (value := _short(row.used(name))) is not None},
     }
 
 
@@ -147,27 +147,27 @@ def _cost(cost: Cost) -> dict[str, Any]:
 
 
 def _phase(row: Row, phase: str) -> float:
-    return median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)
+    return _short(median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)) or 0.0
 
 
-def _run(run: Run) -> dict[str, Any]:
-    timing = run.record.timing
-    return {
-        "id": run.record.run_id,
-        "seed": run.record.workload.seed,
-        "at": run.record.created_at,
-        "train": round(timing.train_s, 6),
-        "total": round(timing.total_s, 6),
-        "accuracy": run.test_accuracy[-1],
-    }
+def _run(run: Run) -> tuple[str, int, float, float, str]:
+    """Id, seed, training time, test accuracy and date; names would be most of a large page."""
+    record, accuracy = run.record, run.test_accuracy[-1]
+    seed, train_s = record.workload.seed, round(record.timing.train_s, 4)
+    return record.run_id, seed, train_s, accuracy, record.created_at
+
+
+def _short(value: float | None) -> float | None:
+    """As many digits as anybody sees in a chart."""
+    return value if value is None else float(f"{value:.5g}")
 
 
 def _history(run: Run) -> dict[str, Any]:
     return {
-        "train_s": [round(value, 6) for value in run.train_s],
+        "train_s": [_short(value) for value in run.train_s],
         "test_accuracy": run.test_accuracy,
-        "test_loss": [round(value, 6) for value in run.test_loss],
-        "train_loss": [round(value, 6) for value in run.train_loss],
+        "test_loss": [_short(value) for value in run.test_loss],
+        "train_loss": [_short(value) for value in run.train_loss],
     }
 
 
