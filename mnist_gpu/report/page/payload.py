@@ -17,7 +17,7 @@ from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
 MOST_HISTORIES = 200
-MOST_DETAILS = 200
+MOST_DETAILS = 100
 MOST_RUNS_LISTED = 20_000
 PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
 USED = {

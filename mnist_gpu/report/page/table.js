@@ -10,7 +10,7 @@ const columns = [
   { title: "Training time", number: true, key: (row) => row.train.median, cell: (row) => [row.train.text] },
   { title: "Whole run", number: true, key: (row) => row.total.median, cell: (row) => [row.total.text] },
   { title: "Accuracy", number: true, key: (row) => row.accuracy.median, cell: (row) => [row.accuracy.text] },
-  { title: "Gate", key: (row) => row.gate.outcome, cell: gateCell },
+  { title: "Gate", style: "gate", key: (row) => row.gate.outcome, cell: gateCell },
   { title: "To 99 %", number: true, key: (row) => row.reached["99%"].s, cell: reachedCell },
   { title: "Cost of a run", number: true, style: "number cost", key: (row) => row.cost.usd, cell: costCell },
   { title: "n", number: true, key: (row) => row.n, cell: (row) => [String(row.n)] },
