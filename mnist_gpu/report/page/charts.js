@@ -72,10 +72,17 @@ function drawFront(id, unordered, front, spent, title) {
   const best = rows.filter((row) => row.fronts.includes(front)).map((row) => [x(spent(row)), y(row.accuracy.median * 100)]);
   const stairs = best.map(([across, up], index) => (index ? `H${across}V${up}` : `M${across},${up}`)).join("");
   chart.drawing.append(svg("path", { class: "front", d: stairs }));
-  rows.forEach((row, index) => drawSpent(chart, row, { x: x(spent(row)), y, front, named: !isNarrow() && rows.length <= 12, even: index % 2 === 0 }));
+  const named = [];
+  for (const row of rows) {
+    const at = [x(spent(row)), y(row.accuracy.median * 100)];
+    // names that would lie on each other are left to the tips
+    const free = !isNarrow() && named.every(([across, up]) => Math.abs(across - at[0]) > 190 || Math.abs(up - at[1]) > 16);
+    if (free) named.push(at);
+    drawSpent(chart, row, { x: at[0], y, front, named: free });
+  }
 }
 
-function drawSpent(chart, row, { x, y, front, named, even }) {
+function drawSpent(chart, row, { x, y, front, named }) {
   const [middle, spread] = [row.accuracy.median * 100, (row.accuracy.sd || 0) * 100];
   chart.drawing.append(svg("line", { class: "spread", x1: x, x2: x, y1: y(middle - spread), y2: y(middle + spread) }));
   const look = { stroke: row.fronts.includes(front) ? "var(--ink)" : colourOf(row), "stroke-width": 1.5 };
@@ -85,7 +92,7 @@ function drawSpent(chart, row, { x, y, front, named, even }) {
   if (!named) return;
   // near an edge a name stands on the inner side
   const end = x > (chart.left + chart.right) / 2;
-  chart.drawing.append(svg("text", { class: "name", x: x + (end ? -9 : 9), y: y(middle) + (even ? -8 : 16), "text-anchor": end ? "end" : "start" }, row.ref));
+  chart.drawing.append(svg("text", { class: "name", x: x + (end ? -9 : 9), y: y(middle) - 8, "text-anchor": end ? "end" : "start" }, row.ref));
 }
 
 function drawCurves(rows) {

@@ -19,7 +19,7 @@ function rowFacts(row) {
   );
   return [
     ["Runs", data.categories[row.category]],
-    ["Training time", [row.train.text, row.interval].filter(Boolean).join("; ")],
+    ["Training time", [row.train.text, row.interval && `95 % bootstrap interval of the median ${row.interval}`].filter(Boolean).join("; ")],
     ["Whole run", row.total.text],
     ["Test accuracy", row.accuracy.text],
     ["Accuracy gate", `${row.gate.outcome}: ${row.gate.basis}`],
