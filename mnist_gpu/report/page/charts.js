@@ -76,7 +76,7 @@ function drawFront(id, unordered, front, spent, title) {
   for (const row of rows) {
     const at = [x(spent(row)), y(row.accuracy.median * 100)];
     // names that would lie on each other are left to the tips
-    const free = !isNarrow() && named.every(([across, up]) => Math.abs(across - at[0]) > 190 || Math.abs(up - at[1]) > 16);
+    const free = !isNarrow() && named.every(([across, up]) => Math.abs(across - at[0]) > 340 || Math.abs(up - at[1]) > 16);
     if (free) named.push(at);
     drawSpent(chart, row, { x: at[0], y, front, named: free });
   }

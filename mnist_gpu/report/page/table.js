@@ -27,7 +27,7 @@ function rowCell(row) {
 
 function platformCell(row) {
   const said = [...row.deviations, ...row.doubts, ...row.notes];
-  return [shortened(row.label, 90), said.length ? element("span", { class: "sub" }, shortened(said.join("; "), 160)) : null];
+  return [shortened(row.label, 60), said.length ? element("span", { class: "sub" }, shortened(said.join("; "), 160)) : null];
 }
 
 function engineCell(row) {
