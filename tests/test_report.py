@@ -284,7 +284,7 @@ def test_an_empty_folder_reports_the_promised_rows(tmp_path, capsys):
     (tmp_path / "results").mkdir()
     assert main([str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.count("TBD") == 30
-    assert (tmp_path / "out" / "index.html").stat().st_size > 1_000_000
+    assert "TBD" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_readme_is_renewed_between_its_markers_and_checked(tmp_path, field, capsys):

@@ -413,7 +413,7 @@ def test_help_imports_nothing_heavy():
     code = (
         "import sys; sys.argv = ['validate', '--help']\n"
         "from mnist_gpu import validate\nfrom mnist_gpu.report import __main__ as report\n"
-        "heavy = {'torch', 'scipy', 'plotly', 'pyarrow', 'pandas', 'pydantic', 'hydra'}\n"
+        "heavy = {'torch', 'scipy', 'pyarrow', 'pandas', 'pydantic', 'hydra'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "validate.main()"
     )

@@ -1,4 +1,4 @@
-"""What needs the `report` extra, and what to say without it."""
+"""The files of a report; the Parquet one needs the `report` extra."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -7,6 +7,7 @@ from pathlib import Path
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble, write_own
 from mnist_gpu.report.export import as_csv, as_parquet, flat_runs
+from mnist_gpu.report.page import page
 from mnist_gpu.report.summary import Summary
 
 INSTALL = "pip install 'mnist-gpu[report]'"
@@ -26,12 +27,7 @@ def write_files(summary: Summary, folder: Path) -> Iterator[str]:
         contents["runs.parquet"] = as_parquet(runs)
     else:
         lacking.append(f"no runs.parquet: it needs pyarrow ({INSTALL})")
-    if find_spec("plotly") is not None:
-        from mnist_gpu.report.page import page
-
-        contents["index.html"] = page(summary).encode()
-    else:
-        lacking.append(f"no index.html: it needs plotly ({INSTALL})")
+    contents["index.html"] = page(summary).encode()
     try:
         write_own(folder, contents)
     except OSError as exc:
