@@ -198,7 +198,8 @@ def paired(model: str, other: L.Callback, pairs: int, steps: int) -> Pairs:
     """Train one long epoch, the callback taking turns; the first pair only warms up."""
     alternating = Alternating(other, steps)
     module = Classifier(model, steps)
-    module.train_dataloader = lambda: _Endless(steps)  # type: ignore[method-assign]
+    endless: Any = _Endless(steps)
+    module.train_dataloader = lambda: endless  # type: ignore[method-assign]
     _fit(module, alternating, other, limit_train_batches=2 * (pairs + 1) * steps)
     blocks = alternating.block_s[2:]
     both = [dict(blocks[i : i + 2]) for i in range(0, len(blocks), 2)]
