@@ -298,15 +298,14 @@ def test_sigterm_at_any_instant_leaves_a_record_and_a_run_that_resumes(
 @pytest.mark.parametrize("engine", ["lightning", "torch"])
 def test_no_framework_takes_sigterm_over_from_the_run(here, digits, monkeypatch, engine):
     owners = set()
+    training = Timeline.training
 
-    def installing(number, handler):
-        if number == signal.SIGTERM and callable(handler):
-            owners.add(handler.__module__)
-        return installed(number, handler)
+    def watching(timeline, epoch):
+        owners.add(signal.getsignal(signal.SIGTERM).__module__)
+        return training(timeline, epoch)
 
-    installed = signal.signal
-    monkeypatch.setattr(signal, "signal", installing)
-    mnist_gpu.run(["platform=cpu", f"engine={engine}", "model=mlp", "epochs=1", *digits])
+    monkeypatch.setattr(Timeline, "training", watching)
+    mnist_gpu.run(["platform=cpu", f"engine={engine}", "model=mlp", "epochs=2", *digits])
     assert owners == {"mnist_gpu.runs.signals"}
 
 

@@ -70,6 +70,10 @@ class RunCallback(TimingCallback):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     @override
+    def evaluating(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.timeline.trained()
+
+    @override
     def epoch_ended(
         self, trainer: L.Trainer, pl_module: L.LightningModule, times: EpochTimes
     ) -> None:
