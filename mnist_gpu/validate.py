@@ -4,23 +4,30 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line per fault; return 0 when all records are acceptable, else 1."""
-    options = _parse(arguments)
+    with output.surviving():
+        return _main(_parse(arguments))
+
+
+def _main(options: argparse.Namespace) -> int:
     try:
         if options.rules:
             return _print_rules()
         from mnist_gpu.records.rules import check_files
 
         verdict = check_files(options.paths)
-    except UserError as fault:
-        print(f"mnist-gpu: {fault}", file=sys.stderr)
-        return fault.exit_code
+    except UserError as exc:
+        print(f"mnist-gpu: {exc}", file=sys.stderr)
+        return exc.exit_code
     for line in verdict.faults:
         print(line)
+    for run_id, lines in verdict.doubts.items():
+        print(f"doubt: {run_id}: {'; '.join(lines)}", file=sys.stderr)
     refused = len({fault.path for fault in verdict.faults})
     print(f"{len(verdict.accepted)} accepted, {refused} refused", file=sys.stderr)
     return 1 if refused else 0

@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from mnist_gpu import engines
-from mnist_gpu.engines.base import Engine
+from mnist_gpu.engines.base import LoopEngine
 from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.protocol.metrics import Metrics
 
 
-class FaultyEngine(Engine):
+class FaultyEngine(LoopEngine):
     """Trains nothing, deterministically. `plan` maps the name of a method to what it does."""
 
     plan: ClassVar[dict] = {}
@@ -30,11 +30,11 @@ class FaultyEngine(Engine):
     def warm_up(self) -> None:
         self._do("warm_up")
 
-    def train_epoch(self, epoch, progress):
+    def train_epoch(self, epoch, timeline):
         self.epoch = epoch
         self.array = self.array * np.float32(1.5) + np.float32(epoch)
         self._do("train_epoch")
-        progress(1)
+        timeline.progressed(1)
         return Metrics(getattr(self, "loss", 1.0 / epoch), 0.5)
 
     def evaluate(self):
@@ -50,13 +50,16 @@ class FaultyEngine(Engine):
 
     def state(self):
         self._do("state")
-        return {"weights/fc1.weight": self.array.copy(), "adam_step": np.array(self.epoch)}
+        return {
+            "weights/fc1.weight": self.array.copy(),
+            "adam_step": np.array(self.epoch * self.workload.steps_per_epoch),
+        }
 
     def load_state(self, state) -> None:
         self.array = state["weights/fc1.weight"].copy()
 
     def facts(self) -> EngineFacts:
-        return EngineFacts("None", "0", "cpu", "float32", "none", 1, "cpu", "cpu")
+        return EngineFacts("None", "0", "cpu", "float32", "cpu", "cpu", threads=1)
 
 
 def installed(**plan) -> type[FaultyEngine]:

@@ -2,16 +2,26 @@
 
 import copy
 import hashlib
+import random
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+from mnist_gpu.measure import detect
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.rules.names import known_platforms
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FRAMEWORKS = {
+    "lightning": ("PyTorch Lightning", "torch 2.15.0", ["torch", "lightning"]),
+    "torch": ("PyTorch", None, ["torch"]),
+    "keras": ("Keras", "tensorflow", ["keras", "tensorflow"]),
+    "tensorflow": ("TensorFlow", "tensorflow", ["keras", "tensorflow"]),
+    "mlx": ("MLX", "mlx", ["mlx"]),
+}
 MODELS = {"cnn": (1_199_882, 71_565_312), "mlp": (101_770, 409_088)}
 
 
@@ -39,7 +49,9 @@ def make_document(
 
     `lies` replace single values at the end, named with `__` for dots: `timing__total_s=1.0`.
     """
-    history = [_epoch(number, seed, epoch_s, accuracy, epochs) for number in range(1, epochs + 1)]
+    name = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{seed}-{epoch_s}-{accuracy}"
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    history = _history(f"{name}-{sorted(lies.items())}", epochs, seed, epoch_s, accuracy)
     train_s = sum(row["train_s"] for row in history)
     eval_s = sum(row["eval_s"] for row in history)
     phases = {
@@ -60,8 +72,6 @@ def make_document(
         deviations.append(f"model {model} (standard: cnn)")
     if dataset != "mnist":
         deviations.append(f"dataset {dataset} (standard: mnist)")
-    name = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{seed}-{epoch_s}-{accuracy}"
-    digest = hashlib.sha256(name.encode()).hexdigest()
     # runs of one row follow each other by the hour, and no two rows ran at once
     row = f"{platform}-{engine}-{precision}-{model}-{dataset}-{epochs}-{sorted(lies.items())}"
     first = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(hours=zlib.crc32(row.encode()) % 6000)
@@ -73,24 +83,13 @@ def make_document(
         "created_at": created_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "status": "completed",
         "status_reason": None,
-        "platform": {
-            "name": platform,
-            "label": f"{platform} machine",
-            "kind": kind,
-            "claimed": platform,
-            "detected": platform,
-            "verified": verified,
-            "rehearsal": False,
-            "signals": {},
-        },
+        "platform": _platform(platform, kind, verified),
         "engine": {
             "name": engine,
             "version": 1,
-            "framework": "torch" if engine in ("lightning", "torch") else engine,
+            "framework": FRAMEWORKS[engine][0],
             "framework_version": "2.15.0",
-            "backend": {"tensorflow": "tensorflow", "keras": "tensorflow", "mlx": "mlx"}.get(
-                engine, "torch"
-            ),
+            "backend": FRAMEWORKS[engine][1] or accelerator,
             "precision": precision,
             "compile": "none",
             "deterministic": True,
@@ -121,7 +120,7 @@ def make_document(
         "software": {
             "python": "3.11.7",
             "os": "Linux 6.1",
-            "packages": {"numpy": "2.4.0"},
+            "packages": {"numpy": "2.4.0", **dict.fromkeys(FRAMEWORKS[engine][2], "2.15.0")},
             "git_commit": "0" * 40,
             "git_dirty": False,
             "program_version": "0.1.0",
@@ -175,7 +174,7 @@ def make_document(
             "energy_j": None,
             "energy_source": None,
             "throttled_s": 0.0,
-            "samples": 400,
+            "samples": int(0.997 * (train_s + eval_s + 0.75 + 0.0625)),
             "reasons": {"gpu_percent": "no GPU"},
         },
         "price": {
@@ -185,7 +184,7 @@ def make_document(
             "as_of": None,
             "free": False,
             "reason": "own hardware",
-            **(price or {}),
+            **(_price(platform) if price is None else price),
         },
         "limits": {
             "session_s": None,
@@ -228,20 +227,69 @@ def dataset_sha256(dataset: str) -> str:
     return hashlib.sha256(dataset.encode()).hexdigest()
 
 
-def _epoch(number: int, seed: int, epoch_s: float, accuracy: float, epochs: int) -> dict:
-    # rises to the accuracy; the seed and the epoch number make every time different
-    wobble = ((number * 37 + seed * 101) % 29 - 14) / 14
+def _price(platform: str) -> dict:
+    known = known_platforms().get(platform)
+    return {**known["price"], "reason": known["price"].get("reason")} if known else {}
+
+
+def _history(name: str, epochs: int, seed: int, epoch_s: float, accuracy: float) -> list[dict]:
+    """Rises to the accuracy; every time and loss is a run's own, as a clock and a network give."""
+    noise = random.Random(name)
+    # evenly spread and shuffled, so that means and medians are what was asked for
+    spread = [(2 * number + 1) / epochs - 1 + 1e-3 * noise.random() for number in range(epochs)]
+    noise.shuffle(spread)
+    return [
+        _epoch(number, noise, wobble, seed, epoch_s, accuracy, epochs)
+        for number, wobble in enumerate(spread, start=1)
+    ]
+
+
+def _epoch(
+    number: int,
+    noise: random.Random,
+    wobble: float,
+    seed: int,
+    epoch_s: float,
+    accuracy: float,
+    epochs: int,
+) -> dict:
     reached = min(accuracy, 0.965 + 0.03 * min(1.0, number / 10))
     if number == epochs:
         reached = accuracy
     right = round(min(1.0, reached) * 10000)
     return {
         "epoch": number,
-        "train_s": epoch_s * (1 + 0.004 * wobble + 1e-6 * seed + (0.05 if number == 1 else 0)),
-        "eval_s": epoch_s / 20,
-        "train_loss": 0.2 / number,
-        "train_accuracy": min(1.0, 0.95 + number * 0.0005),
-        "test_loss": 0.03 + (1 - right / 10000),
+        "train_s": round(
+            epoch_s * (1 + 0.004 * wobble + 1e-6 * seed + (0.05 if number == 1 else 0)), 9
+        ),
+        "eval_s": round(epoch_s / 20 * (1 + 0.001 * noise.uniform(-1, 1)), 9),
+        "train_loss": 0.2 / number * (1 + 0.001 * noise.uniform(-1, 1)),
+        "train_accuracy": round(min(1.0, 0.95 + number * 0.0005) * 60000) / 60000,
+        "test_loss": 0.03 + (1 - right / 10000) + 0.001 * noise.uniform(-1, 1),
         "test_accuracy": right / 10000,
-        "data_wait_s": epoch_s / 50,
+        "data_wait_s": round(epoch_s / 50, 9),
+    }
+
+
+def _platform(name: str, kind: str, verified: bool) -> dict:
+    """As conf/platform has it where it knows the name, with the signals that speak for it."""
+    known = known_platforms().get(name)
+    rule = (known or {}).get("detect") or {}
+    signals = {}
+    if front := rule.get("frontend"):
+        signals[detect.FRONTENDS[front][0]] = "set"
+    if rule.get("host") == "jetstream":
+        signals |= {"dmi": "OpenStack Nova", "flavor": "g3.xl"}
+    if chip := rule.get("chip"):
+        signals["chip"] = chip
+    found = detect.from_signals(signals if verified else {}).name
+    return {
+        "name": name,
+        "label": known["label"] if known else f"{name} machine",
+        "kind": known["kind"] if known else kind,
+        "claimed": name,
+        "detected": "linux" if found == "none" else found,
+        "verified": verified,
+        "rehearsal": False,
+        "signals": signals if verified else {},
     }

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.runs import checkpoint
 from mnist_gpu.runs.resume import find_continuation
+from mnist_gpu.timing.timeline import Epoch
 
 
-def row(epoch: int) -> EpochRecord:
-    return EpochRecord(
+def row(epoch: int) -> Epoch:
+    return Epoch(
         epoch=epoch,
         train_s=1.0,
         eval_s=0.5,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.report.run import Run
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.summary import Summary, summarise
 from mnist_gpu.report.table import sections
 from tests.records import make_record

@@ -15,7 +15,7 @@ from mnist_gpu.measure import (
 )
 from tests.machines import FakeNvml, tree
 
-FACTS = EngineFacts("PyTorch", "2.15", "cpu", "float32", "none", 67, "cpu", "cpu")
+FACTS = EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu")
 
 
 # --- CPUs ---------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_only_packages_that_were_imported_are_listed(monkeypatch):
 
 
 def on_gpu(name: str) -> EngineFacts:
-    return EngineFacts("PyTorch", "2.15", "cuda", "float32", "none", 67, "cuda", name)
+    return EngineFacts("PyTorch", "2.15", "cuda", "float32", "cuda", name)
 
 
 def test_a_gpu_is_described_by_its_driver_and_power_limit():

@@ -6,13 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from mnist_gpu.report.documents import BLOCKS
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import write_record
 from mnist_gpu.report.__main__ import main
 from mnist_gpu.report.document import has_markers
+from mnist_gpu.report.documents import BLOCKS
 from mnist_gpu.report.gate import pinned
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.summary import summarise
 from mnist_gpu.report.table import escape, markdown, missing, sections
 from tests.records import make_record, write_records
@@ -284,7 +284,7 @@ def test_an_empty_folder_reports_the_promised_rows(tmp_path, capsys):
     (tmp_path / "results").mkdir()
     assert main([str(tmp_path / "results"), "--out", str(tmp_path / "out")]) == 0
     assert capsys.readouterr().out.count("TBD") == 30
-    assert (tmp_path / "out" / "index.html").stat().st_size > 1_000_000
+    assert "TBD" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_readme_is_renewed_between_its_markers_and_checked(tmp_path, field, capsys):
@@ -345,7 +345,7 @@ def test_all_runs_are_exported_as_csv_and_parquet(tmp_path, field):
 
 
 def test_no_cell_of_the_csv_is_a_formula(tmp_path):
-    record = make_record(hardware__cpu_model="=HYPERLINK(1)", hardware__driver="@SUM(1)")
+    record = make_record(hardware__cpu_model="=HYPERLINK(1)", software__python="@SUM(1)")
     results = write_records(tmp_path / "results", [record])
     main([str(results), "--out", str(tmp_path / "out")])
     text = (tmp_path / "out" / "runs.csv").read_text()

@@ -4,9 +4,9 @@ import re
 
 import pytest
 import yaml
-from mnist_gpu.report.published import find_published
 
 from mnist_gpu.report.__main__ import main
+from mnist_gpu.report.published import find_published
 from mnist_gpu.report.table import markdown, published_markdown
 from tests.records import make_record, write_records
 from tests.test_report import A100, LABORATORY, REPOSITORY, row_named, seeds, summary_of

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.cost import cost_to, run_cost
-from mnist_gpu.report.run import Run
 from tests.records import make_record
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnist_gpu.report.doubts import notes
 
+from mnist_gpu.records.run import Run
+from mnist_gpu.report.doubts import notes
 from mnist_gpu.report.gate import NOT_JUDGED, NOT_SHOWN, PASSES, gate
 from mnist_gpu.report.groups import group_runs
 from mnist_gpu.report.numbers import figure, percent, seconds, times
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import (
     Sample,
     drift,

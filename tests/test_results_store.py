@@ -28,7 +28,7 @@ def test_a_failed_write_leaves_the_old_record_and_no_litter(tmp_path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match=r"record\.json: no space left"):
         write_record(make_record(seed=2), path)
     assert read_record(path) == make_record(seed=1)
     assert os.listdir(tmp_path) == ["record.json"]

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,7 +99,9 @@ def test_lightning_trains_exactly_what_the_plain_loop_trains(here):
     plain = mnist_gpu.run([*QUICK, "engine=torch"])
     trainer = mnist_gpu.run([*QUICK, "engine=lightning"])
     assert plain.result.weights_sha256 == trainer.result.weights_sha256
-    assert losses(plain) == losses(trainer)
+    # the Trainer sums an epoch's loss in another order
+    for one, other in zip(losses(plain), losses(trainer), strict=True):
+        assert other == pytest.approx(one, rel=1e-6)
 
 
 def test_a_run_leaves_its_record_curves_weights_and_configuration(here):
@@ -114,7 +117,7 @@ def test_a_run_leaves_its_record_curves_weights_and_configuration(here):
     assert only(folder, "tensorboard/events*").stat().st_size > 0
     text = (folder / "record.json").read_text()
     assert str(here) not in text
-    assert os.uname().nodename not in text
+    assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", text)
 
 
 def test_tensorboard_finds_curves_pictures_and_hyper_parameters(here):
@@ -206,9 +209,9 @@ def test_the_total_covers_the_process_from_its_creation(here):
 
 def test_a_trace_is_left_on_demand_and_changes_nothing(here):
     quick = ["platform=cpu", "model=mlp", "epochs=1", "engine=torch", "logger=none"]
-    plain, traced = mnist_gpu.run(quick), mnist_gpu.run([*quick, "profiler=3"])
+    plain, traced = mnist_gpu.run(quick), mnist_gpu.run([*quick, "profile_steps=3"])
     [trace] = here.glob("outputs/cpu/*/profile/trace.json")
     names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
-    assert "aten::_fused_adam_" in names
+    assert "Optimizer.step#Adam.step" in names
     assert traced.result.weights_sha256 == plain.result.weights_sha256
     assert traced.workload.deviations == plain.workload.deviations

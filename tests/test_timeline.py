@@ -31,9 +31,9 @@ def train_one(timeline: Timeline, clock: FakeClock, epoch: int, train_s: float, 
     timeline.training(epoch)
     clock.passes(train_s)
     timeline.progressed(1)
-    timeline.trained(GOOD)
+    timeline.trained()
     clock.passes(eval_s)
-    timeline.evaluated(Metrics(0.2, 0.8))
+    timeline.evaluated(GOOD, Metrics(0.2, 0.8))
 
 
 def test_an_epochs_training_and_evaluation_are_timed_apart():
@@ -86,7 +86,7 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(loss):
     timeline = Timeline(Stopwatch(FakeClock()), 1)
     timeline.training(1)
     with pytest.raises(Diverged, match="epoch 1"):
-        timeline.trained(Metrics(loss, 0.1))
+        timeline.evaluated(Metrics(loss, 0.1), GOOD)
 
 
 def test_a_signal_ends_the_epoch_at_the_next_execution():
@@ -120,3 +120,29 @@ def test_a_resumed_run_goes_on_after_its_last_finished_epoch():
     train_one(second, clock, 2, 2.5, 1.0)
     assert second.history[1].train_s == 2.5
     assert second.stopwatch.seconds("train") == 4.5
+
+
+def test_the_hosts_wait_for_each_batch_is_counted_within_training():
+    clock = FakeClock()
+    timeline = Timeline(Stopwatch(clock), 1)
+
+    def loader():
+        for wait_s in (0.25, 0.5):
+            clock.passes(wait_s)
+            yield "batch"
+        clock.passes(0.125)  # finding out that there is no more
+
+    timeline.training(1)
+    for _ in timeline.batches(loader()):
+        clock.passes(2.0)
+    timeline.trained()
+    timeline.evaluated(GOOD, GOOD)
+    [row] = timeline.history
+    assert (row.train_s, row.data_wait_s) == (4.875, 0.875)
+
+
+def test_an_engine_that_hands_its_batches_to_nobody_has_no_wait():
+    clock = FakeClock()
+    timeline = Timeline(Stopwatch(clock), 1)
+    train_one(timeline, clock, 1, 1.0, 1.0)
+    assert timeline.history[0].data_wait_s is None

@@ -174,6 +174,34 @@ def lies(document: dict) -> list[str]:
         peak = 312e12 if document["hardware"]["accelerator"] != "cpu" else 13e12 * 4
         if work["flops_per_sample"] * work["n_train"] > row["train_s"] * peak * 20:
             found.append("too fast")
+    sampled_s = math.fsum(timing[name] for name in PHASES[4:])
+    if document["status"] == "completed":
+        if not 0.85 * sampled_s - 4 <= document["resources"]["samples"] <= sampled_s + 2:
+            found.append("samples")
+        if work["steps_made"] != len(rows) * -(-work["n_train"] // work["batch_size"]):
+            found.append("steps")
+        if not all(timing[name] > 0 for name in PHASES):
+            found.append("phase without time")
+    engine, hardware = document["engine"], document["hardware"]
+    on = bool(engine.get("switches") or engine.get("environment"))
+    if engine["division"] != ("open" if engine.get("kernels") else "tuned" if on else "stock"):
+        found.append("division")
+    if engine["name"] == "lightning" and engine["framework"] != "PyTorch Lightning":
+        found.append("framework")
+    if hardware["threads"] > hardware["logical_cpus"]:
+        found.append("threads")
+    for name in ("train_s", "eval_s"):
+        if any(abs(row[name] * 1e9 - round(row[name] * 1e9)) > 0.01 for row in rows):
+            found.append("no clock's digits")
+    if any(
+        abs(row["train_accuracy"] * 6e4 - round(row["train_accuracy"] * 6e4)) > 0.1 for row in rows
+    ):
+        found.append("part of a training image")
+    if document["platform"]["name"] == "cpu":
+        if document["platform"]["kind"] != "local":
+            found.append("kind")
+        if document["platform"]["label"] != "CPU on bare metal or a virtual machine":
+            found.append("label")
     deviates = (
         work["epochs"] != 50
         or work["batch_size"] != 64

@@ -1,5 +1,6 @@
 """Composing the configuration, and checking what was composed."""
 
+import os
 import secrets
 import threading
 from collections.abc import Sequence
@@ -115,6 +116,7 @@ def _from_where_it_was_started(settings: Settings) -> Settings:
     if not (HydraConfig.initialized() and HydraConfig.get().job.chdir):
         return settings
     data = settings.data.model_dump()
+    data["dir"] = data["dir"] or os.environ.get("MNIST_GPU_DATA")
     folders = {name: to_absolute_path(data[name]) for name in ("dir", "cache_dir") if data[name]}
     resume = settings.resume
     if resume not in (None, "auto"):

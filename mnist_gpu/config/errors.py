@@ -18,6 +18,7 @@ from mnist_gpu.config.words import (
     several_values,
 )
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble
 from mnist_gpu.paths import choices
 
 LONGEST = 300
@@ -34,10 +35,8 @@ def format_error(exc: Exception) -> UserError:
         return UserError(f"a configuration file is not valid YAML: {text}")
     if isinstance(exc, RecursionError):
         return UserError("the configuration is nested too deeply")
-    if isinstance(exc, OSError):
-        where = f"{exc.filename}: " if exc.filename else ""
-        why = (exc.strerror or type(exc).__name__).lower()
-        return UserError(f"{where}{why}: choose a folder you may write to, with room on its disk")
+    if isinstance(exc, (OSError, MemoryError)):
+        return UserError(trouble(exc))
     return UserError(f"unexpected {type(exc).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)")
 
 

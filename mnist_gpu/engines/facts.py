@@ -15,7 +15,7 @@ class EngineFacts:
         accelerator: `cpu`, `cuda`, `mps`.
         accelerator_name: what the device calls itself.
         accelerator_count: over all machines.
-        threads: that the framework computes with on the host; None where it does not tell.
+        threads: that the framework computes with on a CPU; None where it does not tell.
         compile: `none`, or what compiled the step.
         deterministic: whether the same seed gives the same bits again on this machine.
         switches: documented public switches that were on, by name.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mnist_gpu.data import idx, synthetic
-from mnist_gpu.runs.checkpoint import write_whole
+from mnist_gpu.files import write_whole
 
 TRAIN, TEST = 6400, 640
 

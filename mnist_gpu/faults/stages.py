@@ -28,10 +28,10 @@ def main() -> None:
 
     enter = Stopwatch.enter
 
-    def enter_and_tell(self: Stopwatch, phase: str) -> str:
+    def enter_and_tell(self: Stopwatch, phase: str, wait: bool = True) -> str:
         if phase in WORDS:
             tell(WORDS[phase])
-        return enter(self, phase)
+        return enter(self, phase, wait)
 
     Stopwatch.enter = enter_and_tell  # type: ignore[method-assign]
     checkpoint.write = _telling(checkpoint.write, tell, "checkpoint-writing")

@@ -31,6 +31,14 @@ OPENSTACK_NAMES = ("OpenStack Nova", "OpenStack Compute", "OpenStack Foundation"
 # signals whose values are worth keeping and cannot be secret
 SHOWN = {"KAGGLE_KERNEL_RUN_TYPE", "COLAB_RELEASE_TAG", "RUNNER_OS", "RUNNER_ARCH", "BUILD_DATE"}
 RULE_KEYS = {"frontend", "host", "chip", "gpu_contains"}
+# Kaggle before Colab: Kaggle's images are built from Colab's and carry its release tag
+FRONTENDS = {
+    "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE"),
+    "colab": ("COLAB_RELEASE_TAG", "COLAB_BACKEND_URL"),
+    "jupyterhub": ("JUPYTERHUB_USER", "JUPYTERHUB_API_URL"),
+    "slurm": ("SLURM_JOB_ID",),
+}
+HOSTS = ("apple", "jetstream", "openstack")
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,22 @@ def detect(
     return Detection(name or "unknown", front, host, chip, signals)
 
 
+def from_signals(signals: Mapping[str, str]) -> Detection:
+    """What a record's signals speak for; its name is `none` where only the machine's own system
+    would be one."""
+    seen = (front for front, names in FRONTENDS.items() if any(name in signals for name in names))
+    front, host, chip = next(seen, "none"), "none", signals.get("chip", "")
+    if chip:
+        host = "apple"
+    elif front in ("kaggle", "colab"):
+        host = front
+    elif "dmi" in signals:
+        known = _names_jetstream(signals.get("cloud", ""), signals.get("flavor", ""))
+        host = "jetstream" if known else "openstack"
+    name = host if host != "none" else front
+    return Detection(name, front, host, chip, dict(signals))
+
+
 def matches(
     rule: Mapping[str, Any] | None, detection: Detection, accelerator_name: str | None
 ) -> bool:
@@ -105,15 +129,8 @@ def choose(rules: Mapping[str, Mapping[str, Any] | None], detection: Detection) 
 
 
 def _front(environ: Mapping[str, str], root: Path, signals: dict[str, str]) -> str:
-    # Kaggle before Colab: Kaggle's images are built from Colab's and carry its release tag
-    fronts = {
-        "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE"),
-        "colab": ("COLAB_RELEASE_TAG", "COLAB_BACKEND_URL"),
-        "jupyterhub": ("JUPYTERHUB_USER", "JUPYTERHUB_API_URL"),
-        "slurm": ("SLURM_JOB_ID",),
-    }
     found = "none"
-    for front, variables in fronts.items():
+    for front, variables in FRONTENDS.items():
         present = [name for name in variables if environ.get(name)]
         for name in present:
             signals[name] = environ[name][:100] if name in SHOWN else "set"
@@ -163,6 +180,10 @@ def _is_jetstream(http_get: Callable[[str], str], signals: dict[str, str]) -> bo
     cloud = str(meta.get("mnist_gpu_cloud", ""))[:40]
     if cloud:
         signals["cloud"] = cloud
+    return _names_jetstream(cloud, flavor)
+
+
+def _names_jetstream(cloud: str, flavor: str) -> bool:
     return cloud == "jetstream2" or flavor.startswith(("g3.", "g4.", "g5.", "m3."))
 
 

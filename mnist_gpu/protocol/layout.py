@@ -1,4 +1,4 @@
-"""From the neutral layout of weights (PyTorch's) to a framework's own, and back."""
+"""From PyTorch's layout of weights to a channels-last framework's own, and back."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,63 +13,61 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a channels-last framework lays out its weights.
+    """How a framework that keeps channels last lays out the weights of a network.
 
     Attributes:
-        conv: the neutral conv axes (out, in, kh, kw) in the framework's order.
-        linear_transposed: whether a linear weight is (in, out) there.
-        flattened: by weight name, the channel-first shape that is flattened before it; there the
-            framework's features come in channel-last order.
+        network: whose weights.
+        conv: PyTorch's axes of a convolution (out, in, kh, kw) in the framework's order.
+        linear: likewise of a linear weight (out, in).
     """
 
+    network: Network
     conv: tuple[int, int, int, int]
-    linear_transposed: bool
-    flattened: dict[str, tuple[int, ...]]
-
-    def outside(self, name: str, array: Array) -> Array:
-        """From the framework's layout to the neutral one: a copy, C-contiguous."""
-        if array.ndim == 4:
-            array = array.transpose(np.argsort(self.conv))
-        elif array.ndim == 2:
-            array = array.T if self.linear_transposed else array
-            if name in self.flattened:
-                channels, height, width = self.flattened[name]
-                unfolded = array.reshape(-1, height, width, channels)
-                array = unfolded.transpose(0, 3, 1, 2).reshape(array.shape)
-        return np.array(array, order="C", copy=True)
+    linear: tuple[int, int]
 
     def inside(self, name: str, array: Array) -> Array:
-        """The other way round."""
-        if array.ndim == 4:
-            array = array.transpose(self.conv)
-        elif array.ndim == 2:
-            if name in self.flattened:
-                unfolded = array.reshape(-1, *self.flattened[name])
-                array = unfolded.transpose(0, 2, 3, 1).reshape(array.shape)
-            array = array.T if self.linear_transposed else array
-        return np.array(array, order="C", copy=True)
+        """From PyTorch's layout to the framework's: a copy, C-contiguous."""
+        if shape := self._flattened(name):
+            images = array.reshape(-1, *shape)
+            array = images.transpose(0, 2, 3, 1).reshape(array.shape)
+        return np.array(array.transpose(self._axes(array)), order="C")
 
+    def outside(self, name: str, array: Array) -> Array:
+        """From the framework's layout to PyTorch's: a copy, C-contiguous."""
+        array = array.transpose(np.argsort(self._axes(array)))
+        if shape := self._flattened(name):
+            channels, *sides = shape
+            images = array.reshape(-1, *sides, channels)
+            array = images.transpose(0, 3, 1, 2).reshape(array.shape)
+        return np.array(array, order="C")
 
-def tensorflow_layout(network: Network) -> Layout:
-    """TensorFlow's and Keras': conv (kh, kw, in, out), linear (in, out)."""
-    return Layout((2, 3, 1, 0), True, flattened_before(network))
+    def _axes(self, array: Array) -> tuple[int, ...]:
+        return {4: self.conv, 2: self.linear}.get(array.ndim, (0,))
 
-
-def mlx_layout(network: Network) -> Layout:
-    """MLX's: conv (out, kh, kw, in), linear (out, in)."""
-    return Layout((0, 2, 3, 1), False, flattened_before(network))
+    def _flattened(self, name: str) -> tuple[int, ...] | None:
+        return flattened_before(self.network).get(name)
 
 
 def flattened_before(network: Network) -> dict[str, tuple[int, ...]]:
-    """The image shape (channels, height, width) flattened right before a linear layer, by the name
-    of its weight; a single channel has but one order and is left out."""
+    """By the name of a linear weight, the image (channels, height, width) that is flattened right
+    before it."""
     found = {}
     shape: tuple[int, ...] | None = None
     for layer in network.layers:
         if layer.kind == "flatten":
             shape = layer.input_shape
         elif layer.kind == "linear":
-            if shape is not None and shape[0] > 1:
+            if shape is not None:
                 found[f"{layer.name}.weight"] = shape
             shape = None
     return found
+
+
+def tensorflow_layout(network: Network) -> Layout:
+    """TensorFlow's and Keras': convolution (kh, kw, in, out), linear (in, out)."""
+    return Layout(network, (2, 3, 1, 0), (1, 0))
+
+
+def mlx_layout(network: Network) -> Layout:
+    """MLX's: convolution (out, kh, kw, in), linear (out, in)."""
+    return Layout(network, (0, 2, 3, 1), (0, 1))

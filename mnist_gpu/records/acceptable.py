@@ -8,6 +8,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 # Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
@@ -19,10 +21,25 @@ PRIVATE = re.compile(
     r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
     re.I,
 )
+WHOLE_PRIVATE = re.compile(rf"(?:{PRIVATE.pattern})[^\s\"']*", re.I)
+LONGEST = 300
+SECRET = re.compile(
+    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}"
+    r"|AKIA[A-Z0-9]{12,}|eyJ[\w-]{10,}\.[\w-]{10,}|xox[abp]-[\w-]{10,})"
+    r"|(?:token|password|passwd|secret|api_?key)\s*[=:]\s*\S",
+    re.I,
+)
+HOST = re.compile(
+    r"(?<![\w.+-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.])"
+    r"|\b[\w-]+\.(?:local|internal|lan|localdomain|corp|cluster\.local)\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b",
+    re.I,
+)
 HIGHEST_PRICE_PER_HOUR = 10_000
+LOWEST_PRICE_PER_HOUR = 1e-4
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
 
+@lru_cache(maxsize=8192)
 def markup_in(text: str) -> str | None:
     """Why `text` could act on whoever reads it; None where it could not."""
     odd = None
@@ -37,11 +54,27 @@ def markup_in(text: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8192)
 def private_part_of(text: str) -> str | None:
     """Why `text` could point at a person or a disk; None where it could not."""
     if any(sign in text for sign in "/\\@:") and PRIVATE.search(text):
         return "holds a path or an address; leave out what points at a person or a disk"
+    if SECRET.search(text):
+        return "holds what looks like a token or a password"
+    if ("." in text and HOST.search(text)) or (text.count(":") > 4 and HOST.search(text)):
+        return "holds the name or address of a machine"
     return None
+
+
+def harmless(text: str) -> str:
+    """`text` as a record may hold it: nothing that acts on a reader, no path, 300 characters."""
+    text = text.replace(str(Path.home()), "~")
+    text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
+    text = MARKUP.sub("?", text)
+    while PRIVATE.search(text):
+        text = WHOLE_PRIVATE.sub(" ...", text)
+    text = HOST.sub("...", SECRET.sub("...", text))
+    return " ".join(text.split())[:LONGEST] or "no reason given"
 
 
 def price_faults(price: Any) -> Iterator[tuple[str, str]]:
@@ -59,6 +92,10 @@ def price_faults(price: Any) -> Iterator[tuple[str, str]]:
             yield field, "is missing although there is an amount"
     if price.amount_per_hour > HIGHEST_PRICE_PER_HOUR:
         yield "amount_per_hour", f"is over {HIGHEST_PRICE_PER_HOUR}"
+    if price.free and price.amount_per_hour and price.unit not in ("SU", "CU"):
+        yield "free", "is true beside an amount"
+    if price.amount_per_hour < LOWEST_PRICE_PER_HOUR:
+        yield "amount_per_hour", "is next to nothing; what is free has no amount, and free: true"
     if price.unit and not UNIT.fullmatch(price.unit):
         yield "unit", f"{price.unit!r} is no unit"
     if price.source and "://" in price.source and not price.source.startswith("https://"):

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,21 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble, write_whole
 from mnist_gpu.records.schema import Record
 
 RECORD_NAME = "record.json"
 MAX_BYTES = 2 * 1024 * 1024
 MAX_DEPTH = 16
 SNIFFED_KEYS = (b'"run_id"', b'"schema_version"')
+# byte order marks; the longer ones first
+ENCODINGS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
 SPACED_KEY = re.compile(rb'"\s+:')
 
 
@@ -42,37 +50,14 @@ def write_record(record: Record, path: Path | str) -> None:
         UserError: the folder cannot be written to.
 
     """
-    write_whole(Path(path), (record.model_dump_json(indent=2) + "\n").encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file in one step (write beside it, fsync, rename); see `write_record`."""
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            # mkstemp makes it private; a result is for everybody the umask lets in
-            os.chmod(temporary, 0o666 & ~_umask())
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as fault:
-        where = printable(str(path))
-        raise UserError(
-            f"{where}: cannot be written ({fault.strerror}): choose a folder"
-            " you may write to, with room on its disk"
-        ) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-    _sync_folder(path.parent)
+        write_whole(Path(path), (record.model_dump_json(indent=2) + "\n").encode())
+    except OSError as exc:
+        raise UserError(trouble(exc, Path(path))) from None
 
 
 def read_record(path: Path | str) -> Record:
-    """Read one record and check its schema (not yet its truth: see `results.checks`).
+    """Read one record and check its schema (not yet its truth: see `records.rules`).
 
     Raises:
         RecordError: not a readable file, too large, not JSON, or not of the schema.
@@ -92,7 +77,7 @@ def find_records(paths: Sequence[Path | str]) -> list[Path]:
 
     A file that is named counts whatever it is called. In folders, searched to a depth of 16,
     `record.json` counts, and every other `*.json` that mentions a run id and a schema version.
-    Hidden folders and symbolic links inside a searched folder are passed over.
+    Symbolic links are followed, to each file and folder once. Hidden folders are passed over.
 
     Raises:
         UserError: a path does not exist, or a folder cannot be listed.
@@ -102,13 +87,9 @@ def find_records(paths: Sequence[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{printable(str(path))}: no such file or folder")
-        real = os.path.realpath(path)
-        if path.is_dir():
-            # within a folder no link is followed, so the rest of a name is real as it is
-            for file in _search(str(path), MAX_DEPTH):
-                found.setdefault(real + file[len(str(path)) :], Path(file))
-        else:
-            found.setdefault(real, path)
+        files = _search(str(path), MAX_DEPTH, set()) if path.is_dir() else [str(path)]
+        for file in files:
+            found.setdefault(os.path.realpath(file), Path(file))
     return list(found.values())
 
 
@@ -117,26 +98,33 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _search(folder: str, depth: int) -> Iterator[str]:
+def _search(folder: str, depth: int, searched: set[tuple[int, int]]) -> Iterator[str]:
     try:
+        here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in searched:
+            return
+        searched.add((here.st_dev, here.st_ino))
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as fault:
         raise UserError(f"{printable(folder)}: cannot be read ({fault.strerror})") from None
     for entry in entries:
-        if entry.name.startswith(".") or entry.is_symlink():
+        if entry.name.startswith("."):
             continue
         if entry.is_dir():
             if depth == 0:
                 where = printable(entry.path)
                 raise UserError(f"{where}: nested too deeply: name the folder itself")
-            yield from _search(entry.path, depth - 1)
-        elif entry.is_file() and _is_called_a_record(entry.name, entry.path):
+            yield from _search(entry.path, depth - 1, searched)
+        elif _is_called_a_record(entry):
             yield entry.path
 
 
-def _is_called_a_record(name: str, path: str) -> bool:
-    return name == RECORD_NAME or (name.endswith(".json") and _looks_like_a_record(path))
+def _is_called_a_record(entry: os.DirEntry[str]) -> bool:
+    if entry.name == RECORD_NAME:
+        # a link to nowhere is called one, too, and is not passed over in silence
+        return entry.is_file() or entry.is_symlink()
+    return entry.name.endswith(".json") and entry.is_file() and _looks_like_a_record(entry.path)
 
 
 def _looks_like_a_record(path: str) -> bool:
@@ -147,7 +135,13 @@ def _looks_like_a_record(path: str) -> bool:
             content = file.read(MAX_BYTES)
     except OSError:
         return False
+    if encoding := _marked_encoding(content):
+        content = content.decode(encoding, "ignore").encode()
     return all(key in content for key in SNIFFED_KEYS)
+
+
+def _marked_encoding(content: bytes) -> str | None:
+    return next((name for mark, name in ENCODINGS.items() if content.startswith(mark)), None)
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -168,6 +162,9 @@ def _read_bytes(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes) -> None:
     """Refuse what is no JSON object with each key once; pydantic alone would let the last win."""
+    if encoding := _marked_encoding(content):
+        kind = "UTF-8 with a byte order mark" if encoding == "utf-8-sig" else encoding.upper()
+        raise RecordError(path, [("file", f"is {kind}: save it as UTF-8 without a mark")])
     try:
         parsed = from_json(content, allow_inf_nan=False, cache_strings="keys")
         plain = isinstance(parsed, dict) and SPACED_KEY.search(content) is None
@@ -212,22 +209,3 @@ def _no_constant(text: str) -> float:
 def _schema_fault(error: Any) -> tuple[str, str]:
     field = ".".join(str(part) for part in error["loc"]) or "record"
     return printable(field)[:120], printable(error["msg"])[:200]
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows, and file systems that refuse it: the rename itself is whole
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)

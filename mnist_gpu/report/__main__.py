@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report; 0 when all went well, 1 for what the user can mend, 2 for wrong usage."""
-    options = _parse(arguments)
+    with output.surviving():
+        return _main(_parse(arguments))
+
+
+def _main(options: argparse.Namespace) -> int:
     try:
         if options.compare:
             from mnist_gpu.report.compare import compare
@@ -71,15 +76,18 @@ def _check(summary: "Summary", readme: Path) -> int:
 
 
 def _report(summary: "Summary", options: argparse.Namespace) -> int:
-    from mnist_gpu.report.documents import renew
+    from mnist_gpu.report.documents import renew, stale
     from mnist_gpu.report.extra import write_files
     from mnist_gpu.report.table import print_console
 
     print_console(summary)
+    if options.readme:
+        # what speaks against one of the two speaks against both: nothing is half renewed
+        stale(summary, Path(options.readme))
+    lines = list(write_files(summary, Path(options.out)))
     for line in renew(summary, Path(options.readme)) if options.readme else ():
         print(line)
-    for line in write_files(summary, Path(options.out)):
-        print(line)
+    print("\n".join(lines))
     return 0
 
 

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Price, Record
 from mnist_gpu.report.numbers import money
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import time_to
 
 JOULES_PER_KWH = 3_600_000

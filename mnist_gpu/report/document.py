@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.store import printable, write_whole
+from mnist_gpu.files import trouble, write_whole
+from mnist_gpu.records.store import printable
 
 
 def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]:
@@ -15,14 +16,17 @@ def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]
     where = printable(str(readme))
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     try:
-        text = readme.read_text(encoding="utf-8")
+        text = readme.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as fault:
         raise UserError(f"{where}: cannot be read ({fault})") from None
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(f"{where}: needs the lines {begin} and {end}, each once and in this order")
     before, rest = text.split(begin)
     after = rest.split(end)[1]
-    return text, f"{before}{begin}\n{block}{end}{after}"
+    block = f"\n{block}"
+    if rest.startswith("\r\n"):
+        block = block.replace("\n", "\r\n")
+    return text, f"{before}{begin}{block}{end}{after}"
 
 
 def has_markers(document: Path, name: str) -> bool:
@@ -33,8 +37,21 @@ def has_markers(document: Path, name: str) -> bool:
 
 
 def update(readme: Path, block: str, name: str = "results") -> bool:
-    """Write the document if it changes; say whether it did."""
+    """Write the document if it changes; say whether it did.
+
+    A link stays one, and the file keeps its mode.
+
+    Raises:
+        UserError: as `replaced`, or the file cannot be written.
+    """
     old, new = replaced(readme, block, name)
-    if old != new:
-        write_whole(readme, new.encode())
-    return old != new
+    if old == new:
+        return False
+    real = readme.resolve()
+    try:
+        mode = real.stat().st_mode
+        write_whole(real, new.encode())
+        real.chmod(mode)
+    except OSError as exc:
+        raise UserError(trouble(exc, readme)) from None
+    return True

@@ -3,13 +3,11 @@
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from mnist_gpu.records.store import write_whole
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.cost import run_cost
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.statistics import time_to
 from mnist_gpu.report.summary import Summary
 
@@ -24,23 +22,23 @@ def flat_runs(summary: Summary) -> list[dict[str, Any]]:
     return [_flat(run, row_of.get(id(run))) for run in summary.runs]
 
 
-def write_csv(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the runs as UTF-8 CSV."""
+def as_csv(runs: Sequence[dict[str, Any]]) -> bytes:
+    """The runs as UTF-8 CSV."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(list(runs[0]) if runs else ["run_id"])
     writer.writerows([_harmless(value) for value in run.values()] for run in runs)
-    write_whole(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
-def write_parquet(runs: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write the runs as Parquet (needs pyarrow, in the `report` extra)."""
+def as_parquet(runs: Sequence[dict[str, Any]]) -> bytes:
+    """The runs as Parquet (needs pyarrow, in the `report` extra)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(list(runs)), buffer)
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _flat(run: Run, row: Row | None) -> dict[str, Any]:

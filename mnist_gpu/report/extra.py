@@ -1,11 +1,13 @@
-"""What needs the `report` extra, and what to say without it."""
+"""The files of a report; the Parquet one needs the `report` extra."""
 
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from mnist_gpu.records.store import write_whole
-from mnist_gpu.report.export import flat_runs, write_csv, write_parquet
+from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble, write_own
+from mnist_gpu.report.export import as_csv, as_parquet, flat_runs
+from mnist_gpu.report.page import page
 from mnist_gpu.report.summary import Summary
 
 INSTALL = "pip install 'mnist-gpu[report]'"
@@ -15,20 +17,20 @@ def write_files(summary: Summary, folder: Path) -> Iterator[str]:
     """Write the page and the tables of all runs; yield a line about each.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be written to, or holds files of those names that are not from
+            an earlier report, or were changed since; then nothing is written.
     """
     runs = flat_runs(summary)
-    write_csv(runs, folder / "runs.csv")
-    yield f"wrote {folder / 'runs.csv'}"
+    contents = {"runs.csv": as_csv(runs)}
+    lacking = []
     if find_spec("pyarrow") is not None:
-        write_parquet(runs, folder / "runs.parquet")
-        yield f"wrote {folder / 'runs.parquet'}"
+        contents["runs.parquet"] = as_parquet(runs)
     else:
-        yield f"no runs.parquet: it needs pyarrow ({INSTALL})"
-    if find_spec("plotly") is not None:
-        from mnist_gpu.report.page import page
-
-        write_whole(folder / "index.html", page(summary).encode())
-        yield f"wrote {folder / 'index.html'}"
-    else:
-        yield f"no index.html: it needs plotly ({INSTALL})"
+        lacking.append(f"no runs.parquet: it needs pyarrow ({INSTALL})")
+    contents["index.html"] = page(summary).encode()
+    try:
+        write_own(folder, contents)
+    except OSError as exc:
+        raise UserError(trouble(exc, folder)) from None
+    yield from [f"wrote {folder / name}" for name in contents]
+    yield from lacking

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.facts import facts
 from mnist_gpu.report.groups import Group
 from mnist_gpu.report.statistics import ENOUGH, equivalence_p
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import median
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Record
-from mnist_gpu.report.run import Run
 
 # in the order of the tables
 CATEGORIES = {

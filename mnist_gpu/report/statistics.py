@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
-from mnist_gpu.report.run import Run
+from mnist_gpu.records.run import Run
 
 if TYPE_CHECKING:
     import numpy as np

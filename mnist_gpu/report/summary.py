@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from mnist_gpu.protocol.standard import protocol
-from mnist_gpu.records.facts import facts
+from mnist_gpu.records.run import Run
 from mnist_gpu.report.cost import Cost, cost_to, run_cost
 from mnist_gpu.report.doubts import doubts, notes, run_doubts
 from mnist_gpu.report.findings import Finding, find
@@ -16,7 +16,6 @@ from mnist_gpu.report.groups import Group, group_runs
 from mnist_gpu.report.platforms import label
 from mnist_gpu.report.published import NOTHING_PUBLISHED, Published
 from mnist_gpu.report.rows import Reached, Row
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.scaling import Scaling, scaling
 from mnist_gpu.report.statistics import Sample, time_to
 

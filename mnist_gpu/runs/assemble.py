@@ -13,6 +13,7 @@ from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.measure import detect, environment, hardware, influences
 from mnist_gpu.protocol import standard
 from mnist_gpu.protocol.workload import Weights, Workload
+from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.records.schema import (
     DatasetName,
     Division,
@@ -88,12 +89,12 @@ def record(
         run_id=run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=status,
-        status_reason=reason,
+        status_reason=None if reason is None else harmless(reason),
         platform=platform_part,
         engine=_engine(settings, engine, facts, platform.detection.front),
         hardware=hardware_part,
         software=software_part,
-        workload=_workload(settings, engine),
+        workload=_workload(settings, engine, len(timeline.history)),
         timing=timing,
         epochs=[EpochRecord(**asdict(row)) for row in timeline.history],
         result=_result(timeline.history, engine.workload, timing, weights),
@@ -137,7 +138,7 @@ def _engine(settings: Settings, engine: Engine, facts: EngineFacts, frontend: st
     )
 
 
-def _workload(settings: Settings, engine: Engine) -> WorkloadRecord:
+def _workload(settings: Settings, engine: Engine, epochs_ended: int) -> WorkloadRecord:
     workload = engine.workload
     found = standard.deviations(settings, workload.dataset.name)
     return WorkloadRecord(
@@ -156,10 +157,18 @@ def _workload(settings: Settings, engine: Engine) -> WorkloadRecord:
         devices=workload.devices,
         num_nodes=workload.num_nodes,
         scaling=cast(Any, settings.scaling),
-        steps_made=engine.steps_made(),
+        steps_made=_steps_made(engine, epochs_ended),
         standard=not found,
         deviations=found,
     )
+
+
+def _steps_made(engine: Engine, epochs_ended: int) -> int:
+    """As the optimizer counts them; of the epochs that ended where its device is lost."""
+    try:
+        return engine.steps_made()
+    except Exception:  # frameworks raise their own kinds
+        return epochs_ended * engine.workload.steps_per_epoch
 
 
 def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
+from mnist_gpu import output
 from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import influences
 from mnist_gpu.records.schema import Record
-from mnist_gpu.runs.checkpoint import write_whole
-from mnist_gpu.runs.folder import discard_if_empty
+from mnist_gpu.runs.app import configuration_texts
+from mnist_gpu.runs.folder import not_there, remove_empty
 from mnist_gpu.timing.stopwatch import Stopwatch
 
 # frameworks keep their device, backend and random state for the whole process
@@ -39,20 +40,19 @@ def _run(overrides: Sequence[str], stopwatch: Stopwatch) -> Record:
         if is_asked:
             raise UserError(f"{what}: from the command line only")
     for line in influences.refuse_or_neutralise(os.environ, settings.engine.uses):
-        print(line)
+        print(line, file=output.here())
     folder = Path(str(config.hydra.run.dir)).absolute()
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    write_whole(folder / ".hydra" / "config.yaml", OmegaConf.to_yaml(own).encode())
-    tasks = OmegaConf.to_yaml(config.hydra.overrides.task)
-    write_whole(folder / ".hydra" / "overrides.yaml", tasks.encode())
+    texts = configuration_texts(own, config.hydra.overrides.task)
     from mnist_gpu.runs.execute import execute
     from mnist_gpu.runs.outcome import SIGNALLED
 
+    made = not_there(folder)
     try:
-        record, outcome = execute(settings, folder, stopwatch)
+        record, outcome = execute(settings, folder, stopwatch, texts)
     finally:
         # a run that never started, or went on in its first folder
-        discard_if_empty(folder)
+        remove_empty(made)
     if outcome.exit_code > SIGNALLED:
         raise KeyboardInterrupt
     if outcome.exit_code:

@@ -7,7 +7,6 @@ the stopwatch's totals, the history and the configuration it belongs to.
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import PARTIAL, free, write_whole
 from mnist_gpu.protocol.workload import State, Weights
 from mnist_gpu.records.schema import EpochRecord, Resources
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
@@ -78,15 +78,18 @@ class Saver(Observer):
         self.take_resources = take_resources
         self._timeline: Timeline | None = None
         self._unsaved: Checkpoint | None = None
+        self._kept: list[Path] = []
 
     def began(self, timeline: Timeline) -> None:
-        """Keep the timeline, to read time and history from; clear up after a process that died."""
+        """Keep the timeline, to read time and history from; of a run that is resumed, clear up
+        after the process that died."""
         self._timeline = timeline
-        for partial in [
-            *self.folder.glob(".*.partial"),
-            *self.folder.parent.glob(".record.json.*"),
-        ]:
-            partial.unlink(missing_ok=True)
+        if self.segments == 1:
+            return
+        self._kept = [path for path in reversed(find(self.folder)) if self._is_ours(path)]
+        for pattern in (".epoch-*", ".weights.npz.*", "../.record.json.*"):
+            for partial in self.folder.glob(f"{pattern}{PARTIAL}"):
+                partial.unlink(missing_ok=True)
 
     def epoch_ended(self, row: Epoch) -> None:
         """Write the checkpoint of this epoch if it is its turn."""
@@ -108,10 +111,18 @@ class Saver(Observer):
         """Write the checkpoint of the last finished epoch."""
         assert self._unsaved is not None
         epoch = self._unsaved.history[-1].epoch
-        write(self._unsaved, self.folder / f"epoch-{epoch:05d}.npz")
+        path = free(self.folder / f"epoch-{epoch:05d}.npz")
+        write(self._unsaved, path)
         self._unsaved = None
-        for old in find(self.folder)[2:]:
-            old.unlink(missing_ok=True)
+        self._kept.append(path)
+        while len(self._kept) > 2:
+            self._kept.pop(0).unlink(missing_ok=True)
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return read(path).run_id == self.run_id
+        except UserError:
+            return False
 
     def _take(self, timeline: Timeline) -> Checkpoint:
         return Checkpoint(
@@ -204,24 +215,6 @@ def read_weights(path: Path) -> Weights:
 def weights_sha256(weights: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 over names, types, shapes and little-endian bytes of all arrays, by name."""
     return _digest(weights)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at any instant it is either absent, old or complete.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written to; no partial file is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _epoch(row: Mapping[str, Any]) -> Epoch:

@@ -1,10 +1,12 @@
 """What a person sees while a run goes on: what was chosen, how far it is, what came out."""
 
-import sys
+import os
+import shutil
 import time
 from collections.abc import Callable
 from typing import TextIO
 
+from mnist_gpu import output
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.schema import Record
@@ -16,11 +18,12 @@ BAR_CELLS = 20
 
 def announce(settings: Settings, standard: str, out: TextIO | None = None) -> None:
     """Print the composed choices before anything starts."""
+    out = out or output.here()
     choices = "  ".join(
         f"{group}={getattr(settings, group).name}"
         for group in ("platform", "engine", "division", "model", "logger")
     )
-    print(f"mnist-gpu  {choices}  data={settings.data.source}", file=out or sys.stdout)
+    print(f"mnist-gpu  {choices}  data={settings.data.source}", file=out)
     usual = protocol()["standard"]
     unusual = {name: getattr(settings, name) for name in ("num_nodes", "scaling")}
     print(
@@ -28,9 +31,9 @@ def announce(settings: Settings, standard: str, out: TextIO | None = None) -> No
         f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
         f"  precision={settings.precision}  devices={settings.devices}"
         + "".join(f"  {name}={value}" for name, value in unusual.items() if value != usual[name]),
-        file=out or sys.stdout,
+        file=out,
     )
-    print(f"           {standard}", file=out or sys.stdout, flush=True)
+    print(f"           {standard}", file=out, flush=True)
 
 
 class Progress(Observer):
@@ -49,9 +52,9 @@ class Progress(Observer):
     ) -> None:
         self.steps_per_epoch = steps_per_epoch
         self.images_per_epoch = images_per_epoch
-        self.out = out or sys.stdout
+        self.out = out or output.here()
         self.clock = clock
-        self.live = self.out.isatty()
+        self.live = self.out.isatty() and os.environ.get("TERM") != "dumb"
         self._timeline: Timeline | None = None
         self._epochs = 0
         self._first = 1
@@ -73,14 +76,15 @@ class Progress(Observer):
         self._drawn_at = now
         fraction = step / self.steps_per_epoch
         done = epoch - self._first + fraction
-        filled = round(fraction * BAR_CELLS)
-        bar = "━" * filled + "╌" * (BAR_CELLS - filled)
         elapsed = now - self._began_at
         speed = done * self.images_per_epoch / elapsed if elapsed > 0 else 0.0
-        self._draw(
-            f"epoch {epoch}/{self._epochs} {bar} {speed:7,.0f} images/s"
-            f"  {self._left(done)}{self._last}"
-        )
+        head = f"epoch {epoch}/{self._epochs} "
+        tail = f" {speed:7,.0f} images/s  {self._left(done)}{self._last}"
+        # a line that wraps is not drawn over: only its last row would be
+        room = shutil.get_terminal_size().columns - 1
+        cells = max(0, min(BAR_CELLS, room - len(head) - len(tail)))
+        filled = round(fraction * cells)
+        self._draw(f"{head}{'━' * filled}{'╌' * (cells - filled)}{tail}"[:room])
 
     def epoch_ended(self, row: Epoch) -> None:
         """Say what the epoch brought."""
@@ -132,7 +136,7 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
         table.add_row(phase, f"{seconds:,.2f}", f"{share:.1%}", style=style)
     table.add_section()
     table.add_row("total", f"{timing.total_s:,.2f}", "")
-    console = Console(file=out or sys.stdout, highlight=False)
+    console = Console(file=out or output.here(), highlight=False)
     on = record.hardware.accelerator_name or record.hardware.accelerator
     heading = f"{record.platform.label}, {record.engine.name} on {on}"
     console.print(f"\n{heading}", markup=False, soft_wrap=True)

@@ -41,7 +41,7 @@ class Curves(Observer):
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"events.out.tfevents.{time.time_ns() // 1000}.mnist-gpu"
-        self._file = path.open("wb")
+        self._file = path.open("xb")
         self._records = RecordWriter(self._file)
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self.hyper_parameters = hyper_parameters

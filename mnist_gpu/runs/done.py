@@ -10,7 +10,7 @@ from mnist_gpu import __version__
 from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
-from mnist_gpu.runs.sweep import CURRENT
+from mnist_gpu.runs.sweep import Sweep
 
 if TYPE_CHECKING:
     from mnist_gpu.records.schema import Record
@@ -24,18 +24,15 @@ class Done:
     record: "Record"
 
 
-def find(fingerprint: str) -> Done | None:
+def find(fingerprint: str, sweep: Sweep) -> Done | None:
     """The newest acceptable, completed record of this configuration, data set and version.
 
-    Looked for in the sweeps beside the present one; None outside a sweep. The closing table then
-    shows what was found.
+    Looked for in the sweeps beside the present one, whose closing table then shows what was found.
     """
-    if CURRENT.folder is None:
-        return None
-    for folder in _jobs(CURRENT.folder):
+    for folder in _jobs(sweep.folder):
         found = _acceptable(folder / "record.json")
         if found is not None and _fingerprint(folder, found) == fingerprint:
-            CURRENT.found.append(folder / "record.json")
+            sweep.found.append(folder / "record.json")
             return Done(folder / "record.json", found)
     return None
 

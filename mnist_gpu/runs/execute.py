@@ -2,10 +2,11 @@
 
 import logging
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_gpu import data, engines
+from mnist_gpu import data, engines, files, output
 from mnist_gpu.collection import no_collection
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
@@ -16,8 +17,10 @@ from mnist_gpu.protocol.workload import State, Weights, Workload
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 from mnist_gpu.runs import assemble, checkpoint, console, done, lock, ranks, signals
+from mnist_gpu.runs.folder import RunLog, claim, refuse_used
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
-from mnist_gpu.runs.resume import Continuation, find_continuation
+from mnist_gpu.runs.resume import Continuation, find_continuation, restarts
+from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Observer, Timeline
@@ -28,35 +31,61 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def execute(settings: Settings, folder: Path, stopwatch: Stopwatch) -> tuple[Record, Outcome]:
+def execute(
+    settings: Settings,
+    folder: Path,
+    stopwatch: Stopwatch,
+    texts: Mapping[str, str],
+    sweep: Sweep | None = None,
+) -> tuple[Record, Outcome]:
     """Train as `settings` say and leave record, curves and weights in `folder`.
 
     A sweep's job that an earlier sweep has done is not done again: its record is returned.
 
     Args:
         settings: checked (`config.compose.check`).
-        folder: the run's own; made if missing. A resumed run goes on in its first folder instead.
+        folder: the run's own: new, or empty. A resumed run goes on in its first folder instead.
         stopwatch: running in the phase `startup`.
+        texts: what `.hydra/` is to hold, by file name.
+        sweep: that this is a job of.
 
     Raises:
         UserError: the run could not start.
     """
+    run_log = RunLog()
+    with run_log.listening():
+        return _execute(settings, folder, stopwatch, texts, sweep, run_log)
+
+
+def _execute(
+    settings: Settings,
+    folder: Path,
+    stopwatch: Stopwatch,
+    texts: Mapping[str, str],
+    sweep: Sweep | None,
+    run_log: RunLog,
+) -> tuple[Record, Outcome]:
+    if settings.resume is None and not restarts():
+        refuse_used(folder)
     console.announce(settings, standard.describe(settings))
     engine_class = engines.find(settings.engine.name)
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
     dataset = data.load(settings.data.model_dump(), announce=_say)
     fingerprint = standard.fingerprint(settings, dataset.sha256)
-    if not settings.rerun and (found := done.find(fingerprint)) is not None:
+    if not settings.rerun and sweep and (found := done.find(fingerprint, sweep)):
         _say(f"already there: {found.path} (rerun=true redoes it)")
         return found.record, Outcome()
-    before = find_continuation(settings.resume, folder, fingerprint)
+    before = find_continuation(settings.resume, folder, fingerprint, sweep)
     workload = workload_of(settings, dataset)
     with lock.held(before.folder), ranks.gathered(settings, dataset):
         stopwatch.enter("build")
         engine = engine_class(workload, options_of(settings), settings.platform.accelerator)
         try:
             _build(engine, before, stopwatch)
+            if before.checkpoint is None:
+                claim(before.folder, texts)
+            run_log.write_to(before.folder)
             return _train(settings, before, engine, stopwatch, platform, fingerprint)
         finally:
             stopwatch.synchronise = no_device
@@ -191,11 +220,7 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
     except UserError as fault:
         why = f"{outcome.line}; " if outcome.exit_code else ""
         raise UserError(f"{why}{fault}", outcome.exit_code or 1) from None
-    try:
-        console.summarise(record, str(path))
-    except (OSError, SystemExit):
-        # nobody is left to read it (rich leaves on a closed pipe); the record is there
-        log.debug("the summary could not be printed", exc_info=True)
+    console.summarise(record, str(path))
 
 
 def _fit(
@@ -203,8 +228,8 @@ def _fit(
 ) -> None:
     engine.warm_up()
     if settings.profile_steps:
-        profile = folder / "profile"
-        profile.mkdir(parents=True, exist_ok=True)
+        profile = files.free(folder / "profile")
+        profile.mkdir(parents=True)
         engine.trace(settings.profile_steps, profile)
     timeline.began()
     sampler.start()
@@ -260,4 +285,4 @@ def _finish_curves(curves: "Curves", engine: Engine, timeline: Timeline) -> None
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(line, flush=True, file=output.here())

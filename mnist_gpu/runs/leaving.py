@@ -12,6 +12,7 @@ def leave(code: int) -> NoReturn:
     of ours sees, and give nothing back."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):
+        # a stream that was closed when Python started is None
+        with suppress(OSError, ValueError, AttributeError):
             stream.flush()
     os._exit(code)

@@ -2,31 +2,34 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble
 
-try:
+with suppress(ImportError):  # Windows
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Hold the run's folder, made if missing, for the length of the block.
 
+    The folder itself is locked, so that nothing of the lock stays behind in it.
+
     Raises:
         UserError: another process holds it, or it cannot be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise UserError(f"{folder}: cannot be made ({fault.strerror})") from None
-    handle = _lock(folder)
-    if handle == _TAKEN:
-        raise UserError(f"{folder}: another process is working on this run; wait for it to end")
+        handle = _lock(folder)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another process is working on this run; wait for it to end"
+        ) from None
+    except OSError as exc:
+        raise UserError(trouble(exc)) from None
     try:
         yield
     finally:
@@ -36,19 +39,21 @@ def held(folder: Path) -> Iterator[None]:
 
 def is_held(folder: Path) -> bool:
     """Whether a process is working in `folder` at this moment."""
-    handle = _lock(folder)
-    if handle is not None and handle != _TAKEN:
+    try:
+        handle = _lock(folder)
+    except BlockingIOError:
+        return True
+    if handle is not None:
         os.close(handle)
-    return handle == _TAKEN
-
-
-_TAKEN = -1
+    return False
 
 
 def _lock(folder: Path) -> int | None:
-    """The locked handle, or that it is taken, or None where there are no locks."""
-    if fcntl is None:
-        return None
+    """A locked handle, or None where there are no locks.
+
+    Raises:
+        BlockingIOError: another has it.
+    """
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -57,8 +62,8 @@ def _lock(folder: Path) -> int | None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        return _TAKEN
-    except OSError:  # some network file systems have no locks
+        raise
+    except (OSError, NameError):  # Windows, and some network file systems
         os.close(handle)
         return None
     return handle

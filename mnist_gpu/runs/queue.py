@@ -26,8 +26,10 @@ from mnist_gpu.config.compose import check, register
 from mnist_gpu.config.errors import format_error
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
-from mnist_gpu.runs import ranks, sweep
+from mnist_gpu.runs import ranks
+from mnist_gpu.runs.app import App, exceptions_handed_on
 from mnist_gpu.runs.slurm import check_script, gather, job_id
+from mnist_gpu.runs.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
@@ -87,12 +89,13 @@ class QueueLauncher(BaseSubmititLauncher):
         assert self.config is not None
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
+        self._app.sweep = self._app.sweep or Sweep(folder)
         jobs = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             try:
                 jobs.append(Job(number, tuple(overrides), self._checked(overrides)))
             except Exception as fault:
-                sweep.CURRENT.failures.append((" ".join(overrides), format_error(fault)))
+                self._app.failures.append((" ".join(overrides), format_error(fault)))
         self._run(jobs, folder)
         done = []
         for _ in job_overrides:
@@ -106,12 +109,11 @@ class QueueLauncher(BaseSubmititLauncher):
         """Run one job, in the process that submitit started for it."""
         assert self.hydra_context is not None
         assert self.config is not None
-        assert self.task_function is not None
-        os.environ["HYDRA_FULL_ERROR"] = "1"
         Singleton.set_state(state)
         setup_globals()
         register()
-        sweep.CURRENT.folder = Path(folder)
+        app = self._app
+        app.sweep = Sweep(Path(folder))
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         with open_dict(config):
             config.hydra.sweep.dir = folder
@@ -122,19 +124,24 @@ class QueueLauncher(BaseSubmititLauncher):
 
             follow_settings(check(config))
             return None
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt), exceptions_handed_on():
             returned = run_job(
                 hydra_context=self.hydra_context,
-                task_function=self.task_function,
+                task_function=app,
                 config=config,
                 job_dir_key="hydra.sweep.dir",
                 job_subdir_key="hydra.sweep.subdir",
             )
             if returned.status == JobStatus.FAILED:
                 raise returned._return_value
-        failures = [(text, str(fault), fault.exit_code) for text, fault in sweep.CURRENT.failures]
+        failures = [(text, str(fault), fault.exit_code) for text, fault in app.failures]
         self._ended(failures[-1][2] if failures else 0)
-        return {"failures": failures, "found": [str(path) for path in sweep.CURRENT.found]}
+        return {"failures": failures, "found": [str(path) for path in app.sweep.found]}
+
+    @property
+    def _app(self) -> App:
+        assert isinstance(self.task_function, App)
+        return self.task_function
 
     def _run(self, jobs: Sequence[Job], folder: Path) -> None:
         raise NotImplementedError
@@ -164,10 +171,11 @@ class QueueLauncher(BaseSubmititLauncher):
             found = submitted.task(0).result()
         except Exception as fault:  # submitit hands on whatever the job's process raised
             reason = str(fault).strip().splitlines()[-1:] or [type(fault).__name__]
-            sweep.CURRENT.failures.append((text, UserError(reason[0])))
+            self._app.failures.append((text, UserError(reason[0])))
             return
-        sweep.CURRENT.found += [Path(path) for path in found["found"]]
-        sweep.CURRENT.failures += [
+        assert self._app.sweep is not None
+        self._app.sweep.found += [Path(path) for path in found["found"]]
+        self._app.failures += [
             (text, UserError(line, code)) for text, line, code in found["failures"]
         ]
 

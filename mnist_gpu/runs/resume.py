@@ -1,13 +1,16 @@
 """Finding the run that `resume=` asks to continue."""
 
 import logging
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.runs.checkpoint import Checkpoint, find, read
+from mnist_gpu.records.store import read_record
+from mnist_gpu.runs.checkpoint import Checkpoint, find, read, read_weights
+from mnist_gpu.runs.folder import refuse_used
 from mnist_gpu.runs.lock import is_held
-from mnist_gpu.runs.sweep import CURRENT
+from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.timing.timeline import Epoch
 
 log = logging.getLogger(__name__)
@@ -24,7 +27,14 @@ class Continuation:
     history: list[Epoch] = field(default_factory=list)
 
 
-def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Continuation:
+def restarts() -> int:
+    """How often Slurm has started this job again; such a job finds what its first start left."""
+    return int(os.environ.get("SLURM_RESTART_COUNT") or 0)
+
+
+def find_continuation(
+    resume: str | None, folder: Path, fingerprint: str, sweep: Sweep | None = None
+) -> Continuation:
     """Decide what `resume` means for a run whose own new folder is `folder`.
 
     Args:
@@ -32,22 +42,23 @@ def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Con
             fresh run where there is none), or a run's folder.
         folder: where a fresh run would go.
         fingerprint: of the present configuration.
+        sweep: the present one, whose earlier siblings are searched as well.
 
     Raises:
-        UserError: the folder has no readable checkpoint, or one of another configuration.
+        UserError: the folder has no readable checkpoint, or one of another configuration, or a
+            fresh run's folder holds something.
     """
     if resume in (None, "auto"):
-        # a fresh run's folder is new: this one is the same job, started again by its queue
-        found = _newest_readable(folder) if not _completed(folder) else None
-        if found is not None and found.fingerprint == fingerprint:
-            return _continuing(folder, found)
-    if resume is None:
-        return Continuation(folder)
-    if resume == "auto":
-        for other in _unfinished(folder):
-            found = _newest_readable(other)
-            if found is not None and found.fingerprint == fingerprint:
+        candidates = [folder] if resume == "auto" or restarts() else []
+        candidates += _unfinished(folder, sweep) if resume == "auto" else []
+        for other in candidates:
+            found = None if _completed(other) else _newest_readable(other)
+            if found and found.fingerprint == fingerprint and not _foreign(other, found):
                 return _continuing(other, found)
+        if restarts() and folder.exists() and any(folder.iterdir()):
+            # its first start had saved nothing that could be gone on from
+            folder = folder.with_name(f"{folder.name}-restart{restarts()}")
+        refuse_used(folder)
         return Continuation(folder)
     other = Path(resume)
     if not find(other / "checkpoints"):
@@ -62,6 +73,8 @@ def find_continuation(resume: str | None, folder: Path, fingerprint: str) -> Con
             f"resume={resume}: that run had another configuration, data set or version;"
             " give the same overrides as then (its .hydra/overrides.yaml)"
         )
+    if foreign := _foreign(other, found):
+        raise UserError(f"{foreign}: not of the run whose checkpoints are there; move it away")
     return _continuing(other, found)
 
 
@@ -71,19 +84,33 @@ def _continuing(folder: Path, checkpoint: Checkpoint) -> Continuation:
     )
 
 
-def _unfinished(folder: Path) -> list[Path]:
+def _foreign(folder: Path, checkpoint: Checkpoint) -> Path | None:
+    """What the run would replace at its end although it is not its own."""
+    record, weights = folder / "record.json", folder / "checkpoints" / "weights.npz"
+    try:
+        if os.path.lexists(record) and read_record(record).run_id != checkpoint.run_id:
+            return record
+    except UserError:
+        return record
+    try:
+        if os.path.lexists(weights):
+            read_weights(weights)
+    except UserError:
+        return weights
+    return None
+
+
+def _unfinished(folder: Path, sweep: Sweep | None) -> list[Path]:
     found = [path.parent for path in folder.parent.glob("*/checkpoints")]
-    if CURRENT.folder is not None:
+    if sweep is not None:
         # a sweep that is run again has a new folder: its jobs look into the earlier sweeps'
-        found += [path.parent for path in CURRENT.folder.parent.glob("*/*/checkpoints")]
+        found += [path.parent for path in sweep.folder.parent.glob("*/*/checkpoints")]
     candidates = dict.fromkeys(path.absolute() for path in found)
     unfinished = [path for path in candidates if not _completed(path) and not is_held(path)]
     return sorted(unfinished, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _completed(folder: Path) -> bool:
-    from mnist_gpu.records.store import read_record
-
     try:
         return read_record(folder / "record.json").status == "completed"
     except UserError:

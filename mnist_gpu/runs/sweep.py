@@ -1,15 +1,13 @@
-"""A sweep: one record a job, one closing table, and the failures by name."""
+"""A sweep: one record a job, one closing table."""
 
 import logging
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median, stdev
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
-
+from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,43 +18,19 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Sweep:
-    """The sweep of this process: its folder, what its jobs came to, and the records of an earlier
-    sweep that made a job needless."""
+    """A sweep's folder, and the records of earlier sweeps that made a job needless."""
 
-    folder: Path | None = None
-    failures: list[tuple[str, UserError]] = field(default_factory=list)
+    folder: Path
     found: list[Path] = field(default_factory=list)
 
 
-CURRENT = Sweep()
-
-
-class SweepCallback(Callback):
-    """Remembers the sweep's folder, for the closing table."""
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Called by Hydra once, before the first job."""
-        CURRENT.folder = Path(str(config.hydra.sweep.dir)).absolute()
-        CURRENT.failures.clear()
-        CURRENT.found.clear()
-
-
-def end() -> None:
-    """Print the closing table of a sweep, and what failed, a line each."""
-    if CURRENT.folder is not None:
-        close(CURRENT.folder)
-    for overrides, failure in CURRENT.failures:
-        job_name = f"{overrides}: " if CURRENT.folder is not None else ""
-        print(f"mnist-gpu: {job_name}{failure}", file=sys.stderr)
-
-
-def close(folder: Path) -> None:
+def close(sweep: Sweep) -> None:
     """Print every point with mean, standard deviation and median."""
     from rich.console import Console
     from rich.table import Table
 
-    records = read_all(folder)
-    console = Console(highlight=False)
+    records = read_all(sweep)
+    console = Console(file=output.here(), highlight=False)
     table = Table(title=f"{len(records)} runs", title_justify="left")
     for heading in ("platform", "engine", "seed"):
         table.add_column(heading)
@@ -77,20 +51,20 @@ def close(folder: Path) -> None:
         if len(records) > 1:
             table.add_row(name, "", "", *_figures(records, statistic))
     console.print(table)
-    console.print(f"records {folder}", markup=False, soft_wrap=True)
+    console.print(f"records {sweep.folder}", markup=False, soft_wrap=True)
 
 
-def read_all(folder: Path) -> "list[Record]":
+def read_all(sweep: Sweep) -> "list[Record]":
     """The records of a sweep's jobs, those found instead of made included, in the jobs' order."""
     from mnist_gpu.records.store import read_record
 
     records = []
-    paths = [*folder.glob("*/record.json"), *CURRENT.found]
+    paths = [*sweep.folder.glob("*/record.json"), *sweep.found]
     for path in sorted(paths, key=lambda path: _number(path.parent.name)):
         try:
             records.append(read_record(path))
-        except UserError as fault:
-            log.warning("%s", fault)
+        except UserError as exc:
+            log.warning("%s", exc)
     return records
 
 
@@ -99,7 +73,9 @@ def _number(name: str) -> tuple[int, str]:
     return (int(number) if number.isdigit() else 0, name)
 
 
-def _figures(records: "list[Record]", statistic: Any) -> list[str]:
+def _figures(
+    records: "Sequence[Record]", statistic: Callable[[Sequence[float]], float]
+) -> list[str]:
     accuracies = [r.result.test_accuracy for r in records if r.result.test_accuracy is not None]
     return [
         f"{statistic([record.timing.train_s for record in records]):,.2f}",

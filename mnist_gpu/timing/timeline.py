@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import TypeVar
 
 from mnist_gpu.protocol.metrics import Metrics
@@ -115,15 +116,21 @@ class Timeline:
         self._marks_ns = self.stopwatch.totals_ns()
         self.stopwatch.enter("train")
 
-    def batches(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+    def batches(
+        self, loader: Iterable[Batch], steps: Iterable[int] | None = None
+    ) -> Iterator[Batch]:
         """Yield every batch of `loader`, and note how long the host waited for each.
+
+        Args:
+            loader: what to go through.
+            steps: of the epoch, made after each batch; 1, 2, 3 and so on unless said.
 
         Raises:
             Interrupted: a signal came in the meantime.
         """
         clock_ns = self.stopwatch.clock_ns
         asked_ns = clock_ns()
-        for step, batch in enumerate(loader, start=1):
+        for batch, step in zip(loader, count(1) if steps is None else steps, strict=False):
             self.waited(clock_ns() - asked_ns)
             yield batch
             self.progressed(step)

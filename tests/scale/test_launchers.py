@@ -9,7 +9,6 @@ from mnist_gpu.config.compose import refuse_shared_devices
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
 from mnist_gpu.records.store import read_record
-from mnist_gpu.runs import sweep
 
 
 @pytest.mark.slow
@@ -36,7 +35,6 @@ def test_slurm_local_runs_the_jobs_one_after_the_other_in_processes_of_their_own
     first, second = sorted(records, key=lambda record: record.created_at)
     assert second.created_at >= first.created_at
     assert "2 runs" in done.stdout
-    assert sweep.CURRENT.folder is None
 
 
 @pytest.mark.parametrize("launcher", ["JoblibLauncher", "RayLauncher"])

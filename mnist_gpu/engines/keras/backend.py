@@ -1,49 +1,55 @@
-"""Choosing Keras' backend and its device before Keras is imported."""
+"""Keras' backend and its device, chosen before Keras is imported."""
 
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure import cpus
 
-BACKENDS = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
 EXTRAS = {"tensorflow": "keras", "jax": "jax", "torch": "keras"}
 POLICIES = {
     "float32": "float32",
-    "tf32": "float32",
     "bf16-mixed": "mixed_bfloat16",
     "float64": "float64",
+    "tf32": "float32",
 }
 POSSIBLE = {"cpu": ("float32", "bf16-mixed", "float64"), "cuda": tuple(POLICIES)}
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Keras' backend, and the device it computes on: `cpu` or `cuda`, and what it calls itself."""
+    """What computes beneath Keras' layers.
+
+    Attributes:
+        name: `tensorflow`, `jax` or `torch`.
+        kind: of the device, `cpu` or `cuda`.
+        label: what the device calls itself.
+        threads: that the backend computes with on a CPU, by its own default.
+    """
 
     name: str
     kind: str
     label: str
+    threads: int
 
 
-def choose(settings: Mapping[str, Any], accelerator: str, precision: str) -> Backend:
-    """Set the backend, its device and its switches.
+def choose(name: str, accelerator: str, precision: str) -> Backend:
+    """Set Keras' backend, the device and whether products may be rounded to TF32.
 
     Raises:
         UserError: no such backend, not installed, another one is loaded in this process already,
             or its device is not there or cannot do the precision.
     """
-    name = settings.get("backend", "tensorflow")
-    if name not in BACKENDS:
-        raise UserError(f"engine.backend={name}: choose from {', '.join(BACKENDS)}")
-    if importlib.util.find_spec(BACKENDS[name]) is None:
-        raise UserError(
-            f"engine.backend={name} needs {BACKENDS[name]}, which is not installed:"
-            f' pip install "mnist-gpu[{EXTRAS[name]}]"'
-        )
+    if name not in EXTRAS:
+        raise UserError(f"engine.backend={name}: choose from {', '.join(EXTRAS)}")
+    for package in ("keras", name):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"engine.backend={name} needs {package}, which is not installed:"
+                f' pip install "mnist-gpu[{EXTRAS[name]}]"'
+            )
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.backend.backend() != name:
         raise UserError(
@@ -51,64 +57,62 @@ def choose(settings: Mapping[str, Any], accelerator: str, precision: str) -> Bac
             " already; start another"
         )
     os.environ["KERAS_BACKEND"] = name
-    if accelerator == "mps":
+    # TensorFlow's own log is no part of a run's output
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    device = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[name]
+    backend = device(accelerator in ("cuda", "auto"), precision)
+    if accelerator not in ("auto", backend.kind):
         raise UserError(
-            "platform.accelerator=mps: Keras has no maintained backend for Metal;"
-            " use engine=lightning, engine=mlx or platform=cpu instead"
+            f"platform.accelerator={accelerator}: no such device that Keras on {name} can use here;"
+            " use platform=cpu (or on a Mac engine=lightning or engine=mlx) instead"
         )
-    backend = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[name](
-        accelerator, precision
-    )
     if precision not in POSSIBLE[backend.kind]:
         raise UserError(
-            f"precision={precision}: with Keras on {backend.kind}"
+            f"precision={precision}: with {name} on {backend.kind}"
             f" choose from {', '.join(POSSIBLE[backend.kind])}"
         )
     return backend
 
 
-def _tensorflow(accelerator: str, precision: str) -> Backend:
-    from mnist_gpu.engines.tensorflow import device
+def _tensorflow(gpu: bool, precision: str) -> Backend:
+    import tensorflow as tf
 
-    chosen = device.choose(accelerator)
-    device.prepare(precision, chosen)
-    return Backend("tensorflow", chosen.kind, chosen.label)
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus and not gpu:
+        try:
+            tf.config.set_visible_devices([], "GPU")
+        except RuntimeError:
+            raise UserError(
+                "platform.accelerator=cpu: TensorFlow computes on the GPU in this process already;"
+                " start another"
+            ) from None
+    tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
+    threads = tf.config.threading.get_intra_op_parallelism_threads() or len(cpus.allowed())
+    if not (gpus and gpu):
+        return Backend("tensorflow", "cpu", "cpu", threads)
+    details = tf.config.experimental.get_device_details(gpus[0])
+    return Backend("tensorflow", "cuda", details.get("device_name", "GPU"), threads)
 
 
-def _jax(accelerator: str, precision: str) -> Backend:
+def _jax(gpu: bool, precision: str) -> Backend:
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
-    if precision == "float32":
-        # JAX rounds products to TF32 on newer GPUs unless told otherwise
-        jax.config.update("jax_default_matmul_precision", "highest")
-    kind = "cuda" if jax.default_backend() == "gpu" and accelerator != "cpu" else "cpu"
-    _refuse(accelerator, kind, "JAX")
+    products = "highest" if precision == "float32" else None
+    jax.config.update("jax_default_matmul_precision", products)
+    kind = "cuda" if jax.default_backend() == "gpu" and gpu else "cpu"
     device = jax.devices("gpu" if kind == "cuda" else "cpu")[0]
     jax.config.update("jax_default_device", device)
-    return Backend("jax", kind, str(device.device_kind))
+    return Backend("jax", kind, str(device.device_kind), len(cpus.allowed()))
 
 
-def _torch(accelerator: str, precision: str) -> Backend:
+def _torch(gpu: bool, precision: str) -> Backend:
     import torch
 
-    from mnist_gpu.measure import cpus
-
-    torch.set_num_threads(cpus.threads())
-    kind = "cuda" if torch.cuda.is_available() and accelerator != "cpu" else "cpu"
-    _refuse(accelerator, kind, "PyTorch")
+    kind = "cuda" if torch.cuda.is_available() and gpu else "cpu"
     # Keras asks for it when it is imported
     os.environ["KERAS_TORCH_DEVICE"] = kind
-    if kind == "cuda":
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     label = torch.cuda.get_device_name() if kind == "cuda" else "cpu"
-    return Backend("torch", kind, label)
-
-
-def _refuse(accelerator: str, kind: str, framework: str) -> None:
-    if accelerator == "cuda" and kind != "cuda":
-        raise UserError(
-            f"platform.accelerator=cuda: no NVIDIA GPU that this {framework} can use;"
-            " use platform=cpu instead"
-        )
+    return Backend("torch", kind, label, torch.get_num_threads())

@@ -1,76 +1,79 @@
-"""The network in Keras' layers, over training data that stays on the device."""
+"""The network in Keras' own layers, and PyTorch's Adam; imported once the backend is chosen."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy.typing as npt
 from keras import ops
 from typing_extensions import override
 
-from mnist_gpu.protocol.network import Layer, Network, relu_after_pool
+from mnist_gpu.protocol.network import Network
 
 
-class ResidentModel(keras.Model):
-    """A model whose training batches are indices into images and labels that it holds.
-
-    For TensorFlow: PyTorch's trainer wants to see a whole batch first, JAX's would copy the data
-    at every step.
-    """
-
-    def hold(self, images: Any, labels: Any) -> None:
-        """Keep images (n, 28, 28, 1) and labels (n,) on the device."""
-        self._images = [ops.convert_to_tensor(images)]
-        self._labels = [ops.convert_to_tensor(labels)]
-
-    @override
-    def train_step(self, data: Any) -> Any:
-        indices = data[0] if isinstance(data, (tuple, list)) else data
-        images = ops.take(self._images[0], indices, axis=0)
-        return super().train_step((images, ops.take(self._labels[0], indices, axis=0)))
+def build(network: Network) -> keras.Sequential:
+    """The layers of `network` from (n, 28, 28, 1) to (n, 10) logits, with Keras' own weights."""
+    return keras.Sequential([keras.Input((28, 28, 1)), *_layers(network)])
 
 
-def build(network: Network, policy: str, kind: type[keras.Model]) -> keras.Model:
-    """The layers of `network`, channels last; weights are Keras' own until they are loaded.
+def _layers(network: Network) -> Iterator[keras.layers.Layer]:
+    for layer in network.layers:
+        match layer.kind:
+            case "conv":
+                same = 2 * layer.padding == layer.kernel - 1
+                if layer.padding and not same:
+                    yield keras.layers.ZeroPadding2D(layer.padding)
+                padding = "same" if same else "valid"
+                yield keras.layers.Conv2D(
+                    layer.filters, layer.kernel, padding=padding, name=layer.name
+                )
+            case "linear":
+                yield keras.layers.Dense(layer.units, name=layer.name)
+            case "relu":
+                yield keras.layers.Activation("relu")
+            case "max_pool":
+                yield keras.layers.MaxPooling2D(layer.size)
+            case "dropout":
+                yield keras.layers.Dropout(layer.rate)
+            case "flatten":
+                yield keras.layers.Flatten()
+
+
+class Resident(keras.layers.Layer):
+    """Looks images up by their index: the first layer of a model that keeps its training images on
+    the device.
 
     Args:
-        network: the layers.
-        policy: Keras' dtype policy, such as `mixed_bfloat16`.
-        kind: class of the model.
+        images: (n, 28, 28, 1), normalised.
     """
-    inputs = keras.Input((28, 28, 1), dtype="float64" if policy == "float64" else "float32")
-    x = inputs
-    for layer in relu_after_pool(network.layers):
-        made = _layer(layer, policy)
-        x = x if made is None else made(x)
-    return kind(inputs=inputs, outputs=x)
+
+    def __init__(self, images: npt.NDArray[Any]) -> None:
+        super().__init__(autocast=False)
+        self.images = keras.Variable(images, trainable=False)
+
+    @override
+    def call(self, indices: Any) -> Any:
+        return ops.take(self.images, indices, axis=0)
 
 
-def _layer(layer: Layer, policy: str) -> keras.layers.Layer | None:
-    match layer.kind:
-        case "conv" if layer.padding:
-            # Keras pads by name; an explicit layer pads by number
-            return keras.Sequential(
-                [
-                    keras.layers.ZeroPadding2D(layer.padding, dtype=policy),
-                    keras.layers.Conv2D(layer.filters, layer.kernel, name=layer.name, dtype=policy),
-                ]
-            )
-        case "conv":
-            return keras.layers.Conv2D(layer.filters, layer.kernel, name=layer.name, dtype=policy)
-        case "linear":
-            return keras.layers.Dense(layer.units, name=layer.name, dtype=policy)
-        case "dropout":
-            return keras.layers.Dropout(layer.rate, dtype=policy) if layer.rate else None
-    plain: dict[str, Any] = {
-        "relu": lambda: keras.layers.ReLU(dtype=policy),
-        "max_pool": lambda: _pooling(layer.size, policy),
-        "flatten": lambda: keras.layers.Flatten(dtype=policy),
-    }
-    return plain[layer.kind]()
+class Adam(keras.optimizers.Adam):
+    """Adam with epsilon outside the bias-corrected root (Kingma & Ba, algorithm 1), as in PyTorch.
 
+    Keras has it inside ("epsilon hat", end of their section 2), which an epsilon that shrinks with
+    the bias correction makes up for.
+    """
 
-def _pooling(size: int, policy: str) -> keras.layers.Layer:
-    if keras.backend.backend() != "tensorflow":
-        return keras.layers.MaxPooling2D(size, dtype=policy)
-    from mnist_gpu.engines.tensorflow.pooling import max_pool
-
-    return keras.layers.Lambda(lambda x: max_pool(x, size), dtype=policy)
+    @override
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        number = self._get_variable_index(variable)
+        m, v = self._momentums[number], self._velocities[number]
+        # `ops.cast` of a Python number would go through float32
+        beta_1 = ops.convert_to_tensor(self.beta_1, variable.dtype)
+        beta_2 = ops.convert_to_tensor(self.beta_2, variable.dtype)
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        root = ops.sqrt(1 - ops.power(beta_2, step))
+        alpha = ops.cast(learning_rate, variable.dtype) * root / (1 - ops.power(beta_1, step))
+        gradient = ops.cast(gradient, variable.dtype)
+        self.assign_add(m, (gradient - m) * (1 - self.beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
+        self.assign_sub(variable, m * alpha / (ops.sqrt(v) + self.epsilon * root))

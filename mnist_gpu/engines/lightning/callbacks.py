@@ -8,15 +8,13 @@ import lightning.pytorch as L
 from typing_extensions import override
 
 from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.timing.callback import TimingCallback
+from mnist_gpu.timing.ledger import EpochTimes
 from mnist_gpu.timing.timeline import Timeline
 
 
-class RunCallback(L.Callback):
-    """Tells the timeline where each phase ends, and what the module has logged.
-
-    Validation runs inside the Trainer's training epoch, so training ends where validation starts.
-    The means of the training epoch are complete once all its hooks have run, so an epoch is handed
-    on in `on_train_epoch_end`, where `callback_metrics` has them.
+class RunCallback(TimingCallback):
+    """The timing callback on the run's own stopwatch, which tells the timeline of each epoch.
 
     Args:
         timeline: owns the stopwatch, the history and the observers.
@@ -31,11 +29,11 @@ class RunCallback(L.Callback):
         images: tuple[int, int],
         began: Callable[[L.Trainer], None],
     ) -> None:
+        super().__init__(log=False, stopwatch=timeline.stopwatch)
         self.timeline = timeline
         self.images = images
         self.began = began
         self.first_epoch = 1
-        self._asked_ns: int | None = None
         self._handler: Any = None
 
     @override
@@ -49,18 +47,15 @@ class RunCallback(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if signal.getsignal(signal.SIGTERM) is not self._handler:
             signal.signal(signal.SIGTERM, self._handler)
+        super().on_train_start(trainer, pl_module)
 
     @override
-    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def epoch_began(self, trainer: L.Trainer, pl_module: L.LightningModule, epoch: int) -> None:
         self.timeline.training(self.first_epoch + trainer.current_epoch)
-        self._asked_ns = self.timeline.stopwatch.clock_ns()
 
     @override
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        assert self._asked_ns is not None
-        self.timeline.waited(self.timeline.stopwatch.clock_ns() - self._asked_ns)
+    def batch_arrived(self, waited_ns: int) -> None:
+        self.timeline.waited(waited_ns)
 
     @override
     def on_train_batch_end(
@@ -72,18 +67,12 @@ class RunCallback(L.Callback):
         batch_idx: int,
     ) -> None:
         self.timeline.progressed(batch_idx + 1)
-        self._asked_ns = self.timeline.stopwatch.clock_ns()
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     @override
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.timeline.trained()
-
-    @override
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.timeline.stopwatch.enter("other")
-
-    @override
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def epoch_ended(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, times: EpochTimes
+    ) -> None:
         found = trainer.callback_metrics
 
         def metrics(stage: str, images: int) -> Metrics:

@@ -1,140 +1,238 @@
-"""`engine=mlx`: Apple's framework; on the Metal GPU of a Mac, or on any CPU."""
+"""`engine=mlx`: MLX as in its own MNIST example: `mlx.nn`, `mlx.optimizers`, a compiled step; on
+the Metal GPU of a Mac, an NVIDIA GPU or any CPU."""
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Iterator
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 import mlx.core as mx
+import mlx.optimizers as optim
 import numpy as np
 import numpy.typing as npt
+from mlx import nn
+from mlx.utils import tree_unflatten
+from typing_extensions import override
 
-from mnist_gpu.engines.base import Engine
+from mnist_gpu.engines.base import LoopEngine
 from mnist_gpu.engines.facts import EngineFacts
-from mnist_gpu.engines.mlx import device
-from mnist_gpu.engines.mlx.program import Program
+from mnist_gpu.engines.mlx import model as layers
+from mnist_gpu.engines.switches import switched_on
+from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.layout import mlx_layout
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.streams import dropout_seed
-from mnist_gpu.protocol.workload import State, Workload
+from mnist_gpu.protocol.workload import State
+from mnist_gpu.timing.timeline import Timeline
 
-DEFAULT_STEPS = 67  # divides the 938 steps of an epoch
+POSSIBLE = {
+    "cpu": ("float32", "float64"),
+    "mps": ("float32", "bf16-mixed"),
+    "cuda": ("float32", "tf32", "bf16-mixed"),
+}
+NAMES = {"mps": "the Metal GPU of Apple silicon", "cuda": "an NVIDIA GPU"}
 EVALUATION_BATCH = 500
 
 
-class MLXEngine(Engine):
-    """Every step is one compiled graph; a block of them is queued before it is waited for."""
+class MLXEngine(LoopEngine):
+    """A loop over batches indexed out of one `mx.array`; every step is one compiled graph."""
 
-    def __init__(self, workload: Workload, settings: Mapping[str, Any], accelerator: str) -> None:
-        super().__init__(workload, settings, accelerator)
-        self.steps = workload.steps_per_execution or DEFAULT_STEPS
-
+    @override
     def build(self) -> None:
-        """Choose the device; place data, weights and Adam's moments on it."""
-        self.device = device.choose(self.accelerator, self.workload.precision)
-        mx.set_default_device(self.device.handle)
-        self.layout = mlx_layout(self.workload.network)
-        wide = self.workload.precision == "float64"
-        self.numpy_type = np.float64 if wide else np.float32
+        precision = self.workload.precision
+        self.kind = choose(self.accelerator, precision)
+        # read at the first product
+        os.environ["MLX_ENABLE_TF32"] = "1" if precision == "tf32" else "0"
+        mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.gpu)
+        # arrays lie where the device computes, so there is nothing that resident data would add
+        switched_on(self.options, "mlx", self.kind, {})
+        self.dtype = np.dtype("float64" if precision == "float64" else "float32")
         dataset = self.workload.dataset
+        self.images = self._images(dataset.train_images)
+        self.labels = mx.array(dataset.train_labels)
+        self.test_images = self._images(dataset.test_images)
+        self._build_model()
+        self.train_step = self._compiled_step()
 
-        def images(array: npt.NDArray[np.uint8]) -> mx.array:
-            return _placed(normalise(array, self.numpy_type)[..., None])
+    def _images(self, images: npt.NDArray[np.uint8]) -> mx.array:
+        # the protocol's preprocessing is in float32, whatever is trained in
+        return layers.placed(normalise(images)[..., None].astype(self.dtype, copy=False))
 
-        self.program = Program(
-            self.workload,
-            {
-                name: _placed(self.layout.inside(name, array).astype(self.numpy_type))
-                for name, array in self.workload.initial_weights.items()
-            },
-            images(dataset.train_images),
-            mx.array(dataset.train_labels.astype(np.int32)),
-        )
-        self._test = images(dataset.test_images)
-        self._test_labels = dataset.test_labels.astype(np.int64)
+    def _build_model(self) -> None:
+        network = self.workload.network
+        self.layout = mlx_layout(network)
+        self.model = layers.build(network, exact=self.dtype == np.float64)
+        # MLX's names of the parameters, such as layers.0.weight, by the protocol's
+        theirs = layers.flat(self.model.parameters())
+        self.names = dict(zip((n for n, _, _ in network.parameters()), theirs, strict=True))
+        weights = self.workload.initial_weights
+        self.model.load_weights([(self.names[n], self._inside(n, weights[n])) for n in self.names])
+        self.optimizer = optim.Adam(self.workload.learning_rate, bias_correction=True)
+        rate = np.array(self.workload.learning_rate, self.dtype)
+        self.optimizer.learning_rate = layers.placed(rate)
+        self.optimizer.init(self.model.trainable_parameters())
+        self.optimizer.state["step"] = self._step(0)
 
+    def _compiled_step(self) -> Any:
+        def loss_fn(images: mx.array, labels: mx.array) -> tuple[mx.array, mx.array]:
+            logits = self._forward(images)
+            return layers.cross_entropy(logits, labels), logits
+
+        loss_and_grad = nn.value_and_grad(self.model, loss_fn)
+        state = [self.model.state, self.optimizer.state, mx.random.state]
+
+        @partial(mx.compile, inputs=state, outputs=state)
+        def step(images: mx.array, labels: mx.array) -> tuple[mx.array, mx.array]:
+            (loss, logits), gradients = loss_and_grad(images, labels)
+            self.optimizer.update(self.model, gradients)
+            return loss, (mx.argmax(logits, axis=1) == labels).sum()
+
+        return step
+
+    def _forward(self, images: mx.array) -> mx.array:
+        if self.workload.precision == "bf16-mixed":
+            return layers.in_bfloat16(self.model, images)
+        return self.model(images)
+
+    def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[tuple[mx.array, mx.array]]:
+        indices = mx.array(order.astype(np.uint32))
+        for start in range(0, len(order), self.workload.batch_size):
+            batch = indices[start : start + self.workload.batch_size]
+            yield self.images[batch], self.labels[batch]
+
+    def _train(self, batches: Iterator[tuple[mx.array, mx.array]], seed: int) -> Metrics:
+        mx.random.seed(seed)
+        self.model.train()
+        loss_sum, correct, seen = 0.0, 0, 0
+        for images, labels in batches:
+            loss, right = self.train_step(images, labels)
+            mx.eval(loss, right, self.model.state, self.optimizer.state)
+            loss_sum += loss.item() * len(labels)
+            correct += right.item()
+            seen += len(labels)
+        return Metrics(loss_sum / seen, correct / seen)
+
+    @override
     def warm_up(self) -> None:
-        """Trace and run a step of either size, evaluate a batch, then put everything back."""
         before = self.state()
-        size, n = self.workload.batch_size, len(self.workload.dataset.train_labels)
-        self.program.begin_epoch(dropout_seed(self.workload.seed, 0))
-        self.program.run_steps(np.arange(2 * size + n % size) % n)
-        self.program.take_metrics()
-        mx.eval(self.program.logits(self._test[:EVALUATION_BATCH]))
+        size, n = self.workload.batch_size, len(self.labels)
+        self._train(self._batches(np.arange(n)[: size + n % size]), seed=0)
+        self._logits(EVALUATION_BATCH)
         self.load_state(before)
 
-    def train_epoch(self, epoch: int, progress: Callable[[int], None]) -> Metrics:
-        """Make the epoch's steps, a block at a time."""
-        size = self.workload.batch_size
-        order = self.workload.order(epoch)
-        self.program.begin_epoch(dropout_seed(self.workload.seed, epoch))
-        done = 0
-        for start in range(0, len(order), self.steps * size):
-            block = order[start : start + self.steps * size]
-            self.program.run_steps(block)
-            done += -(-len(block) // size)
-            progress(done)
-        loss, correct = self.program.take_metrics()
-        return Metrics(loss / len(order), correct / len(order))
+    @override
+    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
+        batches = timeline.batches(self._batches(self.workload.order(epoch)))
+        return self._train(batches, dropout_seed(self.workload.seed, epoch))
 
+    @override
     def evaluate(self) -> Metrics:
-        """The test set."""
-        return Metrics.of_logits(self._logits(), self._test_labels)
+        return Metrics.of_logits(self._logits(), self.workload.dataset.test_labels.astype(np.int64))
 
+    @override
     def predict(self) -> npt.NDArray[np.float32]:
-        """Logits over the test set."""
         return self._logits().astype(np.float32)
 
+    def _logits(self, count: int | None = None) -> npt.NDArray[Any]:
+        self.model.eval()
+        images = self.test_images[:count]
+        size = EVALUATION_BATCH
+        batches = (images[start : start + size] for start in range(0, len(images), size))
+        return np.concatenate([np.array(self._forward(batch)) for batch in batches])
+
+    @override
     def synchronise(self) -> None:
-        """Wait for the device."""
         mx.synchronize()
 
+    @override
     def state(self) -> State:
-        """Weights and moments, in the neutral layout."""
-        state: State = {"adam_step": np.array(self.program.steps_made(), dtype=np.int64)}
-        for kind, column in self.program.state.items():
-            if isinstance(column, dict):
-                for name, array in column.items():
-                    state[f"{kind}/{name}"] = self.layout.outside(name, np.array(array))
+        state: State = {"adam_step": np.array(self.optimizer.step.item(), dtype=np.int64)}
+        arrays = layers.flat([self.model.parameters(), self.optimizer.state])
+        for name, theirs in self.names.items():
+            for kind, key in _keys(theirs).items():
+                state[f"{kind}/{name}"] = self.layout.outside(name, np.array(arrays[key]))
         return state
 
+    @override
     def load_state(self, state: State) -> None:
-        """Continue from `state`."""
+        arrays = [
+            (key, self._inside(name, state[f"{kind}/{name}"]))
+            for name, theirs in self.names.items()
+            for kind, key in _keys(theirs).items()
+        ]
+        parameters, moments = tree_unflatten(arrays)
+        self.model.update(parameters)
+        # in place: the compiled step holds on to this dictionary
+        self.optimizer.state.update(moments, step=self._step(int(state["adam_step"])))
+        mx.eval(self.model.state, self.optimizer.state)
 
-        def column(kind: str) -> dict[str, mx.array]:
-            return {
-                name: _placed(
-                    self.layout.inside(name, state[f"{kind}/{name}"]).astype(self.numpy_type)
-                )
-                for name in self.program.state["weights"]
-            }
+    def _step(self, made: int) -> mx.array:
+        # a power of the betas is of the step's type, float32 for a whole number
+        return mx.array(made, dtype=mx.float64 if self.dtype == np.float64 else mx.uint64)
 
-        columns = {kind: column(kind) for kind in ("weights", "adam_m", "adam_v")}
-        self.program.load(int(state["adam_step"]), columns)
+    def _inside(self, name: str, array: npt.NDArray[Any]) -> mx.array:
+        return layers.placed(self.layout.inside(name, array).astype(self.dtype))
 
+    @override
     def facts(self) -> EngineFacts:
-        """What ran."""
+        deviations = [
+            "initial weights: the protocol's, drawn in NumPy, instead of MLX's",
+            "data: batches in the protocol's order",
+            "optimizer: Adam(bias_correction=True), which is off by default",
+            "dropout: mx.random.seed each epoch, from (seed, epoch)",
+        ]
+        if self.workload.precision == "float32" and self.kind != "cpu":
+            deviations.append("products: MLX_ENABLE_TF32=0; newer GPUs round to TF32 by default")
+        if self.workload.precision == "float64":
+            deviations.append(
+                "convolution and loss: by matrix products and mx.power, as MLX's own of a float64"
+                " are as good as a float32's"
+            )
         return EngineFacts(
             framework="MLX",
             framework_version=metadata.version("mlx"),
             backend="mlx",
             precision=self.workload.precision,
+            accelerator=self.kind,
+            accelerator_name=_label(self.kind),
             compile="mx.compile",
-            steps_per_execution=self.steps,
-            accelerator=self.device.kind,
-            accelerator_name=self.device.label,
-            deterministic=self.device.kind == "cpu",
+            deterministic=self.kind == "cpu",
+            deviations_from_defaults=deviations,
         )
 
-    def _logits(self) -> npt.NDArray[Any]:
-        starts = range(0, len(self._test_labels), EVALUATION_BATCH)
-        parts = [self.program.logits(self._test[s : s + EVALUATION_BATCH]) for s in starts]
-        return np.array(mx.concatenate(parts))
+
+def _keys(theirs: str) -> dict[str, str]:
+    """Where a parameter and its moments are in [model.parameters(), optimizer.state]."""
+    return {"weights": f"0.{theirs}", "adam_m": f"1.{theirs}.m", "adam_v": f"1.{theirs}.v"}
 
 
-def _placed(array: npt.NDArray[Any]) -> mx.array:
-    # without its type stated, MLX makes float64 a float32
-    return mx.array(array, dtype=mx.float64 if array.dtype == np.float64 else mx.float32)
+def choose(accelerator: str, precision: str) -> str:
+    """The kind of device for `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        UserError: it is not there, or cannot do the precision; the message says what to use.
+    """
+    gpus = {"mps": mx.metal.is_available(), "cuda": hasattr(mx, "cuda") and mx.cuda.is_available()}
+    present = [kind for kind, here in gpus.items() if here] + ["cpu"]
+    kind = present[0] if accelerator == "auto" else accelerator
+    if kind not in present:
+        raise UserError(
+            f"platform.accelerator={accelerator}: this MLX does not see {NAMES[accelerator]};"
+            " use platform=cpu instead"
+        )
+    if precision not in POSSIBLE[kind]:
+        raise UserError(
+            f"precision={precision}: with MLX on {kind} choose from {', '.join(POSSIBLE[kind])}"
+        )
+    return kind
+
+
+def _label(kind: str) -> str:
+    if kind == "cpu" or not hasattr(mx, "device_info"):
+        return kind
+    return str(mx.device_info().get("device_name", kind))
 
 
 ENGINE = MLXEngine

@@ -1,153 +1,136 @@
-"""`engine=tensorflow`: `tf.Variable`, `tf.nn`, `tf.function`; no Keras inside the step."""
+"""`engine=tensorflow`: TensorFlow as in its "quickstart for experts": Keras' layers, `tf.data`,
+`tf.GradientTape` in a `tf.function`, Keras' metrics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
 
-from mnist_gpu.engines.base import Engine
 from mnist_gpu.engines.facts import EngineFacts
-from mnist_gpu.engines.tensorflow import device
-from mnist_gpu.protocol.dataset import normalise
-from mnist_gpu.protocol.layout import tensorflow_layout
+from mnist_gpu.engines.keras.layers import LayersEngine
 from mnist_gpu.protocol.metrics import Metrics
-from mnist_gpu.protocol.streams import dropout_seed
-from mnist_gpu.protocol.workload import State, Workload
-
-DEFAULT_STEPS = 67  # divides the 938 steps of an epoch
-EVALUATION_BATCH = 500
+from mnist_gpu.timing.timeline import Timeline
 
 
-class TensorFlowEngine(Engine):
-    """A block of optimizer steps is one call of one graph."""
+class TensorFlowEngine(LayersEngine):
+    """A loop over a `tf.data.Dataset`; a step is one call of a `tf.function`."""
 
-    def __init__(self, workload: Workload, settings: Mapping[str, Any], accelerator: str) -> None:
-        super().__init__(workload, settings, accelerator)
-        self.steps = workload.steps_per_execution or DEFAULT_STEPS
-
+    @override
     def build(self) -> None:
-        """Choose the device; place data, weights and Adam's moments on it."""
-        self.device = device.choose(self.accelerator)
-        device.prepare(self.workload.precision, self.device)
+        self.build_model("tensorflow")
+        self.switch_on("tensorflow")
         import tensorflow as tf
 
-        from mnist_gpu.engines.tensorflow.program import Program
-
         self.tf = tf
-        self.layout = tensorflow_layout(self.workload.network)
-        dataset = self.workload.dataset
-        dtype = np.dtype("float64" if self.workload.precision == "float64" else "float32")
-        with tf.device(self.device.name):
-            self.program = Program(
-                self.workload,
-                {
-                    name: self.layout.inside(name, array).astype(dtype)
-                    for name, array in self.workload.initial_weights.items()
-                },
-                tf.constant(normalise(dataset.train_images, dtype.type)[..., None]),
-                tf.constant(dataset.train_labels.astype(np.int64)),
-            )
-            self._test = tf.constant(normalise(dataset.test_images, dtype.type)[..., None])
-        self._test_labels = dataset.test_labels.astype(np.int64)
+        self.loss_object = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.loss = self.keras.metrics.Mean()
+        self.accuracy = self.keras.metrics.SparseCategoricalAccuracy()
+        # what a batch is cut out of
+        self.rows: tuple[npt.NDArray[Any], ...] = (self.images, self.labels)
+        train_step = self._train_step
+        if "resident_data" in self.switches:
+            train_step = self._by_index(tf.constant(self.images), tf.constant(self.labels))
+            self.rows = (np.arange(len(self.labels)),)
+            del self.images
+        jit_compile = self.switches.get("jit_compile")
+        self.train = tf.function(train_step, jit_compile=jit_compile)
+        if self.steps > 1:
+            self.train = tf.function(self._several(self.train))
+        self.test = tf.function(self._test_step, jit_compile=jit_compile)
 
+    def _train_step(self, images: Any, labels: Any) -> None:
+        with self.tf.GradientTape() as tape:
+            predictions = self.model(images, training=True)
+            loss = self.loss_object(labels, predictions)
+        gradients = tape.gradient(loss, self.model.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.model.trainable_variables, strict=True))
+        self.loss(loss, sample_weight=self.tf.shape(labels)[0])
+        self.accuracy(labels, predictions)
+
+    def _test_step(self, images: Any, labels: Any) -> None:
+        predictions = self.model(images, training=False)
+        loss = self.loss_object(labels, predictions)
+        self.loss(loss, sample_weight=self.tf.shape(labels)[0])
+        self.accuracy(labels, predictions)
+
+    def _by_index(self, images: Any, labels: Any) -> Any:
+        """The step on indices into tensors on the device."""
+        gather = self.tf.gather
+        return lambda batch: self._train_step(gather(images, batch), gather(labels, batch))
+
+    def _several(self, train: Any) -> Any:
+        """Several steps in one graph, on the rows of as many batches."""
+        size, tf = self.workload.batch_size, self.tf
+
+        def steps(*rows: Any) -> None:
+            for start in tf.range(0, tf.shape(rows[0])[0], size):
+                train(*[row[start : start + size] for row in rows])
+
+        return steps
+
+    def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[Any]:
+        slices = self.tf.data.Dataset.from_tensor_slices
+        dataset = slices(tuple(row[order] for row in self.rows))
+        yield from dataset.batch(self.workload.batch_size * self.steps)
+
+    @override
     def warm_up(self) -> None:
-        """Trace and run a block of every length, evaluate a batch, then put everything back."""
+        size, n = self.workload.batch_size * self.steps, len(self.labels)
+        self._aside(np.arange(n)[: size + n % size])
+        self.evaluate()
+
+    def _aside(self, indices: npt.NDArray[np.int64]) -> None:
+        """Train on some images, and leave everything as it was."""
         before = self.state()
-        n = len(self.workload.dataset.train_labels)
-        block = self.steps * self.workload.batch_size
-        for length in sorted({min(block, n - start) for start in range(0, n, block)}):
-            self._run(np.arange(length), dropout_seed(self.workload.seed, 0), 0)
-        self.program.take_metrics()
-        self.program.logits(self._test[:EVALUATION_BATCH])
+        for batch in self._batches(indices):
+            self.train(*batch)
+        self._metrics()
         self.load_state(before)
 
-    def train_epoch(self, epoch: int, progress: Callable[[int], None]) -> Metrics:
-        """Make the epoch's steps, a block at a time."""
-        size = self.workload.batch_size
-        order = self.workload.order(epoch)
-        seed = dropout_seed(self.workload.seed, epoch)
-        done = 0
-        for start in range(0, len(order), self.steps * size):
-            block = order[start : start + self.steps * size]
-            self._run(block, seed, done)
-            done += -(-len(block) // size)
-            progress(done)
-        loss, correct = self.program.take_metrics()
-        return Metrics(loss / len(order), correct / len(order))
+    @override
+    def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
+        self.restart_dropout(epoch)
+        total = self.workload.steps_per_epoch
+        made = (min(step, total) for step in count(self.steps, self.steps))
+        for batch in timeline.batches(self._batches(self.workload.order(epoch)), made):
+            self.train(*batch)
+        return self._metrics()
 
+    @override
+    def evaluate(self) -> Metrics:
+        rows = (self.test_images, self.test_labels)
+        dataset = self.tf.data.Dataset.from_tensor_slices(rows)
+        for images, labels in dataset.batch(self.workload.batch_size):
+            self.test(images, labels)
+        return self._metrics()
+
+    def _metrics(self) -> Metrics:
+        """Of all steps since the last call."""
+        metrics = Metrics(float(self.loss.result()), float(self.accuracy.result()))
+        self.loss.reset_state()
+        self.accuracy.reset_state()
+        return metrics
+
+    @override
     def trace(self, steps: int, folder: Path) -> None:
         """A profile for TensorBoard's profile tab, with a trace for Perfetto in it."""
-        before = self.state()
-        size, n = self.workload.batch_size, len(self.workload.dataset.train_labels)
-        indices = np.arange(steps * size) % n
-        self._run(indices, 0, 0)  # its length is traced here
         self.tf.profiler.experimental.start(str(folder))
-        self._run(indices, 0, 0)
-        self.synchronise()
+        self._aside(np.arange(steps * self.workload.batch_size) % len(self.labels))
         self.tf.profiler.experimental.stop()
-        self.program.take_metrics()
-        self.load_state(before)
 
-    def evaluate(self) -> Metrics:
-        """The test set."""
-        return Metrics.of_logits(self._logits(), self._test_labels)
-
-    def predict(self) -> npt.NDArray[np.float32]:
-        """Logits over the test set."""
-        return self._logits().astype(np.float32)
-
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        if self.device.kind != "cpu":
-            self.tf.test.experimental.sync_devices()
-
-    def state(self) -> State:
-        """Weights and moments, in the neutral layout."""
-        state: State = {"adam_step": np.array(self.program.steps_made(), dtype=np.int64)}
-        for kind, column in self.program.columns().items():
-            for name, variable in column.items():
-                state[f"{kind}/{name}"] = self.layout.outside(name, variable.numpy())
-        return state
-
-    def load_state(self, state: State) -> None:
-        """Continue from `state`, in place."""
-        self.program.step.assign(int(state["adam_step"]))
-        for kind, column in self.program.columns().items():
-            for name, variable in column.items():
-                array = self.layout.inside(name, state[f"{kind}/{name}"])
-                variable.assign(array.astype(variable.dtype.as_numpy_dtype))
-
+    @override
     def facts(self) -> EngineFacts:
-        """What ran."""
-        return EngineFacts(
-            framework="TensorFlow",
-            framework_version=self.tf.__version__,
-            backend="tensorflow",
-            precision=self.workload.precision,
-            compile="tf.function",
-            steps_per_execution=self.steps,
-            accelerator=self.device.kind,
-            accelerator_name=self.device.label,
-            # cuDNN adds up in any order
-            deterministic=self.device.kind == "cpu",
+        return self.facts_of(
+            "TensorFlow",
+            self.tf.__version__,
+            "data: images in the protocol's order instead of tf.data's shuffle",
+            "metrics: the loss of a batch weighs as many images as the batch has",
+            compile="tf.function, XLA" if "jit_compile" in self.switches else "tf.function",
         )
-
-    def _run(self, indices: npt.NDArray[np.int64], seed: int, first_step: int) -> None:
-        with self.tf.device(self.device.name):
-            self.program.run(
-                self.tf.constant(indices, dtype=self.tf.int64),
-                self.tf.constant(seed, dtype=self.tf.int64),
-                self.tf.constant(first_step, dtype=self.tf.int64),
-            )
-
-    def _logits(self) -> npt.NDArray[Any]:
-        with self.tf.device(self.device.name):
-            starts = range(0, len(self._test_labels), EVALUATION_BATCH)
-            parts = [self.program.logits(self._test[s : s + EVALUATION_BATCH]) for s in starts]
-            logits: npt.NDArray[Any] = self.tf.concat(parts, 0).numpy()
-        return logits
 
 
 ENGINE = TensorFlowEngine

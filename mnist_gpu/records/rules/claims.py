@@ -11,7 +11,7 @@ from mnist_gpu.records.schema import Record
 
 @rule
 def deviations_declared(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """A run is standard exactly where nothing deviates, and each deviation is declared by name."""
     record = subject.record
     workload, found = record.workload, undeclared_words(record)
     if workload.standard and workload.deviations:
@@ -37,7 +37,7 @@ def undeclared_words(record: Record) -> list[str]:
 
 @rule
 def known_workload(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """The data set has its protocol's sizes, and the arithmetic fits the parameters."""
     record = subject.record
     workload, rules = record.workload, protocol(record.protocol_version)
     if workload.dataset in ("mnist", "synthetic"):
@@ -56,7 +56,7 @@ def known_workload(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def platform_claim(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """The platform is the one asked for, or the one found where `auto` was asked for."""
     record = subject.record
     platform = record.platform
     if platform.claimed not in (platform.name, "auto"):
@@ -65,5 +65,5 @@ def platform_claim(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def price_consistent(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """A price has amount, unit, source and date; where there is none, a reason."""
     yield from ((f"price.{field}", why) for field, why in price_faults(subject.record.price))

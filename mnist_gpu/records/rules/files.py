@@ -11,9 +11,11 @@ from pathlib import Path
 from threading import active_count
 
 from mnist_gpu.collection import no_collection
+from mnist_gpu.records.rules.copies import repeated
+from mnist_gpu.records.rules.doubtful import doubts
 from mnist_gpu.records.rules.registry import check_record
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import RecordError, find_records, printable, read_record
-from mnist_gpu.report.run import Run
 
 # starting a second process takes as long as judging about this many records
 WORTH_A_PROCESS = 1000
@@ -58,9 +60,11 @@ def check_files(paths: Sequence[Path | str], now: datetime | None = None) -> Ver
                 accepted.append(outcome)
             else:
                 faults.extend(outcome)
-    repeated = list(_repeated(accepted))
-    refused = {fault.path for fault in repeated}
-    return Verdict([run for run in accepted if run.path not in refused], faults + repeated)
+    together = [Fault(run.path, *why) for run, *why in repeated(accepted)]
+    refused = {fault.path for fault in together}
+    kept = [run for run in accepted if run.path not in refused]
+    found = {run.record.run_id: lines for run in kept if (lines := list(doubts(run.record)))}
+    return Verdict(kept, faults + together, found)
 
 
 def _judge_all(files: Sequence[Path], now: datetime) -> Iterator[Run | list[Fault]]:
@@ -95,13 +99,3 @@ def _judge(path: Path, now: datetime) -> Run | list[Fault]:
 def _cpus() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _repeated(runs: Sequence[Run]) -> Iterator[Fault]:
-    """The first of several records with one run_id stands; the later ones are refused."""
-    by_run_id: dict[str, Path] = {}
-    for run in runs:
-        run_id = run.record.run_id
-        first = by_run_id.setdefault(run_id, run.path)
-        if first is not run.path:
-            yield Fault(run.path, "run_id_unique", "run_id", f"{run_id} is that of {first}, too")

@@ -33,10 +33,18 @@ class Subject:
         """(dotted field, number) of every number outside the epochs."""
         return self._leaves[1]
 
+    @property
+    def sizes(self) -> list[tuple[str, int]]:
+        """(dotted field, entries) of every list and mapping, however deep."""
+        return self._leaves[2]
+
     @cached_property
-    def _leaves(self) -> tuple[list[tuple[str, str]], list[tuple[str, float]]]:
+    def _leaves(
+        self,
+    ) -> tuple[list[tuple[str, str]], list[tuple[str, float]], list[tuple[str, int]]]:
         texts: list[tuple[str, str]] = []
         numbers: list[tuple[str, float]] = []
+        sizes = [("epochs", len(self.record.epochs))]
         # the epochs hold numbers alone, which the schema has seen
         stack: list[tuple[str, Any]] = [
             item for item in self.record.__dict__.items() if item[0] != "epochs"
@@ -50,13 +58,15 @@ class Subject:
             elif isinstance(value, (int, float)):
                 numbers.append((field, value))
             elif isinstance(value, (list, tuple)):
+                sizes.append((field, len(value)))
                 stack.extend([(f"{field}.{number}", entry) for number, entry in enumerate(value)])
             elif isinstance(value, dict):
+                sizes.append((field, len(value)))
                 texts.extend([(f"{field} (a key)", str(key)) for key in value])
                 stack.extend([(f"{field}.{key}", entry) for key, entry in value.items()])
             else:
                 stack.extend([(f"{field}.{name}", entry) for name, entry in value.__dict__.items()])
-        return texts, numbers
+        return texts, numbers, sizes
 
 
 Rule = Callable[[Subject], Iterator[Finding]]
@@ -86,7 +96,15 @@ def check_record(record: Record, now: datetime) -> list[tuple[str, str, str]]:
         now: the present, with a time zone.
     """
     # imported for their rules
-    from mnist_gpu.records.rules import claims, outcome, plausible, text, time  # noqa: F401
+    from mnist_gpu.records.rules import (  # noqa: F401
+        claims,
+        measured,
+        names,
+        outcome,
+        plausible,
+        text,
+        time,
+    )
 
     subject = Subject(record, now)
     found = _broken(subject, SAFETY_RULES)

@@ -23,7 +23,7 @@ EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 @rule
 def phases_add_up(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """The eight phases are the whole, within a microsecond."""
     record = subject.record
     parts_s = sum(getattr(record.timing, name) for name in PHASE_FIELDS)
     if differs(record.timing.total_s, parts_s):
@@ -32,7 +32,7 @@ def phases_add_up(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def epochs_in_order(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """Epochs are numbered from 1, and none is missing or too many."""
     record = subject.record
     for position, row in enumerate(record.epochs, start=1):
         if row.epoch != position:
@@ -45,7 +45,7 @@ def epochs_in_order(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def epochs_add_up(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """The epochs' times are those of the phases."""
     record = subject.record
     train_s = sum(row.train_s for row in record.epochs)
     stated_s = record.timing.train_s
@@ -58,7 +58,7 @@ def epochs_add_up(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def epoch_figures(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """First and steady epoch follow from the epochs."""
     record = subject.record
     epochs, timing = record.epochs, record.timing
     first_s = epochs[0].train_s if epochs else None
@@ -73,7 +73,7 @@ def epoch_figures(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def rates(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """Rates follow from epochs, workload and time."""
     record = subject.record
     images = len(record.epochs) * record.workload.n_train
     train_s = record.timing.train_s
@@ -88,7 +88,7 @@ def rates(subject: Subject) -> Iterator[Finding]:
 
 @rule
 def not_in_the_future(subject: Subject) -> Iterator[Finding]:
-    """See rules.yaml."""
+    """Dates are of the calendar, and past."""
     record = subject.record
     try:
         created = datetime.fromisoformat(record.created_at)

@@ -1,4 +1,4 @@
-"""The one self-contained page: data, styles, scripts and plotly.js in a single file."""
+"""The one self-contained page: data, styles and scripts in a single file."""
 
 import base64
 import hashlib
@@ -10,25 +10,30 @@ from typing import Any
 from mnist_gpu.report.page.payload import payload
 from mnist_gpu.report.summary import Summary
 
-SCRIPTS = ("dom.js", "table.js", "details.js", "charts.js", "main.js")
+SCRIPTS = (
+    "dom.js",
+    "address.js",
+    "table.js",
+    "details.js",
+    "compare.js",
+    "svg.js",
+    "charts.js",
+    "main.js",
+)
 
 
 def page(summary: Summary) -> str:
     """The page as HTML.
 
     Records are data for scripts, never HTML: they stand in one JSON block in which no `<` occurs,
-    and the scripts write them as text. A Content-Security-Policy lets only the two scripts named
-    by their hashes run, and nothing be fetched.
+    and the scripts write them as text. A Content-Security-Policy lets only the script named
+    by its hash run, and nothing be fetched.
     """
-    from plotly.offline import get_plotlyjs
-
-    plotly = _closed(get_plotlyjs())
     application = _closed("\n".join(_asset(name) for name in SCRIPTS))
     values = {
-        "policy": _policy(plotly, application),
+        "policy": _policy(application),
         "style": _asset("page.css"),
         "data": json_block(payload(summary)),
-        "plotly": plotly,
         "application": application,
     }
     # one pass, so that nothing inserted is read for placeholders again
@@ -41,15 +46,11 @@ def json_block(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _policy(*scripts: str) -> str:
-    hashes = " ".join(
-        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-        for script in scripts
-    )
-    # plotly.js writes style elements and attributes; it makes images out of blobs
+def _policy(script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline';"
-        " img-src data: blob:; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline';"
+        " img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 

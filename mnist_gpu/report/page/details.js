@@ -3,7 +3,7 @@
 const RUNS_IN_DIALOG = 100;
 
 function openRow(row) {
-  byId("dialog-title").textContent = `${row.ref}: ${row.name}`;
+  byId("dialog-title").textContent = `${shortened(row.name, 160)} (${row.ref})`;
   byId("dialog-body").replaceChildren(
     pairs(rowFacts(row)),
     element("h3", {}, `Runs (n = ${row.n})`),
@@ -19,13 +19,14 @@ function rowFacts(row) {
   );
   return [
     ["Runs", data.categories[row.category]],
-    ["Training time", [row.train.text, row.interval].filter(Boolean).join("; ")],
+    ["Training time", [row.train.text, row.interval && `95 % bootstrap interval of the median ${row.interval}`].filter(Boolean).join("; ")],
     ["Whole run", row.total.text],
     ["Test accuracy", row.accuracy.text],
     ["Accuracy gate", `${row.gate.outcome}: ${row.gate.basis}`],
     ["Training time to", reached.join("; ")],
     ["Cost of a run", [row.cost.text, row.cost.usdText].filter(Boolean).join("; ")],
     ["Cost to 99 %", row.costTo99 ? [row.costTo99.text, row.costTo99.usdText].filter(Boolean).join("; ") : "never reached"],
+    ["Division", row.tuning || "stock"],
     ["Cost worked out from", row.cost.basis],
     ["Deviations", row.deviations.join("; ") || "none"],
     ["Doubts", row.doubts.join("; ") || "none"],
@@ -35,7 +36,7 @@ function rowFacts(row) {
 }
 
 function runList(row) {
-  const runs = data.runs[row.ref];
+  const runs = data.runs[row.ref] || [];
   const made = runs.slice(0, RUNS_IN_DIALOG).map((run) => runDetails(run));
   const hidden = row.n - made.length;
   if (hidden > 0) made.push(element("p", { class: "note" }, `${hidden} more runs: see runs.csv beside this page.`));
@@ -43,17 +44,17 @@ function runList(row) {
 }
 
 function runDetails(run) {
-  const title = `seed ${run.seed}: ${seconds(run.train)} of training, ${(run.accuracy * 100).toFixed(2)} %, ${run.at}`;
+  const title = `seed ${run[1]}: ${seconds(run[2])} of training, ${(run[3] * 100).toFixed(2)} %, ${run[4]}`;
   const made = element("details", {}, element("summary", {}, title));
   // filled when opened: a thousand records need not be in the document at once
   made.addEventListener("toggle", () => {
-    if (made.open && made.childElementCount === 1) made.append(...recordParts(run.id));
+    if (made.open && made.childElementCount === 1) made.append(...recordParts(run[0]));
   });
   return made;
 }
 
 function recordParts(id) {
-  const record = data.details[id];
+  const record = Object.hasOwn(data.details, id) ? data.details[id] : null;
   if (!record) return [element("p", { class: "note" }, `Run ${id}: its record is not on this page, which carries ${data.counts.details} of ${data.counts.runs}.`)];
   const loose = Object.entries(record).filter(([, value]) => value === null || typeof value !== "object");
   const parts = Object.entries(record).filter(([, value]) => value !== null && typeof value === "object");

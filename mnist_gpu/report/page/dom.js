@@ -2,6 +2,7 @@
 // Small helpers for the document. Text from records only ever becomes text nodes.
 
 const data = JSON.parse(document.getElementById("data").textContent);
+const rowOf = new Map(data.rows.map((row) => [row.ref, row]));
 
 function byId(id) {
   return document.getElementById(id);
@@ -22,16 +23,6 @@ function element(tag, attributes = {}, ...children) {
 function link(text) {
   if (!/^https:\/\/[^\s]+$/.test(text)) return document.createTextNode(text);
   return element("a", { href: text, rel: "noopener noreferrer nofollow", target: "_blank" }, text);
-}
-
-/** Text for plotly, which would read tags and entities in it. */
-function plain(text) {
-  return String(text)
-    .replace(/&/g, "&amp;")
-    .replace(/</g, "&lt;")
-    .replace(/>/g, "&gt;")
-    .replace(/[%$]\{/g, (found) => `${found[0]}\u200b{`)
-    .replace(/\$/g, "\uff04");
 }
 
 function shortened(text, length) {

@@ -5,19 +5,19 @@ from itertools import islice, zip_longest
 from statistics import median
 from typing import Any
 
+from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.cost import Cost
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.numbers import efficiency, figure, percent, seconds
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.run import Run
 from mnist_gpu.report.scaling import Scaling
 from mnist_gpu.report.statistics import Sample
 from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
-MOST_HISTORIES = 300
-MOST_DETAILS = 1000
+MOST_HISTORIES = 120
+MOST_DETAILS = 100
 MOST_RUNS_LISTED = 20_000
 PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
 USED = {
@@ -79,17 +79,16 @@ def _listed(row: Row, summary: Summary) -> int:
 
 
 def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
-    key, newest = row.key, row.group.newest
+    key = row.key
     return {
         "ref": row.ref,
         "category": row.category,
         "label": row.label,
         "platform": key.platform,
-        "kind": newest.platform.kind,
         "engine": row.engine,
         "division": key.division,
         "tuning": row.division,
-        "stock": stock_of.get(row.ref),
+        "stock": None if key.division == "stock" else stock_of.get(row.ref),
         "origin": row.origin,
         "precision": key.precision,
         "machine": row.machine,
@@ -97,6 +96,7 @@ def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
         "dataset": key.dataset,
         "compile": key.compile,
         "deviations": key.deviations,
+        "trained": row.trained_by,
         "n": row.n,
         "name": row.name,
         "train": _sample(row.train_s, row.training_time),
@@ -105,17 +105,16 @@ def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
         "interval": _interval_text(row.train_s),
         "gate": {"outcome": row.gate.outcome, "basis": row.gate.basis},
         "cost": _cost(row.cost),
-        "costTo99": None if row.cost_to_99 is None else _cost(row.cost_to_99),
+        "costTo99": None if row.cost_to_99 is None else _cost_text(row.cost_to_99),
         "reached": {
-            f"{target:.0%}": {"s": found.train_s, "n": found.n, "of": found.of}
+            f"{target:.0%}": {"s": _short(found.train_s), "n": found.n, "of": found.of}
             for target, found in row.reached.items()
         },
         "doubts": row.doubts,
         "notes": row.notes,
         "fronts": sorted(row.fronts),
         "phases": [_phase(row, phase) for phase in PHASES],
-        "used": {name: row.used(name) for name in USED},
-        "price": newest.price.model_dump(),
+        "used": {name: value for name in USED if (value := _short(row.used(name))) is not None},
     }
 
 
@@ -132,42 +131,46 @@ def _scaling(entry: Scaling) -> dict[str, Any]:
 
 
 def _sample(sample: Sample, text: str) -> dict[str, Any]:
-    return {"median": sample.median, "sd": sample.sd, "text": text}
+    return {"median": _short(sample.median), "sd": _short(sample.sd), "text": text}
 
 
 def _interval_text(sample: Sample) -> str:
     if sample.interval is None:
         return ""
     low, high = (figure(bound, sample.sd) for bound in sample.interval)
-    return f"95 % bootstrap interval of the median {low} to {high} s"
+    return f"{low} to {high} s"
 
 
 def _cost(cost: Cost) -> dict[str, Any]:
-    return {"text": cost.text(), "usd": cost.usd, "usdText": cost.usd_text(), "basis": cost.basis}
+    return {**_cost_text(cost), "usd": _short(cost.usd), "basis": cost.basis}
+
+
+def _cost_text(cost: Cost) -> dict[str, str]:
+    return {"text": cost.text(), "usdText": cost.usd_text()}
 
 
 def _phase(row: Row, phase: str) -> float:
-    return median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)
+    return _short(median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)) or 0.0
 
 
-def _run(run: Run) -> dict[str, Any]:
-    timing = run.record.timing
-    return {
-        "id": run.record.run_id,
-        "seed": run.record.workload.seed,
-        "at": run.record.created_at,
-        "train": round(timing.train_s, 6),
-        "total": round(timing.total_s, 6),
-        "accuracy": run.test_accuracy[-1],
-    }
+def _run(run: Run) -> tuple[str, int, float, float, str]:
+    """Id, seed, training time, test accuracy and date; names would be most of a large page."""
+    record, accuracy = run.record, run.test_accuracy[-1]
+    seed, train_s = record.workload.seed, round(record.timing.train_s, 4)
+    return record.run_id, seed, train_s, accuracy, record.created_at
+
+
+def _short(value: float | None) -> float | None:
+    """As many digits as anybody sees in a chart."""
+    return value if value is None else float(f"{value:.6g}")
 
 
 def _history(run: Run) -> dict[str, Any]:
     return {
-        "train_s": [round(value, 6) for value in run.train_s],
+        "train_s": [_short(value) for value in run.train_s],
         "test_accuracy": run.test_accuracy,
-        "test_loss": [round(value, 6) for value in run.test_loss],
-        "train_loss": [round(value, 6) for value in run.train_loss],
+        "test_loss": [_short(value) for value in run.test_loss],
+        "train_loss": [_short(value) for value in run.train_loss],
     }
 
 

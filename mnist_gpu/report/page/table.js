@@ -3,39 +3,54 @@
 const PAGE_SIZE = 50;
 
 const columns = [
-  { title: "Row", key: (row) => Number(row.ref.slice(1)), cell: rowButton },
+  { title: "Row", key: (row) => row.ref, cell: rowCell },
   { title: "Platform", style: "wide", key: (row) => row.label.toLowerCase(), cell: platformCell },
   { title: "Trained by", key: (row) => `${row.engine} ${row.precision}`, cell: engineCell },
-  { title: "On", style: "wide", key: (row) => row.machine.toLowerCase(), cell: (row) => [row.machine] },
+  { title: "On", style: "wide", key: (row) => row.machine.toLowerCase(), cell: (row) => [shortened(row.machine, 90)] },
   { title: "Training time", number: true, key: (row) => row.train.median, cell: (row) => [row.train.text] },
   { title: "Whole run", number: true, key: (row) => row.total.median, cell: (row) => [row.total.text] },
-  { title: "Accuracy", number: true, key: (row) => row.accuracy.median, cell: accuracyCell },
+  { title: "Accuracy", number: true, key: (row) => row.accuracy.median, cell: (row) => [row.accuracy.text] },
+  { title: "Gate", style: "gate", key: (row) => row.gate.outcome, cell: gateCell },
   { title: "To 99 %", number: true, key: (row) => row.reached["99%"].s, cell: reachedCell },
   { title: "Cost of a run", number: true, style: "number cost", key: (row) => row.cost.usd, cell: costCell },
   { title: "n", number: true, key: (row) => row.n, cell: (row) => [String(row.n)] },
+  { title: "Version, commit, date", style: "wide", key: (row) => row.origin, cell: (row) => [row.origin] },
 ];
 
-const view = { sort: "Training time", descending: false, limit: PAGE_SIZE, rows: [] };
+const FIRST_SORT = "Training time";
+const view = { sort: FIRST_SORT, open: new Set(), beneath: new Map(), descending: false, limit: PAGE_SIZE, rows: [] };
 
-function rowButton(row) {
+function rowCell(row) {
   const label = `Details of row ${row.ref}: ${row.name}`;
-  return [element("button", { type: "button", "aria-label": label, onclick: () => openRow(row) }, row.ref)];
+  return [pickBox(row), element("button", { type: "button", class: "ref", "aria-label": label, onclick: () => openRow(row) }, row.ref), foldButton(row)];
 }
 
 function platformCell(row) {
   const said = [...row.deviations, ...row.doubts, ...row.notes];
-  return [row.label, said.length ? element("span", { class: "sub" }, shortened(said.join("; "), 160)) : null];
+  return [shortened(row.label, 60), said.length ? element("span", { class: "sub" }, shortened(said.join("; "), 160)) : null];
 }
 
 function engineCell(row) {
-  const said = [row.precision === "float32" ? "" : row.precision, row.compile === "none" ? "" : `compile: ${row.compile}`];
-  const text = said.filter(Boolean).join(", ");
+  const text = [row.precision === "float32" ? "" : row.precision, row.tuning].filter(Boolean).join(", ");
   return [row.engine, text ? element("span", { class: "sub" }, shortened(text, 80)) : null];
 }
 
-function accuracyCell(row) {
-  if (row.gate.outcome !== "not shown equivalent") return [row.accuracy.text];
-  return [element("span", { class: "bad", title: row.gate.basis }, `${row.accuracy.text}, not shown equivalent`)];
+function gateCell(row) {
+  const look = { passes: "good", "not shown equivalent": "bad" }[row.gate.outcome];
+  return [element("span", { class: look, title: row.gate.basis }, row.gate.outcome)];
+}
+
+/** Rows of switches or kernels stand under their stock row, once it is unfolded. */
+function foldButton(row) {
+  const folded = (view.beneath.get(row.ref) || []).length;
+  if (!folded) return null;
+  const open = view.open.has(row.ref);
+  const toggle = () => {
+    if (!view.open.delete(row.ref)) view.open.add(row.ref);
+    showRows();
+    byId(row.ref).querySelector(".fold").focus();
+  };
+  return element("button", { type: "button", class: "fold", "aria-expanded": String(open), onclick: toggle }, `${open ? "fold" : "show"} ${folded} tuned or open`);
 }
 
 function reachedCell(row) {
@@ -63,6 +78,7 @@ function sortBy(title) {
   view.descending = view.sort === title ? !view.descending : false;
   view.sort = title;
   showRows();
+  writeAddress();
 }
 
 function fillSelect(id, options, first) {
@@ -79,7 +95,6 @@ function buildFilters() {
   fillSelect("filter-category", categories, "All");
   fillSelect("filter-engine", unique("engine"), "All");
   fillSelect("filter-platform", unique("platform"), "All");
-  if (categories.length) byId("filter-category").value = categories[0][0];
   for (const row of data.rows) row.haystack = [row.ref, row.name, row.platform, row.model, row.dataset, ...row.deviations].join(" ").toLowerCase();
   let waiting = 0;
   byId("filter-text").addEventListener("input", () => {
@@ -89,7 +104,23 @@ function buildFilters() {
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
 }
 
+/** What is shown unless asked otherwise: the first category that there is. */
+function firstCategory() {
+  return Object.keys(data.categories).find((name) => data.rows.some((row) => row.category === name)) || "";
+}
+
+function clearFilters() {
+  for (const name of FILTERS) setFilter(name, name === "category" ? firstCategory() : "");
+  applyFilters();
+  byId("filter-text").focus();
+}
+
 function applyFilters() {
+  refresh();
+  writeAddress();
+}
+
+function refresh() {
   const words = byId("filter-text").value.toLowerCase().split(/\s+/).filter(Boolean);
   const wanted = ["category", "engine", "platform"].map((name) => [name, byId(`filter-${name}`).value]);
   view.rows = data.rows.filter(
@@ -97,7 +128,25 @@ function applyFilters() {
   );
   view.limit = PAGE_SIZE;
   showRows();
+  showPicked();
   drawCharts();
+}
+
+/** The rows as filtered and sorted, those of a division beneath the stock row that they change. */
+function inOrder() {
+  return folded(true);
+}
+
+function folded(all) {
+  const there = new Set(view.rows.map((row) => row.ref));
+  view.beneath = new Map();
+  const front = [];
+  for (const row of sorted(view.rows)) {
+    const parent = row.division === "stock" || !there.has(row.stock) ? null : row.stock;
+    if (parent) view.beneath.set(parent, [...(view.beneath.get(parent) || []), row]);
+    else front.push(row);
+  }
+  return front.flatMap((row) => [row, ...(all || view.open.has(row.ref) ? view.beneath.get(row.ref) || [] : [])]);
 }
 
 function sorted(rows) {
@@ -112,19 +161,26 @@ function sorted(rows) {
 }
 
 function showRows() {
-  const rows = sorted(view.rows);
+  const rows = folded(false);
   const shown = rows.slice(0, view.limit);
   byId("rows").replaceChildren(...shown.map(rowElement));
+  byId("nothing").hidden = rows.length > 0;
+  byId("scroll").hidden = rows.length === 0;
   byId("more").hidden = shown.length === rows.length;
-  byId("shown").textContent = `${shown.length} of ${data.rows.length} rows shown${shown.length < rows.length ? ` (${rows.length} match)` : ""}`;
+  byId("shown").textContent = `${shown.length} of ${data.rows.length} rows shown${hiddenRows(rows)}${shown.length < rows.length ? ` (${rows.length} listed)` : ""}`;
   for (const heading of byId("headings").children) {
     const active = heading.dataset.title === view.sort;
     heading.setAttribute("aria-sort", active ? (view.descending ? "descending" : "ascending") : "none");
   }
 }
 
+function hiddenRows(rows) {
+  const hidden = view.rows.length - rows.length;
+  return hidden ? `, ${hidden} folded under their stock row` : "";
+}
+
 function rowElement(row) {
-  const made = element("tr", { id: row.ref });
+  const made = element("tr", { id: row.ref, class: row.division === "stock" ? null : "beneath" });
   for (const column of columns) {
     const cell = element("td", { class: column.style || (column.number ? "number" : null) }, element("span", {}, ...column.cell(row).filter(Boolean)));
     cell.dataset.heading = column.title;
@@ -135,14 +191,16 @@ function rowElement(row) {
 
 /** Bring a row into sight, whatever the filters hide. */
 function goToRow(ref) {
-  byId("filter-text").value = "";
-  for (const name of ["category", "engine", "platform"]) byId(`filter-${name}`).value = "";
-  const row = data.rows.find((one) => one.ref === ref);
-  byId("filter-category").value = row.category;
-  applyFilters();
-  view.limit = Math.max(view.limit, sorted(view.rows).indexOf(row) + 1);
+  const row = rowOf.get(ref);
+  if (!view.rows.includes(row)) {
+    for (const name of FILTERS) setFilter(name, name === "category" ? row.category : "");
+    refresh();
+  }
+  if (row.stock) view.open.add(row.stock);
+  view.limit = Math.max(view.limit, folded(false).indexOf(row) + 1);
   showRows();
+  writeAddress(ref);
   byId(ref).classList.add("found");
   byId(ref).scrollIntoView({ block: "center" });
-  byId(ref).querySelector("button").focus({ preventScroll: true });
+  byId(ref).querySelector(".ref").focus({ preventScroll: true });
 }

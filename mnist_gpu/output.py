@@ -1,0 +1,99 @@
+"""What is printed outlives whoever reads it: a closed pipe or a full disk never ends a command."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+
+class Output:
+    """A text stream; what cannot be written is dropped.
+
+    Args:
+        stream: the one to write to; None drops everything.
+        descriptor: of the file that goes to the null device once it cannot be written to, so that
+            libraries and processes that share it survive as well; None leaves it alone.
+    """
+
+    def __init__(self, stream: TextIO | None, descriptor: int | None = None) -> None:
+        self._descriptor = descriptor
+        self._stream = stream if stream is not None else _nowhere()
+
+    def write(self, text: str) -> int:
+        """Write `text`, in what characters the stream has; return its length."""
+        try:
+            self._attempt(self._stream.write, text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._attempt(self._stream.write, text.encode(encoding, "replace").decode(encoding))
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what has been written."""
+        self._attempt(self._stream.flush)
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        try:
+            return self._stream.isatty()
+        except (OSError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _attempt(self, act: Callable[..., Any], *arguments: str) -> None:
+        try:
+            act(*arguments)
+        except UnicodeEncodeError:
+            raise
+        except BlockingIOError:
+            pass  # a reader who is slow may come back
+        except (OSError, ValueError):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        nowhere = _nowhere()
+        if self._descriptor is not None:
+            os.dup2(nowhere.fileno(), self._descriptor)
+        self._stream = nowhere
+
+
+def here() -> TextIO:
+    """Standard output as it is at this moment, surviving."""
+    return cast(TextIO, sys.stdout if isinstance(sys.stdout, Output) else Output(sys.stdout))
+
+
+@contextmanager
+def surviving() -> Iterator[None]:
+    """Within the block, what is printed to standard output and error survives its readers.
+
+    For entries alone: it is the process's own streams that are replaced.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # closed: the next file that is opened would take its place, and all that is printed
+            os.open(os.devnull, os.O_RDWR)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(tuple[TextIO, TextIO], (_of(sys.stdout, 1), _of(sys.stderr, 2)))
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _of(stream: TextIO | None, descriptor: int) -> Output:
+    try:
+        own = stream is not None and stream.fileno() == descriptor
+    except (OSError, ValueError):
+        own = False
+    return Output(stream, descriptor if own else None)
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")

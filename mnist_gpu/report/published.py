@@ -1,0 +1,122 @@
+"""What others have published: a table apart, and notes on rows far outside its ranges."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from mnist_gpu.errors import UserError
+from mnist_gpu.records.schema import Text
+from mnist_gpu.records.store import printable
+from mnist_gpu.report.groups import Group
+from mnist_gpu.report.numbers import figure
+
+FILE_NAME = "published.yaml"
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Date = Annotated[Text, BeforeValidator(str)]
+
+
+def _pair(value: Any) -> Any:
+    return value if isinstance(value, list) else [value, value]
+
+
+Range = Annotated[tuple[Positive, Positive], BeforeValidator(_pair)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Entry(_Part):
+    """One published number, `seconds_per_epoch` from least to most."""
+
+    hardware: Text
+    seconds_per_epoch: Range
+    framework: Text | None
+    network: Text | None
+    batch_size: int | None
+    differs_in: Text
+    source: Text
+    published: Annotated[Text, BeforeValidator(str)] | None
+
+    @property
+    def time(self) -> str:
+        """`23` or `23 to 25`."""
+        least, most = self.seconds_per_epoch
+        return f"{least:g}" if least == most else f"{least:g} to {most:g}"
+
+
+class KindOfMachine(_Part):
+    """The range that was inferred for a kind of machine, and what tells the kind (patterns)."""
+
+    kind: Text
+    seconds_per_epoch: Range
+    accelerator: Text
+    accelerator_name: Text = ""
+    cpu_model: Text = ""
+    platform_kind: Text = ""
+    threads: int | None = None
+    least_threads: int = 0
+
+    def fits(self, group: Group) -> bool:
+        """Whether a row was made by such a machine."""
+        machine, kind = group.key.machine, group.newest.platform.kind
+        return (
+            re.fullmatch(self.accelerator, machine.accelerator) is not None
+            and re.search(self.accelerator_name, machine.accelerator_name or "") is not None
+            and re.search(self.cpu_model, machine.cpu_model or "") is not None
+            and re.match(self.platform_kind, kind) is not None
+            and self.threads in (None, machine.threads)
+            and machine.threads >= self.least_threads
+        )
+
+
+class Published(_Part):
+    """The file `published.yaml`."""
+
+    as_of: Date = ""
+    entries: tuple[Entry, ...] = ()
+    far: Positive = 1.0
+    ranges: tuple[KindOfMachine, ...] = ()
+
+    def notes(self, group: Group) -> Iterator[str]:
+        """What to say of a standard stock row that is far from what is published of its kind."""
+        key = group.key
+        if (key.category, key.division, key.precision) != ("standard", "stock", "float32"):
+            return
+        kind = next((entry for entry in self.ranges if entry.fits(group)), None)
+        if kind is None:
+            return
+        least, most = kind.seconds_per_epoch
+        epoch_s = sorted(group.train_s)[len(group.runs) // 2] / key.epochs
+        if not least / self.far <= epoch_s <= most * self.far:
+            yield (
+                f"{figure(epoch_s)} s an epoch is far outside of what is published of {kind.kind}"
+                f" ({least:g} to {most:g} s)"
+            )
+
+
+NOTHING_PUBLISHED = Published()
+
+
+def find_published(paths: Sequence[str | Path]) -> Published:
+    """What lies as `published.yaml` in the first of the folders that has one.
+
+    Raises:
+        UserError: the file is not as it should be.
+    """
+    import yaml
+
+    for path in (Path(folder) / FILE_NAME for folder in paths):
+        if path.is_file():
+            try:
+                return Published.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            except ValidationError as exc:
+                [first, *_] = exc.errors()
+                field = ".".join(map(str, first["loc"]))
+                raise UserError(f"{printable(str(path))}: {field}: {first['msg']}") from None
+            except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+                raise UserError(f"{printable(str(path))}: cannot be read ({exc})") from None
+    return NOTHING_PUBLISHED
