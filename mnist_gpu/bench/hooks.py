@@ -41,7 +41,7 @@ class TightLoop(L.Callback):
         self.timing = timing
         self.ns: dict[str, float] = {}
 
-    def on_train_batch_end(  # noqa: D102
+    def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         timing = self.timing
@@ -90,7 +90,7 @@ class TakesTurns(L.Callback):
         self.turn = next(self.turns)
         self.began_s = 0.0
 
-    def on_train_batch_end(  # noqa: D102
+    def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if (batch_idx + 1) % self.steps:
