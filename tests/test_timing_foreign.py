@@ -285,3 +285,13 @@ def test_workers_of_a_validation_loader_are_evaluation_not_training(tmp_path):
     trainer.fit(Validated())
     # the process was started by then
     assert began[0] > 0
+
+
+def test_the_documents_example_runs_with_any_module(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "docs" / "timing.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    exec(example, {"model": BoringModel()})
+    told = json.loads((tmp_path / "timing.json").read_text())
+    assert len(told["epochs"]) == 3
+    assert told["status"] == "completed"
