@@ -43,12 +43,12 @@ def losses(record: Record) -> list[tuple[float, float]]:
 
 
 @pytest.mark.slow
-def test_the_standard_network_learns_mnist_in_two_epochs(here):
-    record = mnist_gpu.run(["platform=cpu", "epochs=2"])
+def test_the_standard_network_learns_mnist_in_an_epoch(here):
+    record = mnist_gpu.run(["platform=cpu", "epochs=1"])
     assert record.status == "completed"
-    assert record.result.test_accuracy >= 0.983
+    assert record.result.test_accuracy >= 0.978
     assert record.workload.n_parameters == 1_199_882
-    assert record.workload.deviations == ["epochs 2 (standard: 50)"]
+    assert record.workload.deviations == ["epochs 1 (standard: 50)"]
     weights = np.load(only(here, "outputs/cpu/*/checkpoints/weights.npz"))
     assert accuracy_in_plain_pytorch(weights) == pytest.approx(
         record.result.test_accuracy, abs=2e-4

@@ -121,7 +121,7 @@ def _mine(machine: Machine) -> int:
 
 
 def _best(machine: Machine) -> int:
-    return cpus.threads(machine.root, machine.sysctl)
+    return cpus.threads(machine.root, machine.sysctl, {})
 
 
 def _count(number: int, word: str) -> str:
