@@ -59,7 +59,7 @@ class FaultyEngine(LoopEngine):
         self.array = state["weights/fc1.weight"].copy()
 
     def facts(self) -> EngineFacts:
-        return EngineFacts("None", "0", "cpu", "float32", "cpu", "cpu", threads=1)
+        return EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu", threads=1)
 
 
 def installed(**plan) -> type[FaultyEngine]:

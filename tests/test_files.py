@@ -402,6 +402,8 @@ def test_a_link_to_a_record_counts_once_and_one_to_nowhere_is_refused(tmp_path, 
 
 
 def test_a_failures_own_text_never_makes_its_record_unacceptable(quick, tmp_path):
+    import torch  # noqa: F401 - a record of engine=torch names the package
+
     text = "a\x1b[31m\x00 <script> `x` $(y) &#1; \udc80 /home/jane/secret C:\\x me@here.org " * 9
 
     def fail(engine) -> None:

@@ -101,7 +101,9 @@ def test_a_terminal_that_goes_away_does_not_end_a_run_that_is_told_to_go_on(quic
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
     os.close(theirs)
-    os.read(ours, 10)
+    said = b""
+    while b"\n" not in said:  # what nohup itself says, before it runs anything
+        said += os.read(ours, 1000)
     os.close(ours)
     assert process.wait(60) == 0
     [path] = tmp_path.glob("outputs/*/*/record.json")
