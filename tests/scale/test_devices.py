@@ -147,7 +147,7 @@ def test_a_process_knows_which_of_its_run_it_is(environ, rank):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("model", "steps"), [("mlp", 100), ("cnn", 12)])
+@pytest.mark.parametrize(("model", "steps"), [("mlp", 100), ("cnn", 10)])
 def test_in_float64_every_loss_of_two_processes_is_that_of_one(here, mnist_dir, model, steps):
     done = subprocess.run(
         [*TORCHRUN, "-m", "tests.scale.together", model, str(steps)],
@@ -161,7 +161,7 @@ def test_in_float64_every_loss_of_two_processes_is_that_of_one(here, mnist_dir, 
     assert done.returncode == 0, done.stderr[-2000:]
     two = np.array(json.loads(done.stdout.splitlines()[-1]))
     one = np.array(together.losses(model, steps, 1))
-    assert len(two) == steps
+    assert len(two) == steps // 10
     assert (np.abs(two - one) / one).max() < 1e-9
 
 

@@ -1,4 +1,4 @@
-"""One of the processes of a float64 run whose every epoch is a step; the first prints the losses.
+"""One of the processes of a float64 run of short epochs; the first prints their losses.
 
 python -m torch.distributed.run --standalone --nproc-per-node 2 -m tests.scale.together mlp 100
 """
@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 
 from mnist_gpu import data, engines
-from mnist_gpu.config.compose import check, compose_config
+from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.parity import compare
 from mnist_gpu.runs import ranks
 from mnist_gpu.timing.stopwatch import Stopwatch
@@ -17,10 +17,10 @@ from mnist_gpu.timing.timeline import Timeline
 
 
 def losses(model: str, steps: int, devices: int) -> list[float]:
-    """The global loss of each step."""
+    """The global mean loss of each epoch of ten steps."""
     dataset = data.load({"source": "mnist", "dir": os.environ["MNIST_GPU_DATA"]})
-    load = replace(compare.workload(model, "float64", steps, dataset), devices=devices)
-    engine = engines.find("lightning")(load, check(compose_config([])).engine, "cpu")
+    load = replace(compare.make_workload(model, "float64", steps, dataset), devices=devices)
+    engine = engines.find("lightning")(load, EngineOptions(), "cpu")
     try:
         engine.build()
         engine.warm_up()
