@@ -418,6 +418,14 @@ def test_a_failures_own_text_never_makes_its_record_unacceptable(quick, tmp_path
     assert "jane" not in reason
 
 
+def test_a_run_that_made_other_steps_than_its_epochs_have_ends_failed(quick, tmp_path):
+    engine = faulty.installed()
+    engine.steps_made = lambda self: 7
+    with pytest.raises(UserError, match="7 optimizer steps were made where 2 epochs have"):
+        mnist_gpu.run([*quick, "hydra.run.dir=run"])
+    assert read_record(tmp_path / "run" / "record.json").status == "failed"
+
+
 @pytest.mark.parametrize(
     ("number", "advice"),
     [(28, "make room"), (13, "you may write to"), (24, "ulimit -n"), (12, "out of memory")],
