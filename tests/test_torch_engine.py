@@ -237,3 +237,11 @@ def test_an_engine_imports_no_other_framework(engine):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_engine_that_trains_again_leaves_nothing_of_the_last_time_on_the_trainer(dataset):
+    trained = built(workload(first_images(dataset, 64)), "lightning")
+    before = list(trained.trainer.callbacks)
+    for _ in range(2):
+        fitted(trained)
+        assert trained.trainer.callbacks == before

@@ -91,13 +91,13 @@ class LightningEngine(Engine):
 
         images = (len(self.parts.train), len(self.parts.test))
         callback = RunCallback(timeline, images, began)
-        callbacks: list[L.Callback] = self.trainer.callbacks
-        callbacks.insert(0, callback)
+        self.trainer.callbacks.insert(0, callback)
         self.trainer.fit_loop.max_epochs = trained + len(timeline.remaining())
         try:
             self.trainer.fit(self.module, datamodule=self.data)
         finally:
-            callbacks.remove(callback)
+            # not `remove`: the callback has put the Trainer's into another order, in a new list
+            self.trainer.callbacks = [c for c in self.trainer.callbacks if c is not callback]
         # the Trainer leaves the module on the host
         self.module.to(self.device)
 
