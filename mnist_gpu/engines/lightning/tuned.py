@@ -67,7 +67,7 @@ class GraphedModule(TunedModule):
         batches: Any = self.trainer.train_dataloader
         images, labels = next(iter(batches))
         self.step.prepare(images.to(self.device), labels.to(self.device))
-        self.totals.take()
+        self.totals.reset()
         load_state(self.network, optimizer, before)
 
     @override

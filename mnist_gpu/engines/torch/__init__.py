@@ -66,7 +66,7 @@ class TorchEngine(LoopEngine):
             assert isinstance(self.step, TrainStep)
             self.step = GraphedStep(self.step)
             self.step.prepare(images[:size].to(self.device, dtype), labels[:size].to(self.device))
-        self.totals.take()
+        self.totals.reset()
         self.evaluate()
         self.load_state(before)
 
@@ -114,7 +114,7 @@ class TorchEngine(LoopEngine):
         profile.export_chrome_trace(str(folder / "trace.json"))
         table = profile.key_averages().table(sort_by="self_cpu_time_total", row_limit=40)
         (folder / "operators.txt").write_text(table, encoding="utf-8")
-        self.totals.take()
+        self.totals.reset()
         self.load_state(before)
 
     def facts(self) -> EngineFacts:

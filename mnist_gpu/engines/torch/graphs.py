@@ -51,9 +51,7 @@ class GraphedStep:
         # gradients that exist would be added to at an address the graph does not know
         self.step.optimizer.zero_grad(set_to_none=True)
         try:
-            self._replay = (capture or cuda_capture)(
-                lambda: self.step.run(self._images, self._labels)
-            )
+            self._replay = (capture or cuda_capture)(self._run)
         except RuntimeError as exc:
             log.warning("no CUDA graphs: %s", str(exc).partition("\n")[0])
             self.step.optimizer.zero_grad(set_to_none=True)
@@ -66,7 +64,11 @@ class GraphedStep:
         self._images.copy_(images, non_blocking=True)
         self._labels.copy_(labels, non_blocking=True)
         self._replay()
-        self.step.totals.seen += len(labels)
+        # the next replay writes its own over them
+        self.step.totals.keep(self._logits.clone(), labels)
+
+    def _run(self) -> None:
+        self._logits = self.step.run(self._images, self._labels)
 
 
 def cuda_capture(work: Callable[[], None]) -> Replay:

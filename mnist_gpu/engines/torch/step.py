@@ -13,7 +13,10 @@ from mnist_gpu.protocol.metrics import Metrics
 
 
 class Totals:
-    """Sums of losses and right answers, kept on the device: adding to them waits for nothing.
+    """The loss and the answers of an epoch's steps, kept on the device: nothing waits for it.
+
+    What is right among the answers is counted once, at the end: it would be a tenth of a small
+    network's step.
 
     Args:
         device: where the batches are.
@@ -22,21 +25,31 @@ class Totals:
 
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.loss_sum = torch.zeros((), dtype=dtype, device=device)
-        self.correct = torch.zeros((), dtype=torch.int64, device=device)
-        self.seen = 0
+        self._logits: list[Tensor] = []
+        self._labels: list[Tensor] = []
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch with its mean loss."""
-        self.loss_sum += loss.detach() * len(labels)
-        self.correct += (logits.argmax(1) == labels).sum()
+    def add_loss(self, loss: Tensor, images: int) -> None:
+        """Add the mean loss of a batch of so many images."""
+        self.loss_sum.add_(loss.detach(), alpha=images)
+
+    def keep(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep a batch's answers until the epoch is over."""
+        self._logits.append(logits)
+        self._labels.append(labels)
 
     def take(self) -> Metrics:
-        """Means over all that was added since the last call; waits for the device."""
-        metrics = Metrics(self.loss_sum.item() / self.seen, self.correct.item() / self.seen)
-        self.loss_sum.zero_()
-        self.correct.zero_()
-        self.seen = 0
+        """Means over all since the last call; waits for the device."""
+        labels = torch.cat(self._labels)
+        correct = (torch.cat(self._logits).argmax(1) == labels).sum()
+        metrics = Metrics(self.loss_sum.item() / len(labels), correct.item() / len(labels))
+        self.reset()
         return metrics
+
+    def reset(self) -> None:
+        """Forget all since the last call."""
+        self.loss_sum.zero_()
+        self._logits.clear()
+        self._labels.clear()
 
 
 class TrainStep:
@@ -66,11 +79,10 @@ class TrainStep:
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         """Train on one batch: images (n, 1, 28, 28), labels (n,), both on the device."""
-        self.run(images, labels)
-        self.totals.seen += len(labels)
+        self.totals.keep(self.run(images, labels), labels)
 
-    def run(self, images: Tensor, labels: Tensor) -> None:
-        """The step's work on the device."""
+    def run(self, images: Tensor, labels: Tensor) -> Tensor:
+        """The step's work on the device; gives the logits."""
         self.optimizer.zero_grad()
         with self.autocast():
             logits = self.network(images)
@@ -82,4 +94,5 @@ class TrainStep:
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()
-        self.totals.add(loss, logits, labels)
+        self.totals.add_loss(loss, len(labels))
+        return logits.detach()
