@@ -1,7 +1,6 @@
 """What holds between engines, whatever their frameworks."""
 
 import importlib.util
-import subprocess
 import sys
 
 import numpy as np
@@ -12,7 +11,7 @@ from mnist_gpu import engines
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import compare, pairs
 from mnist_gpu.parity.reference import Faults, Reference
-from tests.workloads import built, first_images, fitted, mnist, workload
+from tests.workloads import built, first_images, fitted, imported_by, mnist, workload
 
 OTHERS = ("tensorflow", "keras", "mlx")
 
@@ -109,14 +108,7 @@ def test_a_run_imports_its_own_framework_only(engine):
     others = {"lightning", "tensorflow", "keras", "mlx"} - {engine}
     if engine in ("keras", "tensorflow"):
         others -= {"keras", "tensorflow"}  # the layers, and what computes them
-    script = (
-        "import sys\nfrom mnist_gpu import engines\n"
-        f"engines.find({engine!r})\n"
-        f"print(sorted(set(sys.modules) & {others!r}))"
-    )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert imported_by(engine, others) == set()
 
 
 def test_a_framework_that_is_not_installed_is_named_with_its_extra(monkeypatch):

@@ -1,5 +1,8 @@
 """Small pieces of the real problem: MNIST's first images, and engines that train on them."""
 
+import subprocess
+import sys
+from collections.abc import Set
 from dataclasses import replace
 from functools import cache
 
@@ -51,3 +54,15 @@ def fitted(engine: Engine, observers=(), history=(), epochs: int | None = None) 
     timeline = Timeline(stopwatch, epochs or engine.workload.epochs, observers, history)
     engine.fit(timeline)
     return timeline
+
+
+def imported_by(engine: str, among: Set[str]) -> set[str]:
+    """Which of the packages `among` finding an engine loads, in a new process."""
+    script = (
+        "import sys\nfrom mnist_gpu import engines\n"
+        f"engines.find({engine!r})\n"
+        f"print(*set(sys.modules) & {set(among)!r})"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())

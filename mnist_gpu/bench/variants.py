@@ -6,7 +6,6 @@ the framework's own code.
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from io import StringIO
 
 from mnist_gpu import engines
@@ -77,9 +76,6 @@ def defaults(model: str) -> list[str]:
     stock = [name for engine in ALONE for name in (f"alone:{engine}", engine)]
     more = ["lightning+open", "torch+open", "mlx"]
     return [variant for variant in [*stock, *more] if installed(variant)]
-
-
-Describe = Callable[[str], str]
 
 
 def describe(variant: str) -> str:

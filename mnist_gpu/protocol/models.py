@@ -1,9 +1,7 @@
 """The models that ship with the project, by name."""
 
-from typing import Any
-
 from mnist_gpu.errors import UserError
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.network import Network
 
 
@@ -17,16 +15,7 @@ def named_network(name: str, dropout: bool = True) -> Network:
     Raises:
         UserError: there is no such model; the message names those there are.
     """
-    return Network.from_config(name, _config(name)["layers"], dropout)
-
-
-def _config(name: str) -> dict[str, Any]:
-    import yaml
-
-    folder = conf_dir() / "model"
-    path = folder / f"{name}.yaml"
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    known = choices("model")
     if name not in known:
         raise UserError(f"model={name}: choose from {', '.join(known)}")
-    config: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return config
+    return Network.from_config(name, shipped(f"model/{name}")["layers"], dropout)

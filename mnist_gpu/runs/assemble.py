@@ -175,14 +175,15 @@ def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
     totals_ns = timeline.stopwatch.totals_ns()
     seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
     history = timeline.history
+    wait_s = data_wait_s(history)
     return Timing(
         total_s=sum(totals_ns.values()) / NANOSECONDS_PER_SECOND,
         first_epoch_s=history[0].train_s if history else None,
         steady_epoch_s=median(row.train_s for row in history[1:]) if len(history) > 1 else None,
         segments=segments,
-        data_wait_s=data_wait_s(history),
+        data_wait_s=wait_s,
         reasons={"data_wait_s": facts.data_wait_hidden or "no epoch ended"}
-        if data_wait_s(history) is None
+        if wait_s is None
         else {},
         **cast(Any, seconds),
     )

@@ -118,7 +118,7 @@ class TorchEngine(LoopEngine):
         self.load_state(before)
 
     def facts(self) -> EngineFacts:
-        """What ran."""
+        """PyTorch and its version, the device, and what was switched on."""
         return parts.facts(self.parts, self.workload, "PyTorch", torch.__version__)
 
 
