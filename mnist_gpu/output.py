@@ -40,6 +40,16 @@ class Output:
         except (OSError, ValueError):
             return False
 
+    def close(self) -> None:
+        """Nothing: a stream of the process is for the process to close."""
+
+    def __eq__(self, other: object) -> bool:
+        # absl's handler, which TensorFlow brings, closes its stream unless that "is" sys.stderr
+        return other is self or other is self._stream
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 

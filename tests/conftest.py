@@ -3,6 +3,7 @@
 import gzip
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,6 +52,15 @@ def published(mnist_dir: Path) -> dict[str, bytes]:
 def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
     """The contents of the four gzipped files, by name."""
     return {f"{name}.gz": gzip.compress(content, 1) for name, content in published.items()}
+
+
+@pytest.fixture(autouse=True)
+def absl_without_a_stream_of_pytest() -> Iterator[None]:
+    """TensorFlow's logging handler keeps the stderr it met first, which may be pytest's own capture,
+    and closes it when logging is configured anew."""
+    yield
+    if absl := sys.modules.get("absl.logging"):
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(autouse=True)

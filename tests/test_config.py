@@ -129,7 +129,7 @@ def test_a_misspelt_experiment_is_no_silent_standard_run():
     assert "did you mean quickstart?" in refusal("experiment=quikstart")
 
 
-@pytest.mark.parametrize(("engine", "has"), [("keras", "jit_compile"), ("mlx", "resident_data")])
+@pytest.mark.parametrize(("engine", "has"), [("keras", "jit_compile"), ("mlx", "it has none")])
 @pytest.mark.parametrize("sign", ["", "+"])
 def test_a_switch_of_another_engine_is_answered_with_those_of_this_one(engine, has, sign):
     line = refusal(f"engine={engine}", f"{sign}engine.switches.channels_last=true")

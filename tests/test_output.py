@@ -186,3 +186,15 @@ def test_a_slow_reader_is_not_given_up():
     slow.full = False
     stream.write("seen")
     assert slow.getvalue() == "seen"
+
+
+def test_what_hosts_the_command_keeps_its_streams_whatever_a_library_closes(monkeypatch):
+    host = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", host)
+    with output.surviving():
+        # what absl's logging handler does with a stream that it was given before
+        if host not in (sys.stderr, sys.stdout):
+            host.close()
+        sys.stderr.close()
+        print("still here", file=sys.stderr)
+    assert host.getvalue() == "still here\n"

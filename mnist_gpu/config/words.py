@@ -59,7 +59,7 @@ def no_such_switch(name: str, engine: str) -> str:
     known = sorted(shipped(f"engine/{engine}")["switches"])
     return (
         f"engine.switches.{name}: engine={engine} has no such switch{near(name, known)};"
-        f" it has {', '.join(known)}"
+        f" it has {', '.join(known) or 'none'}"
     )
 
 
