@@ -9,7 +9,7 @@ from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_gpu.runs.app import App
+    from mnist_gpu.runs.app import App, Job
 
 CTRL_C = 130
 
@@ -17,15 +17,21 @@ CTRL_C = 130
 def main() -> None:
     """Run the command line; one line and an exit code for what the user can mend."""
     with output.surviving():
-        code = _main(sys.argv[1:])
+        code = run_app(sys.argv[1:])
     sys.exit(code)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
+    """Do what a command line asks, once or in a sweep; return the exit code.
+
+    Args:
+        arguments: overrides and Hydra's flags.
+        job: what to do with each configuration instead of a run.
+    """
     failures: list[tuple[str, UserError]] = []
     app: App | None = None
     try:
-        app = _app()
+        app = _app(job)
         failures = app.failures
         _run(app, arguments)
     except KeyboardInterrupt:
@@ -37,7 +43,7 @@ def _main(arguments: Sequence[str]) -> int:
         if app is None or app.full_error:
             raise
         failures.append(("", format_error(exc)))
-    if app is not None and app.sweep is not None:
+    if app is not None and app.sweep is not None and job is None:
         from mnist_gpu.runs.sweep import close
 
         close(app.sweep)
@@ -47,10 +53,10 @@ def _main(arguments: Sequence[str]) -> int:
     return failures[-1][1].exit_code if failures else 0
 
 
-def _app() -> "App":
+def _app(job: "Job | None") -> "App":
     from mnist_gpu.runs.app import App
 
-    return App(full_error=os.environ.get("HYDRA_FULL_ERROR") == "1")
+    return App(full_error=os.environ.get("HYDRA_FULL_ERROR") == "1", job=job)
 
 
 def _run(app: "App", arguments: Sequence[str]) -> None:

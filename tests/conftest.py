@@ -56,8 +56,8 @@ def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
 
 @pytest.fixture(autouse=True)
 def absl_without_a_stream_of_pytest() -> Iterator[None]:
-    """TensorFlow's logging handler keeps the stderr it met first, which may be pytest's own capture,
-    and closes it when logging is configured anew."""
+    """TensorFlow's logging handler keeps the stderr it met first, which may be pytest's own, and
+    closes it when logging is configured anew."""
     yield
     if absl := sys.modules.get("absl.logging"):
         absl.get_absl_handler().python_handler.stream = sys.__stderr__

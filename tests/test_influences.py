@@ -122,6 +122,13 @@ def test_what_changes_speed_is_recorded_with_its_value(tmp_path):
         assert private_part_of(value) is None
 
 
+def test_terraforms_variables_are_not_taken_for_tensorflows(tmp_path):
+    environ = {"TF_CLI_CONFIG_FILE": ".terraformrc", "TF_VAR_region": "x", "TF_LOG": "DEBUG"}
+    assert speed_environment(environ | {"TF_XLA_FLAGS": "--y"}, preloaded=tmp_path / "none") == {
+        "TF_XLA_FLAGS": "--y"
+    }
+
+
 def test_no_value_can_act_on_the_reader_of_a_record(tmp_path):
     environ = {"MALLOC_CONF": "a\u202eb<script>`x`${y}" * 50}
     [value] = speed_environment(environ, preloaded=tmp_path / "none").values()

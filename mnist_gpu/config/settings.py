@@ -314,6 +314,9 @@ class Settings(Group):
     profile_steps: Annotated[int, Field(ge=0, le=1000)] = Field(
         description="steps to trace before the run, off the clock, into <run folder>/profile"
     )
+    estimate: bool = Field(
+        description="end with an estimate of the standard run, worked out from this one's steps"
+    )
     rerun: bool = Field(description="redo a sweep's job although its valid record exists")
 
     @property

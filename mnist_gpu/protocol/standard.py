@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
 PROTOCOL_VERSION = 1
 # what changes neither what is trained nor how: a run goes on although it was changed
-NOT_TRAINED = {"data", "logger", "launcher", "resume", "rerun", "checkpoint_every", "profile_steps"}
+NOT_TRAINED = {
+    "data",
+    "logger",
+    "launcher",
+    "resume",
+    "rerun",
+    "checkpoint_every",
+    "profile_steps",
+    "estimate",
+}
 
 
 @cache

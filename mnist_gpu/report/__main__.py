@@ -26,6 +26,11 @@ def _main(options: argparse.Namespace) -> int:
 
             print("\n".join(compare(options.compare, options.paths or ["results"])))
             return 0
+        if options.estimates:
+            from mnist_gpu.report.estimates import gather, show
+
+            show(gather(options.paths))
+            return 0
         from mnist_gpu.report.load import load
 
         summary = load(options.paths)
@@ -51,6 +56,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--readme", metavar="FILE", help="renew the results between its markers")
     parser.add_argument(
         "--check", action="store_true", help="only say whether README and docs are current"
+    )
+    parser.add_argument(
+        "--estimates",
+        action="store_true",
+        help="rank the estimates in the PATHs by time; - reads pasted lines from standard input",
     )
     parser.add_argument(
         "--compare",

@@ -16,6 +16,14 @@ SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True)
+class Energy:
+    """What a machine used in some time, and who measured it."""
+
+    joules: float
+    source: str | None
+
+
+@dataclass(frozen=True)
 class Cost:
     """The cost of some hours of a machine.
 
@@ -72,15 +80,35 @@ def unit_row(unit: str) -> dict[str, Any] | None:
     return row
 
 
-def _cost(record: Record, held_s: float) -> Cost:
-    price = record.price
+def cost_of(
+    price: Price, kind: str, described: str, held_s: float, energy: Energy | None = None
+) -> Cost:
+    """What holding a machine costs.
+
+    Args:
+        price: of an hour.
+        kind: of the platform: what is `local` costs its electricity.
+        described: the hardware's own names.
+        held_s: seconds.
+        energy: what was measured of it.
+    """
     if price.free:
         return Cost(None, None, None, "", price.reason or "free of charge", free=True)
     if price.amount_per_hour:
         return _priced(price, held_s / SECONDS_PER_HOUR)
-    if record.platform.kind == "local":
-        return _electricity(record, held_s)
+    if kind == "local":
+        return _electricity(price, described, held_s, energy)
     return Cost(None, None, None, "", price.reason or "unknown")
+
+
+def _cost(record: Record, held_s: float) -> Cost:
+    used, total_s = record.resources, record.timing.total_s
+    energy = None
+    if used.energy_j:
+        share = min(1.0, held_s / total_s) if total_s else 1.0
+        energy = Energy(used.energy_j * share, used.energy_source)
+    described = f"{record.hardware.accelerator_name} {record.hardware.cpu_model}"
+    return cost_of(record.price, record.platform.kind, described, held_s, energy)
 
 
 def _priced(price: Price, hours: float) -> Cost:
@@ -93,18 +121,16 @@ def _priced(price: Price, hours: float) -> Cost:
     return Cost(amount, canonical, usd, "about" if canonical == "kWh" else "", basis)
 
 
-def _electricity(record: Record, held_s: float) -> Cost:
+def _electricity(price: Price, described: str, held_s: float, energy: Energy | None) -> Cost:
     """Owned hardware costs its electricity: measured where it can be, else an upper bound."""
     tariff = facts("conversions")["units"]["kWh"]
-    energy_j, source = record.resources.energy_j, record.resources.energy_source
-    if energy_j:
-        share = min(1.0, held_s / record.timing.total_s) if record.timing.total_s else 1.0
-        kwh, estimate = energy_j * share / JOULES_PER_KWH, "about"
-        basis = f"energy over the epochs by {source}; "
+    if energy:
+        kwh, estimate = energy.joules / JOULES_PER_KWH, "about"
+        basis = f"energy over the epochs by {energy.source}; "
     else:
-        bound = _power_at_most_w(f"{record.hardware.accelerator_name} {record.hardware.cpu_model}")
+        bound = _power_at_most_w(described)
         if bound is None:
-            reason = record.price.reason or "own hardware"
+            reason = price.reason or "own hardware"
             return Cost(None, None, None, "", f"{reason}, energy not measured")
         kwh, estimate = bound["watts"] * held_s / JOULES_PER_KWH, "at most"
         basis = f"at most {bound['watts']} W ({bound['source']}, {bound['as_of']}); "

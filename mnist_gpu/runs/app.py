@@ -3,7 +3,7 @@
 import functools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,21 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_gpu.config.compose import arguments, check, refuse_shared_devices, register
 from mnist_gpu.config.errors import format_error
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import influences
 from mnist_gpu.measure.process import process_age_ns
 from mnist_gpu.paths import conf_dir
 from mnist_gpu.runs import folder
+from mnist_gpu.runs.outcome import Outcome
 from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.timing.stopwatch import Stopwatch
 
 INTERRUPTED = 128  # a process ended by signal N exits with 128 + N
 HYDRAS_LOG = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
 log = logging.getLogger(__name__)
+# settings, folder, stopwatch, texts for .hydra/, sweep -> what was made of it, and how it ended
+Job = Callable[[Settings, Path, Stopwatch, dict[str, str], Sweep | None], tuple[Any, Outcome]]
 
 
 class App:
@@ -34,12 +38,14 @@ class App:
 
     Attributes:
         full_error: hand every exception on, with its traceback.
+        job: what to do with a checked configuration; None: a run (`runs.execute`).
         sweep: the sweep whose jobs these are; None for a single run.
         failures: overrides and what became of them, of every job that failed.
     """
 
-    def __init__(self, full_error: bool = False) -> None:
+    def __init__(self, full_error: bool = False, job: Job | None = None) -> None:
         self.full_error = full_error
+        self.job = job
         self.sweep: Sweep | None = None
         self.failures: list[tuple[str, UserError]] = []
         self._called = False
@@ -95,7 +101,7 @@ class App:
             from mnist_gpu.runs.execute import execute
 
             texts |= configuration_texts(config, hydra.overrides.task)
-            _, outcome = execute(settings, path, stopwatch, texts, self.sweep)
+            _, outcome = (self.job or execute)(settings, path, stopwatch, texts, self.sweep)
         except Exception as exc:
             if self.full_error:
                 raise

@@ -10,6 +10,7 @@ from mnist_gpu import output
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.schema import Record
+from mnist_gpu.report.remarks import remarks
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 REDRAW_S = 0.5
@@ -149,6 +150,8 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
         )
     if result.images_per_s:
         console.print(f"speed          {result.images_per_s:,.0f} images/s")
+    for remark in remarks(record):
+        console.print(f"time           {remark}", markup=False)
     for warning in record.resources.warnings:
         console.print(f"warning        {warning}", markup=False)
     if not record.workload.standard:

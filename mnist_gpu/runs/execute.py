@@ -22,6 +22,7 @@ from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation, restarts
 from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.runs.workload import options_of, workload_of
+from mnist_gpu.timing.pieces import Pieces
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Observer, Timeline
 
@@ -144,7 +145,9 @@ def _train(
     workload = engine.workload
     images_per_epoch = len(workload.dataset.train_labels)
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
-    observers: list[Observer] = [*([curves] if curves else []), saver, progress]
+    pieces = Pieces(workload.steps_per_epoch) if settings.estimate else None
+    extra = [observer for observer in (pieces, curves) if observer]
+    observers: list[Observer] = [*extra, saver, progress]
     timeline = Timeline(stopwatch, workload.epochs, observers, before.history)
     # until the record is written: a signal that comes late must not cost it
     with signals.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
@@ -170,6 +173,8 @@ def _train(
             weights,
         )
         _write_record(record, outcome, folder / "record.json")
+        if pieces is not None and outcome.status == "completed":
+            _estimate(record, pieces, folder)
     if timeline.interrupted_by is not None and outcome.exit_code == 0:
         outcome = Outcome(exit_code=SIGNALLED + timeline.interrupted_by)
     return record, outcome
@@ -221,6 +226,19 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
         why = f"{outcome.line}; " if outcome.exit_code else ""
         raise UserError(f"{why}{fault}", outcome.exit_code or 1) from None
     console.summarise(record, str(path))
+
+
+def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
+    from mnist_gpu.report.estimates import sentences
+    from mnist_gpu.runs import estimating
+
+    try:
+        estimate = estimating.of_run(record, pieces)
+        path = estimating.write(estimate, folder)
+    except UserError as fault:  # the run is done, and its record written
+        _say(f"no estimate: {fault}")
+        return
+    _say("\n".join(["", *sentences(estimate), f"estimate.json  {path}"]))
 
 
 def _fit(

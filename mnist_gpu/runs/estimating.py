@@ -1,0 +1,210 @@
+"""A minute of the asked training, and what the whole run would take: `estimate.json`."""
+
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+from mnist_gpu import data, engines, files, output
+from mnist_gpu.config.settings import Settings
+from mnist_gpu.engines.base import Engine
+from mnist_gpu.errors import UserError
+from mnist_gpu.measure.resources import Sampler
+from mnist_gpu.protocol import standard
+from mnist_gpu.records.estimate import Estimate, Span
+from mnist_gpu.records.schema import Record
+from mnist_gpu.runs import assemble, checkpoint, console, lock
+from mnist_gpu.runs.folder import RunLog, claim, refuse_used
+from mnist_gpu.runs.outcome import Outcome, failure
+from mnist_gpu.runs.sweep import Sweep
+from mnist_gpu.runs.workload import options_of, workload_of
+from mnist_gpu.timing.pieces import Enough, Pieces, extrapolate
+from mnist_gpu.timing.stopwatch import Stopwatch, no_device
+from mnist_gpu.timing.timeline import Timeline
+
+NAME = "estimate.json"
+
+
+class Estimating:
+    """Stands where `execute` stands for a run: trains for a while, and keeps what it made of it.
+
+    Attributes:
+        estimates: of every configuration so far, with the folder of each.
+    """
+
+    def __init__(self, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self.estimates: list[tuple[Estimate, Path]] = []
+
+    def __call__(
+        self,
+        settings: Settings,
+        folder: Path,
+        stopwatch: Stopwatch,
+        texts: Mapping[str, str],
+        sweep: Sweep | None = None,
+    ) -> tuple[Estimate, Outcome]:
+        """Estimate what `settings` would take, and leave `estimate.json` in `folder`.
+
+        Raises:
+            UserError: it could not be trained.
+        """
+        _refuse(settings)
+        refuse_used(folder)
+        run_log = RunLog()
+        with run_log.listening(), lock.held(folder):
+            console.announce(settings, standard.describe(settings))
+            estimate = self._train(settings, stopwatch)
+            claim(folder, texts)
+            run_log.write_to(folder)
+            write(estimate, folder)
+        self.estimates.append((estimate, folder))
+        return estimate, Outcome()
+
+    def _train(self, settings: Settings, stopwatch: Stopwatch) -> Estimate:
+        engine_class = engines.find(settings.engine.name)
+        platform = assemble.detect_platform(settings)
+        stopwatch.enter("data")
+        dataset = data.load(settings.data.model_dump(), announce=_say)
+        workload = workload_of(settings, dataset)
+        stopwatch.enter("build")
+        engine = engine_class(workload, options_of(settings), settings.platform.accelerator)
+        try:
+            engine.build()
+            stopwatch.synchronise = engine.synchronise
+            stopwatch.enter("warmup")
+            engine.warm_up()
+            pieces = Pieces(workload.steps_per_epoch, self.budget_s)
+            progress = console.Progress(workload.steps_per_epoch, len(dataset.train_labels))
+            timeline = Timeline(stopwatch, workload.epochs, [progress, pieces])
+            facts = engine.facts()
+            sampler = Sampler(facts.accelerator, facts.accelerator_name, facts.accelerator_count)
+            _fit(engine, timeline, sampler)
+            eval_s, checkpoint_s = _what_is_left(engine, timeline)
+            record = assemble.record(
+                settings, platform, engine, timeline, sampler.stop(), "interrupted",
+                None, "estimate", 1, None,
+            )  # fmt: skip
+        except (UserError, NotImplementedError):
+            raise
+        except Exception as exc:  # frameworks raise their own kinds
+            raise UserError(f"failed: {failure(exc)}") from None
+        finally:
+            stopwatch.synchronise = no_device
+            engine.close()
+        after_s = eval_s + (
+            checkpoint_s / settings.checkpoint_every if settings.checkpoint_every else 0
+        )
+        return estimate_of(record, pieces, workload.epochs, after_s)
+
+
+def _refuse(settings: Settings) -> None:
+    for key, value, usual in (
+        ("devices", settings.devices, 1),
+        ("num_nodes", settings.num_nodes, 1),
+        ("launcher", settings.launcher, "local"),
+        ("resume", settings.resume, None),
+        ("profile_steps", settings.profile_steps, 0),
+    ):
+        if value != usual:
+            raise UserError(f"{key}={value}: an estimate trains on one device, here; leave it out")
+
+
+def _fit(engine: Engine, timeline: Timeline, sampler: Sampler) -> None:
+    timeline.began()
+    sampler.start()
+    try:
+        engine.fit(timeline)
+    except Enough:
+        timeline.stopwatch.enter("other")
+    timeline.ended()
+
+
+def _what_is_left(engine: Engine, timeline: Timeline) -> tuple[float, float]:
+    """Seconds of an evaluation, and of a checkpoint."""
+    stopwatch = timeline.stopwatch
+    eval_s = [row.eval_s for row in timeline.history]
+    if not eval_s:
+        with stopwatch.during("eval"):
+            engine.predict()
+        eval_s = [stopwatch.seconds("eval")]
+    with tempfile.TemporaryDirectory() as folder, stopwatch.during("checkpoint"):
+        kept = checkpoint.Checkpoint(engine.state(), {}, timeline.history, 1, "", "estimate")
+        checkpoint.write(kept, Path(folder) / "epoch.npz")
+    return median(eval_s), stopwatch.seconds("checkpoint")
+
+
+def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> Estimate:
+    """What a run like that of `record` takes with `epochs` epochs.
+
+    Args:
+        record: platform, engine, hardware and the phases before training.
+        pieces: of its training.
+        epochs: of the whole run.
+        after_s: seconds after each epoch: evaluation and checkpoint.
+
+    Raises:
+        UserError: too little was trained.
+    """
+    try:
+        train = extrapolate(pieces.pieces, pieces.steps_per_epoch, epochs)
+    except ValueError:
+        raise UserError("no estimate: too few steps were made; give it a larger budget_s") from None
+    timing, engine = record.timing, record.engine
+    before_s = timing.startup_s + timing.data_s + timing.build_s + timing.warmup_s
+    total = [
+        before_s + s * (1 + epochs * after_s / train.train_s)
+        for s in (train.train_s, train.low_s, train.high_s)
+    ]
+    return Estimate(
+        created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        program_version=record.software.program_version,
+        platform=record.platform.name,
+        label=record.platform.label,
+        kind=record.platform.kind,
+        hardware=record.hardware.accelerator_name or record.hardware.cpu_model or "unknown",
+        engine=engine.name,
+        engine_version=engine.version,
+        framework=engine.framework,
+        framework_version=engine.framework_version,
+        division=engine.division,
+        switches=engine.switches,
+        model=record.workload.model,
+        precision=engine.precision,
+        epochs=epochs,
+        batch_size=record.workload.batch_size,
+        dataset=record.workload.dataset,
+        steps=sum(piece.steps for piece in pieces.pieces),
+        pieces=len(pieces.pieces),
+        measured_s=sum(piece.train_s for piece in pieces.pieces),
+        train_s=Span(value_s=train.train_s, low_s=train.low_s, high_s=train.high_s),
+        total_s=Span(value_s=total[0], low_s=total[1], high_s=total[2]),
+        price=record.price,
+        limits=record.limits,
+        warnings=record.resources.warnings,
+    )
+
+
+def of_run(record: Record, pieces: Pieces) -> Estimate:
+    """What the standard run takes here, by a shorter one that has ended."""
+    after_s = (record.timing.eval_s + record.timing.checkpoint_s) / max(1, len(record.epochs))
+    return estimate_of(record, pieces, int(standard.protocol()["standard"]["epochs"]), after_s)
+
+
+def write(estimate: Estimate, folder: Path) -> Path:
+    """Leave `estimate.json` in `folder`, which is the run's own.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    path = folder / NAME
+    try:
+        files.write_whole(path, (estimate.model_dump_json(indent=2) + "\n").encode(), new=True)
+    except OSError as exc:
+        raise UserError(files.trouble(exc)) from None
+    return path
+
+
+def _say(line: str) -> None:
+    print(line, flush=True, file=output.here())

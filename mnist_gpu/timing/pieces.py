@@ -1,0 +1,156 @@
+"""A minute of training in pieces, and what a whole training would take by them."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median, stdev
+
+from mnist_gpu.timing.timeline import Epoch, Interrupted, Observer, Timeline
+
+PIECES_PER_EPOCH = 16
+PIECES_PER_BUDGET = 20
+# one-sided 5 % points of Student's t by degrees of freedom; the last serves whatever is above
+STUDENT_T = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80, 1.78, 1.77, 1.76)
+# A minute knows nothing of what else the machine will do in the next hour: no interval is narrower.
+# docs/estimate.md has the estimates and the runs after them that this was checked against.
+LEAST_HALF_WIDTH = 0.06
+
+
+class Enough(Interrupted):
+    """As much has been trained as was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some optimizer steps in a row, within one epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        steps: how many.
+        train_s: seconds on the training clock; in an epoch's first piece with what beginning an
+            epoch costs.
+    """
+
+    epoch: int
+    steps: int
+    train_s: float
+
+
+@dataclass(frozen=True)
+class Extrapolation:
+    """Seconds that a training would take, with a 90 % interval."""
+
+    train_s: float
+    low_s: float
+    high_s: float
+
+
+class Pieces(Observer):
+    """Notes how long pieces of the training take; the device is waited for at each one's end.
+
+    Args:
+        steps_per_epoch: of the training.
+        budget_s: seconds of training after which `Enough` is raised; None goes on to the end.
+    """
+
+    vital = True
+
+    def __init__(self, steps_per_epoch: int, budget_s: float | None = None) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self.budget_s = budget_s
+        self.pieces: list[Piece] = []
+        self._trained_s: Callable[[], float] = lambda: 0.0
+        self._synchronise: Callable[[], None] = lambda: None
+        self._steps = 0
+        self._since_s = 0.0
+
+    def began(self, timeline: Timeline) -> None:
+        """Read the timeline's clock from now on."""
+        stopwatch = timeline.stopwatch
+        self._trained_s = lambda: stopwatch.seconds("train")
+        self._synchronise = stopwatch.synchronise
+        self._since_s = self._trained_s()
+
+    def progressed(self, epoch: int, step: int) -> None:
+        """End a piece that is long enough.
+
+        Raises:
+            Enough: the budget is spent.
+        """
+        elapsed_s = self._trained_s() - self._since_s
+        steps = step - self._steps
+        long_s = math.inf if self.budget_s is None else self.budget_s / PIECES_PER_BUDGET
+        if steps * PIECES_PER_EPOCH < self.steps_per_epoch and elapsed_s < long_s:
+            return
+        if step < self.steps_per_epoch:
+            self._synchronise()
+            self._end(epoch, steps)
+            self._steps = step
+        if self.budget_s is not None and sum(p.train_s for p in self.pieces) >= self.budget_s:
+            raise Enough
+
+    def epoch_ended(self, row: Epoch) -> None:
+        """The rest of the epoch is its last piece."""
+        self._end(row.epoch, self.steps_per_epoch - self._steps)
+        self._steps = 0
+
+    def _end(self, epoch: int, steps: int) -> None:
+        now_s = self._trained_s()
+        if steps:
+            self.pieces.append(Piece(epoch, steps, now_s - self._since_s))
+        self._since_s = now_s
+
+
+def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> Extrapolation:
+    """What `epochs` epochs take, by some pieces of the first ones.
+
+    An epoch's beginning is counted once an epoch. A first epoch that has ended counts as it was,
+    and the others follow the pieces after it, if they make up another epoch. The interval's
+    half-width has three parts, added as squares: Student's t times the standard error of a piece's
+    mean step, the pieces' correlation with the one before counted in; half the difference of the
+    later from the earlier pieces; and `LEAST_HALF_WIDTH`.
+
+    Args:
+        pieces: in the order of training, at least 2.
+        steps_per_epoch: optimizer steps.
+        epochs: of the whole training.
+
+    Raises:
+        ValueError: there are fewer than 2 pieces.
+    """
+    if len(pieces) < 2:
+        raise ValueError("an estimate needs two pieces of training")
+    first = [piece for piece in pieces if piece.epoch == pieces[0].epoch]
+    later = pieces[len(first) :]
+    first_s = None
+    if sum(piece.steps for piece in later) >= steps_per_epoch:
+        first_s = sum(piece.train_s for piece in first)
+        pieces = later
+    openings = [n for n, p in enumerate(pieces) if n == 0 or p.epoch != pieces[n - 1].epoch]
+    within = [piece for n, piece in enumerate(pieces) if n not in openings] or list(pieces)
+    step_s = sum(p.train_s for p in within) / sum(p.steps for p in within)
+    beginning_s = fmean(pieces[n].train_s - pieces[n].steps * step_s for n in openings)
+    epoch_s = steps_per_epoch * step_s + max(0.0, beginning_s)
+    train_s = epochs * epoch_s if first_s is None else first_s + (epochs - 1) * epoch_s
+    half = _half_width([p.train_s / p.steps / step_s for p in within])
+    return Extrapolation(train_s, train_s * max(0.0, 1 - half), train_s * (1 + half))
+
+
+def _half_width(relative: Sequence[float]) -> float:
+    """Of the mean of some step times, as shares of their mean."""
+    n = len(relative)
+    if n < 2:
+        return 0.5
+    spread = stdev(relative)
+    error = spread / math.sqrt(n)
+    if spread and n > 3:
+        products = [(a - 1) * (b - 1) for a, b in pairwise(relative)]
+        correlation = min(0.8, max(0.0, fmean(products) / spread**2))
+        error *= math.sqrt((1 + correlation) / (1 - correlation))
+    error *= STUDENT_T[min(n - 1, len(STUDENT_T)) - 1]
+    drift = (median(relative[n // 2 :]) - median(relative[: n // 2])) / 2 if n > 3 else 0.0
+    return math.hypot(error, drift, LEAST_HALF_WIDTH)
