@@ -91,7 +91,7 @@ def record(
         status=status,
         status_reason=None if reason is None else harmless(reason),
         platform=platform_part,
-        engine=_engine(settings, engine, facts, platform.detection.front),
+        engine=_engine(settings, engine, facts, platform),
         hardware=hardware_part,
         software=software_part,
         workload=_workload(settings, engine, len(timeline.history)),
@@ -117,10 +117,21 @@ def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
     )
 
 
-def _engine(settings: Settings, engine: Engine, facts: EngineFacts, frontend: str) -> EngineRecord:
-    environment = influences.speed_environment(
-        image=influences.image_defaults(frontend), uses=settings.engine.uses
+def division(settings: Settings, facts: EngineFacts, platform: PlatformFacts) -> str:
+    """The division of a run, worked out from what is on."""
+    return facts.division(_environment(settings, platform))
+
+
+def _environment(settings: Settings, platform: PlatformFacts) -> dict[str, str]:
+    return influences.speed_environment(
+        image=influences.image_defaults(platform.detection.front), uses=settings.engine.uses
     )
+
+
+def _engine(
+    settings: Settings, engine: Engine, facts: EngineFacts, platform: PlatformFacts
+) -> EngineRecord:
+    environment = _environment(settings, platform)
     return EngineRecord(
         name=settings.engine.name,
         version=engine.version,

@@ -1,8 +1,9 @@
-"""Curves and pictures for TensorBoard, written without any training framework.
+"""Curves and pictures for TensorBoard, or the curves as a table; without any training framework.
 
 The event file's name carries no host name, unlike the usual writers'.
 """
 
+import csv
 import io
 import time
 from pathlib import Path
@@ -20,6 +21,59 @@ from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 SHOWN_MISTAKES = 16
 FINAL_METRICS = ("test_accuracy", "test_loss", "train_s", "total_s")
+
+
+def scalars(
+    row: Epoch, timeline: Timeline, images_per_epoch: int, learning_rate: float
+) -> dict[str, float]:
+    """The point that an epoch adds to each curve, by tag: the same in every engine."""
+    totals_ns = timeline.stopwatch.totals_ns()
+    return {
+        "loss/train": row.train_loss,
+        "loss/test": row.test_loss,
+        "accuracy/train": row.train_accuracy,
+        "accuracy/test": row.test_accuracy,
+        "time/epoch_train_s": row.train_s,
+        "time/epoch_eval_s": row.eval_s,
+        **({} if row.data_wait_s is None else {"time/data_wait_s": row.data_wait_s}),
+        "time/train_s": totals_ns["train"] / 1e9,
+        "time/total_s": sum(totals_ns[phase] for phase in PHASES) / 1e9,
+        "speed/images_per_s": images_per_epoch / row.train_s if row.train_s else 0.0,
+        "learning_rate": learning_rate,
+    }
+
+
+class Table(Observer):
+    """Writes a line of figures after every epoch, with the curves' tags as headings.
+
+    Args:
+        path: a new file.
+        images_per_epoch, learning_rate: as for `Curves`.
+    """
+
+    def __init__(self, path: Path, images_per_epoch: int, learning_rate: float) -> None:
+        self._file = path.open("x", newline="", encoding="utf-8")
+        self._writer: csv.DictWriter[str] | None = None
+        self._fixed = (images_per_epoch, learning_rate)
+        self._timeline: Timeline | None = None
+
+    def began(self, timeline: Timeline) -> None:
+        """Keep the timeline, to read the time from."""
+        self._timeline = timeline
+
+    def epoch_ended(self, row: Epoch) -> None:
+        """Add the epoch's line."""
+        assert self._timeline is not None
+        figures = {"epoch": row.epoch, **scalars(row, self._timeline, *self._fixed)}
+        if self._writer is None:
+            self._writer = csv.DictWriter(self._file, figures)
+            self._writer.writeheader()
+        self._writer.writerow(figures)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Curves(Observer):
@@ -59,21 +113,8 @@ class Curves(Observer):
     def epoch_ended(self, row: Epoch) -> None:
         """Add one point to every curve."""
         assert self._timeline is not None
-        totals_ns = self._timeline.stopwatch.totals_ns()
-        scalars = {
-            "loss/train": row.train_loss,
-            "loss/test": row.test_loss,
-            "accuracy/train": row.train_accuracy,
-            "accuracy/test": row.test_accuracy,
-            "time/epoch_train_s": row.train_s,
-            "time/epoch_eval_s": row.eval_s,
-            **({} if row.data_wait_s is None else {"time/data_wait_s": row.data_wait_s}),
-            "time/train_s": totals_ns["train"] / 1e9,
-            "time/total_s": sum(totals_ns[phase] for phase in PHASES) / 1e9,
-            "speed/images_per_s": self.images_per_epoch / row.train_s if row.train_s else 0.0,
-            "learning_rate": self.learning_rate,
-        }
-        self._scalars(row.epoch, scalars)
+        points = scalars(row, self._timeline, self.images_per_epoch, self.learning_rate)
+        self._scalars(row.epoch, points)
         self._file.flush()
 
     def final(
@@ -106,8 +147,8 @@ class Curves(Observer):
         """Close the event file."""
         self._file.close()
 
-    def _scalars(self, step: int, scalars: dict[str, float]) -> None:
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    def _scalars(self, step: int, points: dict[str, float]) -> None:
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in points.items()]
         self._summary(step, Summary(value=values))
 
     def _image(self, step: int, tag: str, picture: Any) -> None:

@@ -4,7 +4,6 @@ import logging
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mnist_gpu import data, engines, files, output
 from mnist_gpu.collection import no_collection
@@ -13,10 +12,10 @@ from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol import standard
-from mnist_gpu.protocol.workload import State, Weights, Workload
+from mnist_gpu.protocol.workload import State, Weights
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
-from mnist_gpu.runs import assemble, checkpoint, console, done, lock, ranks, signals
+from mnist_gpu.runs import assemble, checkpoint, console, done, lock, loggers, ranks, signals
 from mnist_gpu.runs.folder import RunLog, claim, refuse_used
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation, restarts
@@ -25,9 +24,6 @@ from mnist_gpu.runs.workload import options_of, workload_of
 from mnist_gpu.timing.pieces import Pieces
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Observer, Timeline
-
-if TYPE_CHECKING:
-    from mnist_gpu.runs.curves import Curves
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +137,8 @@ def _train(
         run_id,
         sampler.so_far,
     )
-    curves = _curves(settings, engine.workload, folder, run_id)
+    division = assemble.division(settings, facts, platform)
+    curves = loggers.open_curves(settings, engine, division, folder, run_id)
     workload = engine.workload
     images_per_epoch = len(workload.dataset.train_labels)
     progress = console.Progress(workload.steps_per_epoch, images_per_epoch)
@@ -159,7 +156,7 @@ def _train(
         weights, outcome = _keep_weights(engine, timeline, folder, outcome)
         stopwatch.enter("other")
         if curves is not None:
-            _finish_curves(curves, engine, timeline)
+            loggers.finish(curves, engine, timeline)
         record = assemble.record(
             settings,
             platform,
@@ -252,54 +249,6 @@ def _fit(
     timeline.began()
     sampler.start()
     engine.fit(timeline)
-
-
-def _curves(settings: Settings, workload: Workload, folder: Path, run_id: str) -> "Curves | None":
-    if settings.logger.name == "none":
-        return None
-    from mnist_gpu.runs.curves import Curves
-
-    hyper_parameters = {
-        "platform": settings.platform.name,
-        "engine": settings.engine.name,
-        "model": settings.model.name,
-        "precision": settings.precision,
-        "seed": settings.seed,
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "run_id": run_id,
-    }
-    try:
-        return Curves(
-            folder / "tensorboard",
-            hyper_parameters,
-            len(workload.dataset.train_labels),
-            settings.learning_rate,
-        )
-    except Exception as fault:  # whatever it is, it is no reason not to train
-        log.warning("no curves: %s", fault)
-        return None
-
-
-def _finish_curves(curves: "Curves", engine: Engine, timeline: Timeline) -> None:
-    try:
-        if timeline.history:
-            totals_ns = timeline.stopwatch.totals_ns()
-            last = timeline.history[-1]
-            metrics = {
-                "test_accuracy": last.test_accuracy,
-                "test_loss": last.test_loss,
-                "train_s": totals_ns["train"] / 1e9,
-                "total_s": sum(totals_ns.values()) / 1e9,
-            }
-            dataset = engine.workload.dataset
-            curves.final(
-                last.epoch, metrics, dataset.test_images, dataset.test_labels, engine.predict()
-            )
-        curves.close()
-    except Exception as fault:  # whatever it is, the training is done
-        log.warning("the curves are incomplete: %s", fault)
 
 
 def _say(line: str) -> None:
