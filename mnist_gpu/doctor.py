@@ -14,8 +14,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         engine, platform = _asked(options.overrides)
-        from mnist_gpu.measure.checks import Machine, examine
-        from mnist_gpu.measure.checks.terminal import show
+        from mnist_gpu.checks import Machine, examine
+        from mnist_gpu.checks.terminal import show
 
         found = examine(Machine(engine, platform), options.deep)
     except UserError as exc:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mnist_gpu.measure.checks import Machine as Patient
+from mnist_gpu.checks import Machine as Patient
 from mnist_gpu.measure.energy import EnergyMeter
 from mnist_gpu.measure.resources import Sampler
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from mnist_gpu.measure import detect
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records import signals
 from mnist_gpu.records.rules.names import known_platforms
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
@@ -275,14 +275,14 @@ def _platform(name: str, kind: str, verified: bool) -> dict:
     """As conf/platform has it where it knows the name, with the signals that speak for it."""
     known = known_platforms().get(name)
     rule = (known or {}).get("detect") or {}
-    signals = {}
+    seen = {}
     if front := rule.get("frontend"):
-        signals[detect.FRONTENDS[front][0]] = "set"
+        seen[signals.FRONTENDS[front][0]] = "set"
     if rule.get("host") == "jetstream":
-        signals |= {"dmi": "OpenStack Nova", "flavor": "g3.xl"}
+        seen |= {"dmi": "OpenStack Nova", "flavor": "g3.xl"}
     if chip := rule.get("chip"):
-        signals["chip"] = chip
-    found = detect.from_signals(signals if verified else {}).name
+        seen["chip"] = chip
+    found = signals.from_signals(seen if verified else {}).name
     return {
         "name": name,
         "label": known["label"] if known else f"{name} machine",
@@ -291,5 +291,5 @@ def _platform(name: str, kind: str, verified: bool) -> dict:
         "detected": "linux" if found == "none" else found,
         "verified": verified,
         "rehearsal": False,
-        "signals": signals if verified else {},
+        "signals": seen if verified else {},
     }

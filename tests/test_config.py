@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_gpu.config import reference
+from mnist_gpu.config import deviations, reference
 from mnist_gpu.config.compose import (
     arguments,
     check,
@@ -44,7 +44,7 @@ def test_the_defaults_are_the_standard_protocol():
     assert (usual.model.name, usual.engine.name) == ("cnn", "lightning")
     assert usual.division.name == "stock"
     assert usual.engine.asked == {}
-    assert standard.deviations(usual, "mnist") == []
+    assert deviations.deviations(usual, "mnist") == []
 
 
 def test_the_quickstart_is_one_stock_epoch_on_whatever_data_there_is():
@@ -310,7 +310,7 @@ def test_lightnings_own_classes_go_in_by_target_and_are_deviations():
     assert found.trainer["gradient_clip_val"] == 0.5
     assert found.logger.name == "WandbLogger"
     assert found.logger.node["project"] == "mnist-gpu"
-    assert standard.deviations(found, "mnist") == [
+    assert deviations.deviations(found, "mnist") == [
         "trainer.gradient_clip_val 0.5 (standard: null)",
         "callbacks early_stopping, device_stats (standard: none)",
         "logger WandbLogger (standard: tensorboard, csv or none)",
@@ -347,17 +347,17 @@ def test_settings_survive_the_way_to_another_process(tmp_path):
 
 
 def test_what_changes_the_training_changes_the_fingerprint_and_nothing_else_does():
-    before = standard.fingerprint(settings(), "a")
+    before = deviations.fingerprint(settings(), "a")
     for same in ("resume=auto", "rerun=true", "logger=none", "data.dir=x", "checkpoint_every=5"):
-        assert standard.fingerprint(settings(same), "a") == before
+        assert deviations.fingerprint(settings(same), "a") == before
     for other in ("seed=1", "division=tuned", "engine.switches.compile=true", "epochs=3"):
-        assert standard.fingerprint(settings(other), "a") != before
+        assert deviations.fingerprint(settings(other), "a") != before
 
 
 def test_a_run_and_its_record_deviate_by_the_same_table():
     words = {"epochs": 3, "model": "mlp", "dataset": "synthetic", "precision": "float64"}
     found = settings("epochs=3", "model=mlp", "precision=float64")
-    from_settings = standard.deviations(found, "synthetic")
+    from_settings = deviations.deviations(found, "synthetic")
     assert [line.partition(" ")[0] for line in from_settings] == list(words)
     assert list(standard.deviating(words)) == list(words)
     assert standard.deviating({"n_parameters": 5, "model": "cnn"}).keys() == {"model"}

@@ -3,6 +3,7 @@
 import pytest
 
 from mnist_gpu.measure import detect, virtualisation
+from mnist_gpu.records import signals
 from tests.machines import tree
 
 # --- containers and virtual machines ------------------------------------------------------------
@@ -139,21 +140,21 @@ def test_an_openstack_that_does_not_answer_is_still_openstack(tmp_path):
 )
 def test_an_m1_is_known_by_its_exact_brand(tmp_path, chip, verified):
     here = found({}, tmp_path=tmp_path, chip=chip)
-    assert detect.matches({"chip": "Apple M1"}, here, "mps") is verified
+    assert signals.matches({"chip": "Apple M1"}, here, "mps") is verified
 
 
 def test_a_rule_about_the_gpu_looks_at_its_name(tmp_path):
     here = found({"COLAB_RELEASE_TAG": "x"}, tmp_path=tmp_path)
     rule = {"host": "colab", "gpu_contains": "T4"}
-    assert detect.matches(rule, here, "Tesla T4")
-    assert not detect.matches(rule, here, "NVIDIA A100")
-    assert not detect.matches({"planet": "mars"}, here, "Tesla T4")
-    assert not detect.matches(None, here, "Tesla T4")
+    assert signals.matches(rule, here, "Tesla T4")
+    assert not signals.matches(rule, here, "NVIDIA A100")
+    assert not signals.matches({"planet": "mars"}, here, "Tesla T4")
+    assert not signals.matches(None, here, "Tesla T4")
 
 
 def test_auto_takes_the_platform_that_asks_for_most(tmp_path):
     rules = {"cpu": {}, "m1": {"chip": "Apple M1"}, "kaggle": {"host": "kaggle"}, "x": None}
     kaggle = found({"KAGGLE_URL_BASE": "x"}, tmp_path=tmp_path)
-    assert detect.choose(rules, kaggle) == "kaggle"
-    assert detect.choose(rules, found({}, tmp_path=tmp_path, chip="Apple M1")) == "m1"
-    assert detect.choose(rules, found({}, tmp_path=tmp_path)) == "cpu"
+    assert signals.choose(rules, kaggle) == "kaggle"
+    assert signals.choose(rules, found({}, tmp_path=tmp_path, chip="Apple M1")) == "m1"
+    assert signals.choose(rules, found({}, tmp_path=tmp_path)) == "cpu"

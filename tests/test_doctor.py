@@ -8,11 +8,11 @@ import sys
 import pytest
 
 from mnist_gpu import doctor
-from mnist_gpu.measure.checks import examine, terminal
-from mnist_gpu.measure.checks.deep import computes
-from mnist_gpu.measure.checks.finding import found, known
-from mnist_gpu.measure.checks.machine import answers
-from mnist_gpu.measure.sources import output_of
+from mnist_gpu.checks import examine, terminal
+from mnist_gpu.checks.deep import computes
+from mnist_gpu.checks.finding import found, known
+from mnist_gpu.checks.machine import answers
+from mnist_gpu.system import output_of
 from tests.machines import M1, FakeNvml, card, cpus, limited, patient, tree
 
 ON_BUS = {"sys/bus/pci/devices/0/vendor": "0x10de", "sys/bus/pci/devices/0/class": "0x030200"}
@@ -478,7 +478,7 @@ def test_an_override_that_cannot_be_meant_is_refused_in_one_line(capsys, argumen
 
 
 def test_other_overrides_are_said_not_to_be_looked_at(capsys, monkeypatch):
-    monkeypatch.setattr("mnist_gpu.measure.checks.examine", lambda machine, deep: [])
+    monkeypatch.setattr("mnist_gpu.checks.examine", lambda machine, deep: [])
     assert doctor.main(["seed=3", "engine=torch"]) == 0
     assert "seed=3: not looked at" in capsys.readouterr().err
 
@@ -495,7 +495,7 @@ def test_a_check_that_fails_itself_says_which_question_stays_open(tmp_path):
 def test_the_exit_code_tells_a_fail_from_a_warning(monkeypatch, capsys):
     for check, code in (("gpu_hidden", 0), ("rosetta", 1)):
         monkeypatch.setattr(
-            "mnist_gpu.measure.checks.examine", lambda machine, deep, check=check: [found(check)]
+            "mnist_gpu.checks.examine", lambda machine, deep, check=check: [found(check)]
         )
         assert doctor.main([]) == code
     assert "Rosetta" in capsys.readouterr().out

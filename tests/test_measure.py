@@ -4,15 +4,15 @@ import re
 
 import pytest
 
-from mnist_gpu.engines.facts import EngineFacts
+from mnist_gpu import system
 from mnist_gpu.measure import (
     cgroup,
     cpus,
     environment,
     gpus,
     hardware,
-    sources,
 )
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from tests.machines import FakeNvml, tree
 
 FACTS = EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu")
@@ -261,5 +261,5 @@ def test_a_machine_without_a_driver_has_that_as_reason():
 
 
 def test_what_a_file_says_enters_a_record_as_one_short_line():
-    assert sources.plain("a\tb\n\x1b[31mc") == "a b [31mc"
-    assert len(sources.plain("x" * 1000)) == sources.LONGEST
+    assert system.plain("a\tb\n\x1b[31mc") == "a b [31mc"
+    assert len(system.plain("x" * 1000)) == system.LONGEST

@@ -18,8 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from mnist_gpu.config.devices import refuse_uneven
 from mnist_gpu.config.words import no_such_key, no_such_switch
-from mnist_gpu.data import shares
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.network import Network
@@ -366,4 +366,4 @@ class Settings(Group):
             raise UserError(f"{asked}: a Mac has one Metal GPU; use devices=1")
         if self.profile_steps:
             raise UserError(f"profile_steps={self.profile_steps}: traces one device; use devices=1")
-        shares.refuse_uneven(self, USUAL_TRAINING_IMAGES)
+        refuse_uneven(self, USUAL_TRAINING_IMAGES)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.workload import State, Weights, Workload
 from mnist_gpu.timing.timeline import Timeline

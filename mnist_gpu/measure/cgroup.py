@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_gpu.measure.sources import ROOT, text
+from mnist_gpu.system import ROOT, text
 
 # where mountinfo does not say: version 2, the hybrid layout, version 1
 USUAL_MOUNTS = {

@@ -8,8 +8,9 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mnist_gpu.measure import cgroup, sources
-from mnist_gpu.measure.sources import ROOT, text
+from mnist_gpu import system
+from mnist_gpu.measure import cgroup
+from mnist_gpu.system import ROOT, text
 
 quota = cgroup.quota
 Sysctl = Callable[[str], str | None]
@@ -25,7 +26,7 @@ def allowed(root: Path = ROOT) -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
+def physical_cores(root: Path = ROOT, sysctl: Sysctl = system.sysctl) -> int:
     """Physical cores among the allowed CPUs; hyper-threads of one core count once."""
     cpus = allowed(root)
     topology = root / "sys/devices/system/cpu"
@@ -46,7 +47,7 @@ def physical_cores(root: Path = ROOT, sysctl: Sysctl = sources.sysctl) -> int:
 
 def threads(
     root: Path = ROOT,
-    sysctl: Sysctl = sources.sysctl,
+    sysctl: Sysctl = system.sysctl,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Threads to compute with: those that `OMP_NUM_THREADS` asks for, else physical cores within

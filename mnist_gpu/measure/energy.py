@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_gpu.measure.gpus import Gpu
-from mnist_gpu.measure.sources import ROOT, text
+from mnist_gpu.system import ROOT, text
 
 NVML = "NVML energy counter (the GPU alone)"
 APPLE = "Apple IOReport counters (CPU and GPU of the whole chip)"

@@ -9,9 +9,9 @@ from importlib import metadata
 from pathlib import Path
 
 from mnist_gpu import __version__
-from mnist_gpu.measure.sources import output_of
 from mnist_gpu.paths import PACKAGE
 from mnist_gpu.records.schema import Software
+from mnist_gpu.system import output_of
 
 # distribution by the module whose presence says that it was used
 PACKAGES = {

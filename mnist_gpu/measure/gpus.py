@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mnist_gpu.measure.sources import plain
+from mnist_gpu.system import plain
 
 MIB = 1024 * 1024
 # nvmlClocksEventReasons: hardware slowdown, thermal (software, hardware), power brake. A power cap

@@ -5,10 +5,10 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.measure import cgroup, cpus, gpus, virtualisation
-from mnist_gpu.measure.sources import ROOT, sysctl, text
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.records.schema import Hardware
+from mnist_gpu.system import ROOT, sysctl, text
 
 GIB = 1024**3
 VECTOR_SETS = ("avx512f", "avx2", "avx", "sse4_2", "sve", "asimd")  # the widest first

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_gpu.measure import cpus
-from mnist_gpu.measure.sources import ROOT, text
+from mnist_gpu.system import ROOT, text
 
 MIB = 1024 * 1024
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mnist_gpu.measure import cgroup, clocks, cpus, gpus, load, usage
 from mnist_gpu.measure.energy import EnergyMeter
-from mnist_gpu.measure.sources import ROOT
 from mnist_gpu.records.schema import Resources
+from mnist_gpu.system import ROOT
 
 INTERVAL_S = 1.0
 # what takes longer to read is read with every tenth sample

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from mnist_gpu.measure import sources
-from mnist_gpu.measure.sources import ROOT, output_of, plain, text
+from mnist_gpu import system
+from mnist_gpu.system import ROOT, output_of, plain, text
 
 # as they stand in the firmware's vendor or product name
 HYPERVISORS = (
@@ -25,7 +25,7 @@ HYPERVISORS = (
 def kind(
     root: Path = ROOT,
     environ: Mapping[str, str] | None = None,
-    sysctl: Callable[[str], str | None] = sources.sysctl,
+    sysctl: Callable[[str], str | None] = system.sysctl,
 ) -> str | None:
     """Such as `docker, QEMU`: the container, then the virtual machine around it; None on bare
     metal."""
@@ -49,7 +49,7 @@ def container(root: Path = ROOT, environ: Mapping[str, str] | None = None) -> st
     return plain(text(root / "run/systemd/container")) or _systemd("--container", root)
 
 
-def machine(root: Path = ROOT, sysctl: Callable[[str], str | None] = sources.sysctl) -> str | None:
+def machine(root: Path = ROOT, sysctl: Callable[[str], str | None] = system.sysctl) -> str | None:
     """The kind of virtual machine, None on bare metal."""
     if sysctl("kern.hv_vmm_present") == "1":
         return "Apple Virtualization"

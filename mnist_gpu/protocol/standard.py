@@ -4,34 +4,15 @@
 same by a standard run.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from mnist_gpu import __version__
-from mnist_gpu.paths import shipped
-from mnist_gpu.protocol.network import Network
-
-if TYPE_CHECKING:
-    from mnist_gpu.config.settings import Settings
-
 PROTOCOL_VERSION = 1
-# what changes neither what is trained nor how: a run goes on although it was changed
-NOT_TRAINED = {
-    "data",
-    "logger",
-    "launcher",
-    "resume",
-    "rerun",
-    "checkpoint_every",
-    "profile_steps",
-    "estimate",
-}
 
 
 @cache
@@ -52,7 +33,7 @@ def deviating(facts: Mapping[str, Any], version: int = PROTOCOL_VERSION) -> dict
     """
     rules = protocol(version)
     found = {
-        word: f"{word} {_shown(facts[word])} (standard: {_shown(value)})"
+        word: f"{word} {shown(facts[word])} (standard: {shown(value)})"
         for word, value in rules["standard"].items()
         if word in facts and facts[word] != value
     }
@@ -64,68 +45,6 @@ def deviating(facts: Mapping[str, Any], version: int = PROTOCOL_VERSION) -> dict
     return found
 
 
-def deviations(settings: "Settings", dataset: str) -> list[str]:
-    """Every way in which a configured run is not the standard one; empty for a standard run.
-
-    Args:
-        settings: the checked configuration.
-        dataset: the name of the data that is really used.
-    """
-    model = settings.model
-    network = Network.from_config(model.name, model.layers, model.dropout)
-    facts = {
-        "epochs": settings.epochs,
-        # of the whole run: the images of one optimizer step, and the devices that share them
-        "batch_size": settings.global_batch_size,
-        "devices": settings.world,
-        "learning_rate": settings.learning_rate,
-        "num_nodes": settings.num_nodes,
-        "scaling": settings.scaling,
-        "precision": settings.precision,
-        "dataset": dataset,
-        "model": model.name,
-        "model.dropout": model.dropout,
-        "n_parameters": network.n_parameters,
-        "flops_per_sample": network.flops_per_sample,
-    }
-    found = deviating(facts)
-    if model.layers != shipped("model/cnn")["layers"]:
-        found.setdefault("model", "model cnn with other layers (standard: cnn)")
-    return [*found.values(), *configured_classes(settings)]
-
-
-def describe(settings: "Settings") -> str:
-    """Say before the run whether it follows the protocol."""
-    known = "mnist" if settings.data.source == "auto" else settings.data.source
-    found = deviations(settings, known)
-    return f"not the standard run: {'; '.join(found)}" if found else "the standard protocol"
-
-
-def fingerprint(settings: "Settings", dataset_sha256: str) -> str:
-    """A digest of everything that changes what is trained or how: same digest, same run."""
-    kept = settings.model_dump(mode="json", exclude=NOT_TRAINED)
-    kept["platform"] = settings.platform.name
-    kept["dataset_sha256"] = dataset_sha256
-    kept["version"] = __version__
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
-
-
-def configured_classes(settings: "Settings") -> list[str]:
-    """The Trainer's arguments, callbacks and logger that the standard run does not have."""
-    usual = shipped("trainer/default")
-    found = [
-        f"trainer.{name} {_shown(settings.trainer.get(name))} (standard: {_shown(usual.get(name))})"
-        for name in dict.fromkeys([*usual, *settings.trainer])
-        if settings.trainer.get(name) != usual.get(name)
-    ]
-    if settings.callbacks:
-        found.append(f"callbacks {', '.join(settings.callbacks)} (standard: none)")
-    if settings.logger.node is not None:
-        found.append(f"logger {settings.logger.name} (standard: tensorboard, csv or none)")
-    # what a stranger's argument says may be no text for a record
-    return ["".join(c if c.isprintable() else " " for c in line)[:200] for line in found]
-
-
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """As YAML writes it: true, false, null."""
     return json.dumps(value) if isinstance(value, (bool, type(None))) else str(value)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any, cast
 
+from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.measure import detect, environment, hardware, influences
-from mnist_gpu.protocol import standard
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import Weights, Workload
+from mnist_gpu.records import signals
 from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.records.schema import (
     DatasetName,
@@ -46,7 +47,7 @@ class PlatformFacts:
     """
 
     chosen: PlatformSettings
-    detection: detect.Detection
+    detection: signals.Detection
     claimed: str
 
 
@@ -58,7 +59,7 @@ def detect_platform(settings: Settings) -> PlatformFacts:
     if claimed == "auto":
         known = platforms()
         rules = {name: entry.rule for name, entry in known.items()}
-        found = detect.choose(rules, detection)
+        found = signals.choose(rules, detection)
         if found in known:
             chosen = known[found]
     return PlatformFacts(chosen, detection, claimed)
@@ -112,7 +113,7 @@ def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
         kind=chosen.kind,
         claimed=platform.claimed,
         detected=detection.name,
-        verified=detect.matches(chosen.rule, detection, facts.accelerator_name),
+        verified=signals.matches(chosen.rule, detection, facts.accelerator_name),
         signals=detection.signals,
     )
 
@@ -151,7 +152,7 @@ def _engine(
 
 def _workload(settings: Settings, engine: Engine, epochs_ended: int) -> WorkloadRecord:
     workload = engine.workload
-    found = standard.deviations(settings, workload.dataset.name)
+    found = deviations.deviations(settings, workload.dataset.name)
     return WorkloadRecord(
         model=workload.network.name,
         n_parameters=workload.network.n_parameters,

@@ -36,7 +36,7 @@ class Checkpoint:
         totals_ns: the stopwatch's totals per phase when it was written.
         history: the finished epochs.
         segments: how many processes have worked on the run so far.
-        fingerprint: of the configuration (`standard.fingerprint`); another one cannot be resumed.
+        fingerprint: of the configuration (`config.deviations`); another one cannot be resumed.
         run_id: the run's, kept across segments.
         resources: what the run had used by then, earlier segments included.
     """

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_gpu import __version__
+from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol import standard
 from mnist_gpu.runs.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -62,4 +62,4 @@ def _fingerprint(folder: Path, record: "Record") -> str | None:
         settings = read_settings(folder / ".hydra" / "config.yaml")
     except UserError:
         return None
-    return standard.fingerprint(settings, record.workload.dataset_sha256)
+    return deviations.fingerprint(settings, record.workload.dataset_sha256)

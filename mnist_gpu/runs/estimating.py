@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from mnist_gpu import data, engines, files, output
+from mnist_gpu.config import deviations
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
@@ -54,7 +55,7 @@ class Estimating:
         refuse_used(folder)
         run_log = RunLog()
         with run_log.listening(), lock.held(folder):
-            console.announce(settings, standard.describe(settings))
+            console.announce(settings, deviations.describe(settings))
             estimate = self._train(settings, stopwatch)
             claim(folder, texts)
             run_log.write_to(folder)

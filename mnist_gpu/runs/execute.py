@@ -7,11 +7,11 @@ from pathlib import Path
 
 from mnist_gpu import data, engines, files, output
 from mnist_gpu.collection import no_collection
+from mnist_gpu.config import deviations
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
-from mnist_gpu.protocol import standard
 from mnist_gpu.protocol.workload import State, Weights
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
@@ -64,12 +64,12 @@ def _execute(
 ) -> tuple[Record, Outcome]:
     if settings.resume is None and not restarts():
         refuse_used(folder)
-    console.announce(settings, standard.describe(settings))
+    console.announce(settings, deviations.describe(settings))
     engine_class = engines.find(settings.engine.name)
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
     dataset = data.load(settings.data.model_dump(), announce=_say)
-    fingerprint = standard.fingerprint(settings, dataset.sha256)
+    fingerprint = deviations.fingerprint(settings, dataset.sha256)
     if not settings.rerun and sweep and (found := done.find(fingerprint, sweep)):
         _say(f"already there: {found.path} (rerun=true redoes it)")
         return found.record, Outcome()
@@ -185,7 +185,7 @@ def _refuse_missing_steps(
     A configured callback, logger or argument of the Trainer may do that, and is a deviation.
     """
     expected = engine.workload.steps_per_epoch * len(timeline.history)
-    if outcome.status != "completed" or standard.configured_classes(settings):
+    if outcome.status != "completed" or deviations.configured_classes(settings):
         return outcome
     made = engine.steps_made()
     if made == expected and len(timeline.history) == timeline.epochs:

@@ -15,6 +15,7 @@ from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure.rank import here
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.runs import ranks, signals
 from mnist_gpu.runs.outcome import failure
@@ -40,7 +41,7 @@ def follow_settings(settings: Settings) -> None:
     Raises:
         UserError: they do not fit the devices asked for, or training failed.
     """
-    rank = ranks.here()
+    rank = here()
     ranks.refuse_misfit(settings, rank)
     with ExitStack() as held:
         if rank.local == 0:
@@ -71,7 +72,7 @@ def follow(settings: Settings, dataset: Dataset) -> None:
             engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise), workload.epochs))
         except Exception as fault:  # frameworks raise their own kinds
             if not asked:
-                raise UserError(f"process {ranks.here().number}: {failure(fault)}") from None
+                raise UserError(f"process {here().number}: {failure(fault)}") from None
         finally:
             engine.close()
 

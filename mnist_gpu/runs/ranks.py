@@ -13,52 +13,19 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure.rank import MARK, Rank, here
 from mnist_gpu.protocol.dataset import Dataset
 
-StartedBy = Literal["nobody", "mnist-gpu", "torchrun", "slurm"]
-MARK = "MNIST_GPU_RANKS"
 FOLLOWER = "mnist_gpu.runs.follower"
 PATIENCE_S = 10.0
-
-
-@dataclass(frozen=True)
-class Rank:
-    """One process among those of its run.
-
-    Attributes:
-        number: from 0, over all machines.
-        local: from 0, on this machine.
-        world: how many there are.
-        started_by: who started them.
-    """
-
-    number: int = 0
-    local: int = 0
-    world: int = 1
-    started_by: StartedBy = "nobody"
-
-
-def here(environ: Mapping[str, str] | None = None) -> Rank:
-    """Which process this is, by what its starter left in the environment."""
-    environ = os.environ if environ is None else environ
-    if environ.get(MARK) or environ.get("TORCHELASTIC_RUN_ID"):
-        started_by: StartedBy = "mnist-gpu" if environ.get(MARK) else "torchrun"
-        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
-    elif environ.get("SLURM_NTASKS", "1") != "1" and environ.get("SLURM_STEP_ID"):
-        started_by, names = "slurm", ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")
-    else:
-        return Rank()
-    number, local, world = (int(environ.get(name, 0)) for name in names)
-    return Rank(number, local, max(1, world), started_by)
 
 
 def refuse_misfit(settings: Settings, rank: Rank) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from mnist_gpu.config.devices import refuse_uneven
 from mnist_gpu.config.settings import Settings
-from mnist_gpu.data import shares
 from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
@@ -21,7 +21,7 @@ def workload_of(settings: Settings, dataset: Dataset) -> Workload:
     network = Network.from_config(model.name, model.layers, model.dropout)
     batch_size = settings.global_batch_size
     if settings.world > 1:
-        shares.refuse_uneven(settings, len(dataset.train_labels))
+        refuse_uneven(settings, len(dataset.train_labels))
     return Workload(
         network=network,
         dataset=dataset,

@@ -18,6 +18,7 @@ from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.data import shares
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
+from mnist_gpu.measure import rank as process
 from mnist_gpu.protocol.streams import dropout_seed, epoch_order
 from mnist_gpu.records.rules import check_record
 from mnist_gpu.records.schema import Record
@@ -123,27 +124,27 @@ def test_what_devices_cannot_do_is_refused_with_the_choices(overrides, said):
 def test_several_machines_need_somebody_who_starts_processes_on_them():
     settings = check(compose_config(["num_nodes=2"]))
     with pytest.raises(UserError, match="num_nodes=2: start a process for each device with torch"):
-        ranks.refuse_misfit(settings, ranks.Rank())
+        ranks.refuse_misfit(settings, process.Rank())
 
 
 @pytest.mark.parametrize(
     ("environ", "rank"),
     [
-        ({}, ranks.Rank()),
-        ({"LOCAL_RANK": "1"}, ranks.Rank()),
+        ({}, process.Rank()),
+        ({"LOCAL_RANK": "1"}, process.Rank()),
         (
             {"TORCHELASTIC_RUN_ID": "x", "RANK": "5", "LOCAL_RANK": "1", "WORLD_SIZE": "8"},
-            ranks.Rank(5, 1, 8, "torchrun"),
+            process.Rank(5, 1, 8, "torchrun"),
         ),
         (
             {"SLURM_NTASKS": "4", "SLURM_STEP_ID": "0", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"},
-            ranks.Rank(3, 1, 4, "slurm"),
+            process.Rank(3, 1, 4, "slurm"),
         ),
-        ({"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}, ranks.Rank()),
+        ({"SLURM_NTASKS": "1", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0"}, process.Rank()),
     ],
 )
 def test_a_process_knows_which_of_its_run_it_is(environ, rank):
-    assert ranks.here(environ) == rank
+    assert process.here(environ) == rank
 
 
 @pytest.mark.slow

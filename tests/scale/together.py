@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from mnist_gpu import data, engines
 from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.measure.rank import here
 from mnist_gpu.parity import compare
-from mnist_gpu.runs import ranks
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
 
@@ -32,6 +32,6 @@ def losses(model: str, steps: int, devices: int) -> list[float]:
 
 
 if __name__ == "__main__":
-    found = losses(sys.argv[1], int(sys.argv[2]), ranks.here().world)
-    if ranks.here().number == 0:
+    found = losses(sys.argv[1], int(sys.argv[2]), here().world)
+    if here().number == 0:
         print(json.dumps(found))

@@ -8,11 +8,11 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from mnist_gpu.engines.base import LoopEngine
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.keras import backend
 from mnist_gpu.engines.switches import switched_on
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import normalise
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.layout import tensorflow_layout
 from mnist_gpu.protocol.streams import dropout_seed
 from mnist_gpu.protocol.workload import State

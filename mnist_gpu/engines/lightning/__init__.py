@@ -12,7 +12,6 @@ import numpy.typing as npt
 import torch
 
 from mnist_gpu.engines.base import Engine
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.lightning import processes
 from mnist_gpu.engines.lightning.callbacks import RunCallback
 from mnist_gpu.engines.lightning.data import MNISTDataModule
@@ -21,6 +20,7 @@ from mnist_gpu.engines.lightning.tuned import GraphedModule, ResidentDataModule,
 from mnist_gpu.engines.torch import parts
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.state import load_state, take_state
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import State
 from mnist_gpu.timing.timeline import Timeline
 

@@ -13,8 +13,8 @@ from lightning.pytorch.plugins.environments import (
 from lightning.pytorch.strategies import DDPStrategy
 
 from mnist_gpu.measure import cpus
+from mnist_gpu.measure.rank import here
 from mnist_gpu.protocol.workload import Workload
-from mnist_gpu.runs.ranks import here
 
 # a process that does not answer for this long is given up
 ANSWER_WITHIN = timedelta(minutes=5)

@@ -16,11 +16,11 @@ from mlx.utils import tree_unflatten
 from typing_extensions import override
 
 from mnist_gpu.engines.base import LoopEngine
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.mlx import model as layers
 from mnist_gpu.engines.switches import switched_on
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import normalise
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.layout import mlx_layout
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.streams import dropout_seed

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.keras.layers import LayersEngine
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.timing.timeline import Timeline
 

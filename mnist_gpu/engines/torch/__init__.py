@@ -8,13 +8,13 @@ import numpy.typing as npt
 import torch
 
 from mnist_gpu.engines.base import LoopEngine
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.torch import parts, precision, tuning
 from mnist_gpu.engines.torch.data import EpochOrder, ResidentLoader, train_loader
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.graphs import GraphedStep
 from mnist_gpu.engines.torch.state import load_state, take_state
 from mnist_gpu.engines.torch.step import Totals, TrainStep
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.streams import dropout_seed
 from mnist_gpu.protocol.workload import State

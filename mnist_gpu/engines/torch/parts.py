@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from mnist_gpu.engines.base import EngineOptions
-from mnist_gpu.engines.facts import EngineFacts
 from mnist_gpu.engines.switches import Value
 from mnist_gpu.engines.torch import precision, tuning
 from mnist_gpu.engines.torch.data import EVALUATION_BATCH, tensors
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
 from mnist_gpu.errors import UserError
+from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.workload import Workload
 

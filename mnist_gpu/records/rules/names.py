@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
-from mnist_gpu.measure import detect
 from mnist_gpu.paths import choices, shipped
+from mnist_gpu.records import signals
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules.registry import Finding, Subject, rule
 from mnist_gpu.records.schema import Platform
@@ -77,14 +77,14 @@ def platform_facts(subject: Subject) -> Iterator[Finding]:
 def platform_verified(subject: Subject) -> Iterator[Finding]:
     """`verified` and `detected` are worked out again from the signals that the record holds."""
     platform = subject.record.platform
-    found = detect.from_signals(platform.signals)
-    names = {*detect.FRONTENDS, *detect.HOSTS}
+    found = signals.from_signals(platform.signals)
+    names = {*signals.FRONTENDS, *signals.HOSTS}
     if found.name != platform.detected and (found.name != "none" or platform.detected in names):
         yield "platform.detected", f"is {platform.detected}, but the signals say {found.name}"
     known = known_platforms().get(platform.name)
     if known is not None:
         name = subject.record.hardware.accelerator_name
-        holds = detect.matches(known.get("detect"), found, name)
+        holds = signals.matches(known.get("detect"), found, name)
         if platform.verified and not holds:
             reason = f"is true, but nothing in platform.signals says {platform.name}"
             yield "platform.verified", reason

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterator
 
-from mnist_gpu.measure.checks import apple, nvidia, place, power, processor, room, software
-from mnist_gpu.measure.checks.finding import Finding, found
-from mnist_gpu.measure.checks.machine import Machine
+from mnist_gpu.checks import apple, nvidia, place, power, processor, room, software
+from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.machine import Machine
 
 Check = Callable[[Machine], Iterator[Finding]]
 
@@ -47,7 +47,7 @@ def examine(machine: Machine, deep: bool = False) -> list[Finding]:
     """
     made = [finding for check in CHECKS for finding in _made(check, machine)]
     if deep and not any(finding.check == "harmful_package" for finding in made):
-        from mnist_gpu.measure.checks.deep import imports
+        from mnist_gpu.checks.deep import imports
 
         made += _made(imports, machine)
     return made

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Iterator
 
+from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.machine import Machine
 from mnist_gpu.measure import cgroup, cpus, load
-from mnist_gpu.measure.checks.finding import Finding, found
-from mnist_gpu.measure.checks.machine import Machine
-from mnist_gpu.measure.sources import text
+from mnist_gpu.system import text
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

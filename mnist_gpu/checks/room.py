@@ -6,12 +6,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.machine import Machine
 from mnist_gpu.data import mnist
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import cgroup
-from mnist_gpu.measure.checks.finding import Finding, found
-from mnist_gpu.measure.checks.machine import Machine
-from mnist_gpu.measure.sources import text
+from mnist_gpu.system import text
 
 MIB, GIB = 1024**2, 1024**3
 # standard runs were seen to need up to 1.9 GiB

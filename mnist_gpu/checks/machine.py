@@ -16,8 +16,9 @@ from typing import Any
 
 from mnist_gpu.data import mnist
 from mnist_gpu.measure import detect, gpus
-from mnist_gpu.measure.sources import ROOT, output_of
 from mnist_gpu.paths import conf_dir
+from mnist_gpu.records import signals
+from mnist_gpu.system import ROOT, output_of
 
 ANSWER_S = 1.0
 
@@ -113,7 +114,7 @@ class Machine:
         return any((Path(folder) / name).is_dir() for folder in self.packages)
 
     @cached_property
-    def detection(self) -> detect.Detection:
+    def detection(self) -> signals.Detection:
         """On which platform this is."""
         return detect.detect(self.environ, self.root, self.sysctl, self.http_get)
 
@@ -129,7 +130,7 @@ class Machine:
         if self.platform_name != "auto":
             return dict(known[self.platform_name])
         rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
-        chosen = detect.choose(rules, self.detection)
+        chosen = signals.choose(rules, self.detection)
         # any machine fits `cpu`; what a run there trains on is then still its own choice
         return {**known[chosen], "accelerator": "auto"} if chosen else dict(known["auto"])
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from mnist_gpu.measure import detect, virtualisation
-from mnist_gpu.measure.checks.finding import Finding, found
-from mnist_gpu.measure.checks.machine import Machine
+from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.machine import Machine
+from mnist_gpu.measure import virtualisation
+from mnist_gpu.records import signals
 
 # a platform's own image may set them: they are then a part of the platform
 SPEED_VARIABLES = ("LD_PRELOAD", "MALLOC_", "XLA_FLAGS", "PL_TRAINER_")
@@ -20,7 +21,7 @@ def platform(machine: Machine) -> Iterator[Finding]:
         return
     card, _ = machine.gpu if machine.asks_for("cuda") else (None, "")
     name = card.read("name") if card is not None else None
-    seen = machine.platform_name == "auto" or detect.matches(rule, machine.detection, name)
+    seen = machine.platform_name == "auto" or signals.matches(rule, machine.detection, name)
     yield found("platform" if seen else "platform_other", label=label)
 
 

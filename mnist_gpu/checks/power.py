@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator
 
+from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.machine import Machine
 from mnist_gpu.measure import cpus
-from mnist_gpu.measure.checks.finding import Finding, found
-from mnist_gpu.measure.checks.machine import Machine
-from mnist_gpu.measure.sources import text
+from mnist_gpu.system import text
 
 NEAR_LIMIT_C = 5
 HELD_BELOW = 0.9

@@ -7,8 +7,8 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from mnist_gpu.measure.checks.finding import Finding, found, known
-from mnist_gpu.measure.checks.machine import Machine
+from mnist_gpu.checks.finding import Finding, found, known
+from mnist_gpu.checks.machine import Machine
 from mnist_gpu.paths import PACKAGE
 
 

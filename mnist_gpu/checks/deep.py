@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.machine import Machine
 from mnist_gpu.engines import find
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure.checks.finding import Finding, found
-from mnist_gpu.measure.checks.machine import Machine
 
 # of float32 over sums of 64 terms; TF32, which stock does not use, is off by more
 TOLERANCE = 1e-4

@@ -7,11 +7,11 @@ from typing import Any
 
 from packaging.version import Version
 
-from mnist_gpu.measure.checks.finding import Finding, found, known
-from mnist_gpu.measure.checks.machine import Machine
-from mnist_gpu.measure.checks.software import fits
+from mnist_gpu.checks.finding import Finding, found, known
+from mnist_gpu.checks.machine import Machine
+from mnist_gpu.checks.software import fits
 from mnist_gpu.measure.gpus import Gpu
-from mnist_gpu.measure.sources import text
+from mnist_gpu.system import text
 
 NVIDIA = "0x10de"
 DISPLAY = "0x03"  # the PCI class of all that may draw, GPUs that only compute included

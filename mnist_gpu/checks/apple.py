@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
-from mnist_gpu.measure.checks.finding import Finding, found, known
-from mnist_gpu.measure.checks.machine import Machine
-from mnist_gpu.measure.checks.software import fits
+from mnist_gpu.checks.finding import Finding, found, known
+from mnist_gpu.checks.machine import Machine
+from mnist_gpu.checks.software import fits
 
 
 def python(machine: Machine) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from mnist_gpu.measure.checks.finding import Finding
+from mnist_gpu.checks.finding import Finding
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 ENDS = {

@@ -1,0 +1,40 @@
+"""Which process of a run this is, by what its starter left in the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+StartedBy = Literal["nobody", "mnist-gpu", "torchrun", "slurm"]
+MARK = "MNIST_GPU_RANKS"
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One process among those of its run.
+
+    Attributes:
+        number: from 0, over all machines.
+        local: from 0, on this machine.
+        world: how many there are.
+        started_by: who started them.
+    """
+
+    number: int = 0
+    local: int = 0
+    world: int = 1
+    started_by: StartedBy = "nobody"
+
+
+def here(environ: Mapping[str, str] | None = None) -> Rank:
+    """Which process this is, by what its starter left in the environment."""
+    environ = os.environ if environ is None else environ
+    if environ.get(MARK) or environ.get("TORCHELASTIC_RUN_ID"):
+        started_by: StartedBy = "mnist-gpu" if environ.get(MARK) else "torchrun"
+        names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
+    elif environ.get("SLURM_NTASKS", "1") != "1" and environ.get("SLURM_STEP_ID"):
+        started_by, names = "slurm", ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS")
+    else:
+        return Rank()
+    number, local, world = (int(environ.get(name, 0)) for name in names)
+    return Rank(number, local, max(1, world), started_by)

@@ -1,0 +1,87 @@
+"""What signals of a place speak for, and whether a platform's rule holds: asked of a run before it
+starts, and of a record that somebody sends."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+RULE_KEYS = {"frontend", "host", "chip", "gpu_contains"}
+# Kaggle before Colab: Kaggle's images are built from Colab's and carry its release tag
+FRONTENDS = {
+    "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE"),
+    "colab": ("COLAB_RELEASE_TAG", "COLAB_BACKEND_URL"),
+    "jupyterhub": ("JUPYTERHUB_USER", "JUPYTERHUB_API_URL"),
+    "slurm": ("SLURM_JOB_ID",),
+}
+HOSTS = ("apple", "jetstream", "openstack")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found.
+
+    Attributes:
+        name: in one word: the host if it is a known one, else the front, else the kind of machine.
+        front: what started the process.
+        host: what it runs on.
+        chip: the processor's brand on Apple hardware, else empty.
+        signals: everything that was seen, by name.
+    """
+
+    name: str
+    front: str
+    host: str
+    chip: str = ""
+    signals: dict[str, str] = field(default_factory=dict)
+
+
+def from_signals(signals: Mapping[str, str]) -> Detection:
+    """What a record's signals speak for; its name is `none` where only the machine's own system
+    would be one."""
+    seen = (front for front, names in FRONTENDS.items() if any(name in signals for name in names))
+    front, host, chip = next(seen, "none"), "none", signals.get("chip", "")
+    if chip:
+        host = "apple"
+    elif front in ("kaggle", "colab"):
+        host = front
+    elif "dmi" in signals:
+        known = names_jetstream(signals.get("cloud", ""), signals.get("flavor", ""))
+        host = "jetstream" if known else "openstack"
+    name = host if host != "none" else front
+    return Detection(name, front, host, chip, dict(signals))
+
+
+def matches(
+    rule: Mapping[str, Any] | None, detection: Detection, accelerator_name: str | None
+) -> bool:
+    """Whether what was found is what a platform's `detect` asks for."""
+    if rule is None or set(rule) - RULE_KEYS:
+        return False
+    checks = {
+        "frontend": detection.front,
+        "host": detection.host,
+        "chip": detection.chip,
+    }
+    for key, wanted in rule.items():
+        if key == "gpu_contains":
+            if str(wanted).lower() not in (accelerator_name or "").lower():
+                return False
+        elif checks.get(key) != wanted:
+            return False
+    return True
+
+
+def choose(rules: Mapping[str, Mapping[str, Any] | None], detection: Detection) -> str | None:
+    """The platform whose rule holds and asks for most, without looking at the accelerator; by name
+    where two ask for as much. None if none holds."""
+    fitting = [
+        (-len(rule), name)
+        for name, rule in rules.items()
+        if rule is not None and "gpu_contains" not in rule and matches(rule, detection, None)
+    ]
+    return min(fitting)[1] if fitting else None
+
+
+def names_jetstream(cloud: str, flavor: str) -> bool:
+    """Whether a launcher's marks are of Jetstream2."""
+    return cloud == "jetstream2" or flavor.startswith(("g3.", "g4.", "g5.", "m3."))
