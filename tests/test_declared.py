@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,7 @@ def imports(path: Path) -> set[str]:
     return found - sys.stdlib_module_names - {"mnist_gpu"} - OPTIONAL
 
 
+@cache
 def distributions(package: str) -> set[str]:
     known = importlib.metadata.packages_distributions().get(package, [])
     return {plain(NAMED.get(package, package)), *map(plain, known)}

@@ -15,6 +15,7 @@ import pytest
 
 import mnist_gpu
 from mnist_gpu.errors import UserError
+from mnist_gpu.faults import small
 from mnist_gpu.records.schema import Record
 
 QUICK = ["platform=cpu", "model=mlp", "epochs=2"]
@@ -26,6 +27,13 @@ def here(tmp_path, monkeypatch, mnist_dir):
     monkeypatch.setenv("MNIST_GPU_DATA", str(mnist_dir))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def quick(here) -> list[str]:
+    """A run of a second or two, on drawn digits."""
+    (here / "digits").mkdir()
+    return [*QUICK, *small.write(here / "digits")]
 
 
 def command(*overrides: str) -> list[str]:
@@ -75,17 +83,17 @@ def accuracy_in_plain_pytorch(weights) -> float:
     return (predicted == y).double().mean().item()
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(here):
-    first, second = mnist_gpu.run(QUICK), mnist_gpu.run(QUICK)
-    other = mnist_gpu.run([*QUICK, "seed=1"])
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(quick):
+    first, second = mnist_gpu.run(quick), mnist_gpu.run(quick)
+    other = mnist_gpu.run([*quick, "seed=1"])
     assert first.result.weights_sha256 == second.result.weights_sha256
     assert losses(first) == losses(second)
     assert other.result.weights_sha256 != first.result.weights_sha256
     assert first.run_id != second.run_id
 
 
-def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(here):
-    record = mnist_gpu.run(QUICK)
+def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(quick):
+    record = mnist_gpu.run(quick)
     timing = record.timing
     parts = sum(getattr(timing, f"{phase}_s") for phase in PHASES)
     assert parts == pytest.approx(timing.total_s, abs=1e-6)
@@ -95,9 +103,9 @@ def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(here):
     assert timing.steady_epoch_s == record.epochs[1].train_s
 
 
-def test_lightning_trains_exactly_what_the_plain_loop_trains(here):
-    plain = mnist_gpu.run([*QUICK, "engine=torch"])
-    trainer = mnist_gpu.run([*QUICK, "engine=lightning"])
+def test_lightning_trains_exactly_what_the_plain_loop_trains(quick):
+    plain = mnist_gpu.run([*quick, "engine=torch"])
+    trainer = mnist_gpu.run([*quick, "engine=lightning"])
     assert plain.result.weights_sha256 == trainer.result.weights_sha256
     # the Trainer sums an epoch's loss in another order
     for one, other in zip(losses(plain), losses(trainer), strict=True):
@@ -120,10 +128,10 @@ def test_a_run_leaves_its_record_curves_weights_and_configuration(here):
     assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", text)
 
 
-def test_tensorboard_finds_curves_pictures_and_hyper_parameters(here):
+def test_tensorboard_finds_curves_pictures_and_hyper_parameters(here, quick):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    record = mnist_gpu.run(QUICK)
+    record = mnist_gpu.run(quick)
     events = EventAccumulator(str(only(here, "outputs/cpu/*/tensorboard")))
     events.Reload()
     shown = [point.value for point in events.Scalars("accuracy/test")]
@@ -133,9 +141,9 @@ def test_tensorboard_finds_curves_pictures_and_hyper_parameters(here):
     assert "_hparams_/session_start_info" in events.Tags()["tensors"]
 
 
-def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here):
+def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here, quick):
     done = subprocess.run(
-        command("-m", "seed=0,1,2", *QUICK), capture_output=True, text=True, check=False
+        command("-m", "seed=0,1,2", *quick), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in here.glob("multirun/*/*/record.json")]
@@ -144,8 +152,8 @@ def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here):
     assert "standard deviation" in done.stdout
 
 
-def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here):
-    jobs = command("-m", "platform=cpu,m1", "model=mlp", "epochs=1")
+def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here, quick):
+    jobs = command("-m", *quick, "platform=cpu,m1", "epochs=1")
     done = subprocess.run(jobs, capture_output=True, text=True, check=False)
     if sys.platform != "darwin":
         assert done.returncode == 1
@@ -155,17 +163,18 @@ def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here):
 
 
 @pytest.mark.parametrize("engine", ["lightning", "torch"])
-def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, engine):
-    whole = mnist_gpu.run(["platform=cpu", "model=mlp", "epochs=3", f"engine={engine}"])
+def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, quick, engine):
+    asked = [*quick, "epochs=8", f"engine={engine}"]
+    whole = mnist_gpu.run(asked)
     first = subprocess.Popen(
-        command("platform=cpu", "model=mlp", "epochs=3", f"engine={engine}", "checkpoint=1"),
+        command(*asked, "checkpoint=1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=here,
     )
     for line in first.stdout:
-        if line.startswith("epoch 1/3"):
+        if line.startswith("epoch 1/8"):
             first.send_signal(signal.SIGTERM)
             break
     output, _ = first.communicate()
@@ -176,9 +185,7 @@ def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, engine):
         if json.loads(path.read_text())["status"] == "interrupted"
     ]
     assert len(interrupted) == 1
-    resumed = mnist_gpu.run(
-        ["platform=cpu", "model=mlp", "epochs=3", f"engine={engine}", "resume=auto"]
-    )
+    resumed = mnist_gpu.run([*asked, "resume=auto"])
     assert resumed.result.weights_sha256 == whole.result.weights_sha256
     assert losses(resumed) == losses(whole)
     assert resumed.timing.segments == 2
@@ -196,9 +203,9 @@ def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(here):
     assert "\n" not in str(refused.value)
 
 
-def test_the_total_covers_the_process_from_its_creation(here):
+def test_the_total_covers_the_process_from_its_creation(here, quick):
     began = time.monotonic()
-    done = subprocess.run(command(*QUICK), capture_output=True, text=True, check=False)
+    done = subprocess.run(command(*quick), capture_output=True, text=True, check=False)
     wall_s = time.monotonic() - began
     record = json.loads(only(here, "outputs/cpu/*/record.json").read_text())
     assert done.returncode == 0
@@ -207,8 +214,8 @@ def test_the_total_covers_the_process_from_its_creation(here):
     assert record["timing"]["total_s"] <= wall_s + 0.05
 
 
-def test_a_trace_is_left_on_demand_and_changes_nothing(here):
-    quick = ["platform=cpu", "model=mlp", "epochs=1", "engine=torch", "logger=none"]
+def test_a_trace_is_left_on_demand_and_changes_nothing(here, quick):
+    quick = [*quick, "engine=torch", "logger=none"]
     plain, traced = mnist_gpu.run(quick), mnist_gpu.run([*quick, "profile_steps=3"])
     [trace] = here.glob("outputs/cpu/*/profile/trace.json")
     names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
