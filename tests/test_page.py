@@ -438,6 +438,12 @@ def test_nothing_is_cut_off_at_the_side_and_everything_has_a_name(browser, field
     widths = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     needed, there = browser.execute_script(widths)
     assert needed <= there
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('.chart text')].filter(text => {"
+        "const [a, b] = [text, text.ownerSVGElement].map(e => e.getBoundingClientRect());"
+        "return a.left < b.left - 1 || a.right > b.right + 1}).map(text => text.textContent)"
+    )
+    assert cut == []
     nameless = browser.execute_script(
         "return [...document.querySelectorAll('button, select, input, [role=img], section')]"
         ".filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"

@@ -97,16 +97,24 @@ function rowsChart(id, rows) {
   const narrow = isNarrow();
   const [step, left] = narrow ? [40, 128] : [30, Math.min(380, byId(id).clientWidth * 0.4)];
   const chart = paper(id, rows.length * step + 60, left);
-  const letters = Math.floor(left / (narrow ? 6.6 : 7));
   const middle = (index) => chart.top + (index + 0.5) * step;
   rows.forEach((row, index) => {
     const lines = narrow ? [row.label, row.trained] : [`${row.label}, ${row.trained}`];
     lines.forEach((text, line) => {
       const y = middle(index) + 4 + (line - (lines.length - 1) / 2) * 15;
-      chart.drawing.append(svg("text", { x: left - 8, y, "text-anchor": "end" }, shortened(text, letters)));
+      const name = svg("text", { x: left - 8, y, "text-anchor": "end" }, text);
+      chart.drawing.append(name);
+      fit(name, left - 8);
     });
   });
   return [chart, middle];
+}
+
+/** Shorten a text in the document to so many pixels: letters are as wide as the reader's font has them. */
+function fit(drawn, width) {
+  const text = drawn.textContent;
+  const whole = drawn.getComputedTextLength();
+  for (let letters = Math.floor((text.length * width) / whole); whole > width && letters > 1 && drawn.getComputedTextLength() > width; letters -= 1) drawn.textContent = shortened(text, letters);
 }
 
 /** Something drawn that tells `text` to whoever points at it or comes to it by keyboard; Tab leads to one mark of a chart. */
