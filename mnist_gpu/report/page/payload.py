@@ -18,8 +18,7 @@ from mnist_gpu.report.statistics import CONFIDENCE, ENOUGH, WIDEST, Sample, midd
 from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
-MOST_HISTORIES = 120
-MOST_DETAILS = 100
+MOST_DETAILS = 80
 MOST_RUNS_LISTED = 20_000
 MOST_POINTS = 1000
 MOST_SIZES = 8
@@ -59,14 +58,14 @@ def payload(summary: Summary) -> dict[str, Any]:
         "scaling": [_scaling(entry) for entry in summary.scaling],
         "promised": missing(summary),
         "published": summary.published.model_dump(exclude={"ranges", "far"}),
-        "histories": {run.record.run_id: _history(run) for run in spread[:MOST_HISTORIES]},
+        "histories": {run.record.run_id: _history(run) for run in spread},
         "details": {run.record.run_id: _details(run) for run in spread},
         "counts": {
             "runs": len(summary.runs),
             "rows": len(summary.rows),
             "unfinished": summary.unfinished,
             "newest": max((run.record.created_at for run in summary.runs), default=None),
-            "histories": min(len(spread), MOST_HISTORIES),
+            "histories": len(spread),
             "details": len(spread),
         },
     }
