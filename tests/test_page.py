@@ -292,13 +292,14 @@ def test_two_rows_ticked_by_keyboard_are_compared_as_on_the_command_line(browser
             resources__energy_source="RAPL package counters (the whole processor)",
         ),
         *seeds(engine="torch", epoch_s=8.8),
+        *seeds(platform="lab", epoch_s=9.5),
         *seeds(2, engine="keras", epoch_s=12.0),
     ]
     results = write_records(tmp_path / "results", records)
     assert main([str(results), "--out", str(tmp_path / "out")]) == 0
     open_page(browser, tmp_path / "out" / "index.html")
     refs = texts(browser, "Row")
-    for names in ([refs[0], refs[1]], [refs[1], refs[2]]):
+    for names in ([refs[0], refs[1]], [refs[0], refs[2]], [refs[2], refs[3]]):
         browser.execute_script("location.hash = ''")
         until(browser, lambda _: browser.find_element("id", "pick").text == "")
         for name in [row.split()[0] for row in names]:
