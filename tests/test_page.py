@@ -281,15 +281,107 @@ def test_efficiency_is_drawn_where_there_are_rows_on_several_devices(browser, fi
     assert_no_complaint(browser)
 
 
-def test_two_ticked_rows_are_compared_by_their_medians(browser, field_page):
+def test_two_rows_ticked_by_keyboard_are_compared_as_on_the_command_line(browser, tmp_path, capsys):
+    from selenium.webdriver.common.keys import Keys
+
+    # counts odd and even, for which medians are drawn in two ways; one measure that is not known
+    records = [
+        *seeds(
+            4,
+            resources__energy_j=31_234.5,
+            resources__energy_source="RAPL package counters (the whole processor)",
+        ),
+        *seeds(engine="torch", epoch_s=8.8),
+        *seeds(platform="lab", epoch_s=9.5),
+        *seeds(2, engine="keras", epoch_s=12.0),
+    ]
+    results = write_records(tmp_path / "results", records)
+    assert main([str(results), "--out", str(tmp_path / "out")]) == 0
+    open_page(browser, tmp_path / "out" / "index.html")
+    refs = texts(browser, "Row")
+    for names in ([refs[0], refs[1]], [refs[0], refs[2]], [refs[2], refs[3]]):
+        browser.execute_script("location.hash = ''")
+        until(browser, lambda _: browser.find_element("id", "pick").text == "")
+        for name in [row.split()[0] for row in names]:
+            browser.find_element("css selector", f"[id='{name}'] input").send_keys(Keys.SPACE)
+        browser.find_element("css selector", "#pick button").send_keys(Keys.ENTER)
+        dialog = browser.find_element("id", "dialog")
+        shown = dialog.find_elements("css selector", "dl")[1].find_elements("css selector", "*")
+        said = [entry.text for entry in shown]
+        lines = [f"- {a}: {b}" for a, b in zip(said[::2], said[1::2], strict=True)]
+        capsys.readouterr()
+        assert main([str(results), "--compare", *[row.split()[0] for row in names]]) == 0
+        told = capsys.readouterr().out.split("ratios of medians:\n")[1].split("\n\n")[0]
+        if "keras" in " ".join(names):
+            assert "without an interval: it takes 3 runs on both sides" in lines[2]
+            # over epochs the command line knows more than the page carries
+            told, lines = told.splitlines()[2:], lines[2:]
+            assert lines == told
+        else:
+            assert "95 % interval" in lines[0]
+            assert lines == told.splitlines()
+        browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert_no_complaint(browser)
+
+
+def test_every_point_of_a_chart_is_reached_by_keyboard_and_says_what_it_is(browser, field_page):
+    from selenium.webdriver.common.keys import Keys
+
     open_page(browser, field_page)
-    for box in browser.find_elements("css selector", "#rows input")[:2]:
-        browser.execute_script("arguments[0].click()", box)
-    browser.execute_script("document.querySelector('#pick button').click()")
-    text = browser.find_element("id", "dialog").text
-    assert "A against B, ratios of medians" in text
-    assert "times (" in text
-    assert "What cannot be concluded" in text
+    charts = browser.execute_script(
+        "return [...document.querySelectorAll('.chart')].filter(c => c.querySelector('.mark'))"
+    )
+    assert len(charts) >= 5
+    for chart in charts:
+        marks = chart.find_elements("css selector", ".mark")
+        stops = chart.find_elements("css selector", ".mark[tabindex='0']")
+        assert stops == marks[:1]
+        assert all(mark.accessible_name for mark in marks[:3])
+        browser.execute_script("arguments[0].focus()", marks[0])
+        for wanted, key in ((1, Keys.ARROW_RIGHT), (0, Keys.ARROW_UP), (-1, Keys.END)):
+            browser.switch_to.active_element.send_keys(key)
+            focused = browser.switch_to.active_element
+            assert focused == marks[min(wanted, len(marks) - 1)]
+            tip = browser.find_element("id", "tip")
+            assert tip.text == focused.get_attribute("data-tip")
+            assert tip.text.replace("\n", "; ") == focused.accessible_name
+        focused.send_keys(Keys.ESCAPE)
+        assert not tip.is_displayed()
+        assert chart.find_elements("css selector", ".mark[tabindex='0']") == [marks[-1]]
+    assert_no_complaint(browser)
+
+
+def test_tab_goes_from_the_table_through_the_charts(browser, field_page):
+    from selenium.webdriver.common.keys import Keys
+
+    open_page(browser, field_page)
+    browser.execute_script("document.querySelector('#finding-list li:last-child a').focus()")
+    reached = []
+    for _ in range(12):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(
+            browser.execute_script("return document.activeElement.closest('.chart')?.id ?? ''")
+        )
+    assert {"chart-time", "chart-accuracy-time", "chart-curves", "chart-phases"} <= set(reached)
+
+
+def test_tuned_rows_are_folded_under_their_stock_row_and_shown_by_keyboard(browser, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    switched = {"engine__division": "tuned", "engine__switches": {"channels_last": True}}
+    records = [*seeds(3), *seeds(3, epoch_s=7.0, **switched)]
+    runs = [Run.of(Path("record.json"), record) for record in records]
+    index = tmp_path / "index.html"
+    index.write_text(page(summarise(runs)), encoding="utf-8")
+    open_page(browser, index)
+    assert len(texts(browser, "Row")) == 1
+    for expanded, count in (("false", 1), ("true", 2), ("false", 1)):
+        fold = browser.find_element("css selector", ".fold")
+        assert fold.get_attribute("aria-expanded") == expanded
+        assert len(texts(browser, "Row")) == count
+        fold.send_keys(Keys.ENTER)
+        assert browser.switch_to.active_element.get_attribute("class") == "fold"
+    assert "channels_last" in " ".join(texts(browser, "Trained by"))
     assert_no_complaint(browser)
 
 
@@ -347,6 +439,12 @@ def test_nothing_is_cut_off_at_the_side_and_everything_has_a_name(browser, field
     widths = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
     needed, there = browser.execute_script(widths)
     assert needed <= there
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('.chart text')].filter(text => {"
+        "const [a, b] = [text, text.ownerSVGElement].map(e => e.getBoundingClientRect());"
+        "return a.left < b.left - 1 || a.right > b.right + 1}).map(text => text.textContent)"
+    )
+    assert cut == []
     nameless = browser.execute_script(
         "return [...document.querySelectorAll('button, select, input, [role=img], section')]"
         ".filter(e => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby')"

@@ -185,12 +185,18 @@ def _parse(path: Path, content: bytes) -> None:
         raise RecordError(path, [("file", "holds no JSON object")])
 
 
-def _keys(value: Any) -> int:
-    if isinstance(value, dict):
-        return len(value) + sum(
-            [_keys(entry) for entry in value.values() if isinstance(entry, (dict, list))]
-        )
-    return sum([_keys(entry) for entry in value if isinstance(entry, (dict, list))])
+def _keys(value: dict[str, Any]) -> int:
+    """The keys of nested mappings and of lists of flat ones: all that records hold. What lies
+    deeper in a list is not counted, and so is read the exact way."""
+    return len(value) + sum(
+        [
+            _keys(entry)
+            if type(entry) is dict
+            else sum([len(row) for row in entry if type(row) is dict])
+            for entry in value.values()
+            if type(entry) is dict or type(entry) is list
+        ]
+    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

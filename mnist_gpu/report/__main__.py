@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_gpu import output
+from mnist_gpu.collection import no_collection
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report; 0 when all went well, 1 for what the user can mend, 2 for wrong usage."""
-    with output.surviving():
+    # records hold no cycles: searching thousands of them for some would take seconds
+    with output.surviving(), no_collection():
         return _main(_parse(arguments))
 
 

@@ -8,7 +8,7 @@ Beta(k, n - k + 1); so the median of a resample is drawn directly, whatever n is
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
+    Places = npt.NDArray[np.int64]
 
 CONFIDENCE = 0.95
 ENOUGH = 3
@@ -92,13 +93,23 @@ def resampled_medians(points: Sequence[float], side: int = 0) -> "Array":
     """Medians of resamples, (RESAMPLES,); of two to be compared each has a `side` of its own."""
     import numpy as np
 
-    ordered, n = np.sort(np.asarray(points, dtype=float)), len(points)
+    ordered = np.sort(np.asarray(points, dtype=float))
+    low, high = middle_places(len(points), side)
+    drawn: Array = (ordered[low] + ordered[high]) / 2
+    return drawn
+
+
+@lru_cache(maxsize=256)
+def middle_places(n: int, side: int) -> "tuple[Places, Places]":
+    """Which two of `n` ordered points have the median of each resample between them (for an odd
+    `n` the same one twice); (RESAMPLES,) each, always the same."""
+    import numpy as np
+
     random, k = np.random.default_rng((n, side)), (n + 1) // 2
     low = random.beta(k, n - k + 1, RESAMPLES)
     high = low if n % 2 else low + (1 - low) * random.beta(1, n - k, RESAMPLES)
-    places = [np.minimum((n * share).astype(int), n - 1) for share in (low, high)]
-    drawn: Array = (ordered[places[0]] + ordered[places[1]]) / 2
-    return drawn
+    found = [np.minimum((n * share).astype(int), n - 1) for share in (low, high)]
+    return found[0], found[1]
 
 
 def bounds(values: "Array") -> Interval:

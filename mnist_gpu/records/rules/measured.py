@@ -104,11 +104,11 @@ def clock_digits(subject: Subject) -> Iterator[Finding]:
     record = subject.record
     for name in ("train_s", "eval_s"):
         column = [getattr(row, name) for row in record.epochs]
-        for position, value in enumerate(column):
-            slack = 2e-3 + 1e-15 * value / DIGITS
-            if abs(value / DIGITS - round(value / DIGITS)) > slack:
-                yield f"epochs.{position}.{name}", f"{value} s is no whole number of nanoseconds"
-                break
+        off = [abs(ns - round(ns)) - 1e-15 * ns for ns in [value / DIGITS for value in column]]
+        if off and max(off) > 2e-3:
+            position = next(number for number, ns in enumerate(off) if ns > 2e-3)
+            reason = f"{column[position]} s is no whole number of nanoseconds"
+            yield f"epochs.{position}.{name}", reason
         if len(column) > 1 and all(abs(v / COARSE_S - round(v / COARSE_S)) < 1e-6 for v in column):
             yield f"epochs.*.{name}", "are all rounded: the clock has nine digits"
         if len(column) > 2 and _too_many_equal(column):

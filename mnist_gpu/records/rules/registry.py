@@ -1,6 +1,6 @@
 """The rules for one record, by the name under which `records/data/rules.yaml` describes them."""
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -46,26 +46,27 @@ class Subject:
         numbers: list[tuple[str, float]] = []
         sizes = [("epochs", len(self.record.epochs))]
         # the epochs hold numbers alone, which the schema has seen
-        stack: list[tuple[str, Any]] = [
-            item for item in self.record.__dict__.items() if item[0] != "epochs"
-        ]
+        parts = [item for item in self.record.__dict__.items() if item[0] != "epochs"]
+        stack: list[tuple[str, Iterable[tuple[Any, Any]]]] = [("", parts)]
         while stack:
-            field, value = stack.pop()
-            if isinstance(value, str):
-                texts.append((field, value))
-            elif value is None or isinstance(value, bool):
-                continue
-            elif isinstance(value, (int, float)):
-                numbers.append((field, value))
-            elif isinstance(value, (list, tuple)):
-                sizes.append((field, len(value)))
-                stack.extend([(f"{field}.{number}", entry) for number, entry in enumerate(value)])
-            elif isinstance(value, dict):
-                sizes.append((field, len(value)))
-                texts.extend([(f"{field} (a key)", str(key)) for key in value])
-                stack.extend([(f"{field}.{key}", entry) for key, entry in value.items()])
-            else:
-                stack.extend([(f"{field}.{name}", entry) for name, entry in value.__dict__.items()])
+            prefix, entries = stack.pop()
+            for name, value in entries:
+                if value is None or value is True or value is False:
+                    continue
+                field = f"{prefix}{name}"
+                if isinstance(value, str):
+                    texts.append((field, value))
+                elif isinstance(value, (int, float)):
+                    numbers.append((field, value))
+                elif isinstance(value, dict):
+                    sizes.append((field, len(value)))
+                    texts.extend([(f"{field} (a key)", str(key)) for key in value])
+                    stack.append((f"{field}.", value.items()))
+                elif isinstance(value, (list, tuple)):
+                    sizes.append((field, len(value)))
+                    stack.append((f"{field}.", enumerate(value)))
+                else:
+                    stack.append((f"{field}.", value.__dict__.items()))
         return texts, numbers, sizes
 
 

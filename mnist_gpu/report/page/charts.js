@@ -149,7 +149,7 @@ function drawPhases(rows) {
       const [from, to] = [x(before), x(before + value)];
       before += value;
       if (!value) return;
-      const bar = svg("rect", { class: "bar", x: from, y: middle(index) - 9, width: Math.max(1, to - from), height: 18, fill: colour(phase) });
+      const bar = svg("rect", { class: to - from > 4 ? "bar" : null, x: from, y: middle(index) - 9, width: Math.max(1, to - from), height: 18, fill: colour(phase) });
       mark(chart, bar, `${row.name}\n${PHASE_NAMES[data.phases[phase]]}: ${seconds(value)} of ${seconds(row.total.median)}`);
     });
   });

@@ -36,7 +36,7 @@ function openComparison() {
     list(differing.length ? differing : ["nothing that the page tells"]),
     element("h3", {}, "What cannot be concluded"),
     list(limits(a, b, differing)),
-    element("p", { class: "note" }, "With intervals: ", element("code", {}, `python -m mnist_gpu.report results/ --compare ${a.ref} ${b.ref}`)),
+    element("p", { class: "note" }, "The same beside what their software differs in, and over the epochs of single runs: ", element("code", {}, `python -m mnist_gpu.report results/ --compare ${a.ref} ${b.ref}`)),
   );
   byId("dialog").showModal();
   byId("dialog").scrollTop = 0;
@@ -51,16 +51,71 @@ function described(row) {
 }
 
 function measures(a, b) {
-  const ratio = (x, y) => (x && y ? `${brief(x / y, 3)} times (${brief(x)} against ${brief(y)})` : "not measured in every run");
-  const used = (name) => ratio(a.used[name], b.used[name]);
   return [
-    ["training time", ratio(a.train.median, b.train.median)],
-    ["whole run", ratio(a.total.median, b.total.median)],
-    ["peak memory", used("rss_peak_mib")],
-    ["energy", used("energy_j")],
+    ...data.compared.measures.map((name, index) => [name, measured(a, b, index)]),
     ["test accuracy", `${a.accuracy.text} against ${b.accuracy.text}`],
     ["cost of a run", `${a.cost.text} against ${b.cost.text}`],
   ];
+}
+
+/** A run's values of a measure; of the first, the training time, every page has them. */
+function pointsOf(row, index) {
+  if (Object.hasOwn(data.compared.points, row.ref)) return data.compared.points[row.ref][index];
+  const runs = data.runs[row.ref] || [];
+  return index === 0 && runs.length === row.n ? runs.map((run) => run[2]) : null;
+}
+
+function measured(a, b, index) {
+  const points = [pointsOf(a, index), pointsOf(b, index)];
+  if (points.includes(null)) return "not on this page, which has the training times alone of so many runs";
+  if (points.flat().some((value) => !value)) return "not measured in every run";
+  const { value, interval } = ratioOf(...points);
+  const middles = points.map(medianOf);
+  const said = `${timesText(value, interval)} (${figure(middles[0])} against ${figure(middles[1])})`;
+  if (!interval && points.every(({ length }) => length >= data.compared.enough)) return `${said}, its interval by the command below`;
+  if (!interval) return `${said}, without an interval: it takes ${data.compared.enough} runs on both sides`;
+  return tellsApart(interval) ? said : `${said}; not told apart`;
+}
+
+/** The ratio of two medians with its bootstrap interval, from the draws that `report --compare` makes. */
+function ratioOf(ours, theirs) {
+  const drawn = [ours, theirs].map(resampledMedians);
+  const interval = drawn.includes(null) ? null : bounds(drawn[0].map((value, index) => value / drawn[1][index]));
+  return { value: medianOf(ours) / medianOf(theirs), interval };
+}
+
+function resampledMedians(points, side) {
+  if (!Object.hasOwn(data.compared.places, points.length)) return null;
+  const places = data.compared.places[points.length][side];
+  const [low, high] = [places[0], places.at(-1)];
+  const ordered = [...points].sort((x, y) => x - y);
+  return low.map((place, index) => (ordered[place] + ordered[high[index]]) / 2);
+}
+
+function medianOf(points) {
+  const ordered = [...points].sort((x, y) => x - y);
+  const half = ordered.length / 2;
+  return (ordered[Math.ceil(half) - 1] + ordered[Math.floor(half)]) / 2;
+}
+
+function bounds(values) {
+  const ordered = [...values].sort((x, y) => x - y);
+  return [(1 - data.compared.confidence) / 2, (1 + data.compared.confidence) / 2].map((share) => {
+    const at = share * (ordered.length - 1);
+    const [below, above] = [ordered[Math.floor(at)], ordered[Math.ceil(at)]];
+    return below + (above - below) * (at - Math.floor(at));
+  });
+}
+
+function tellsApart([low, high]) {
+  return !(low <= 1 && 1 <= high);
+}
+
+function timesText(value, interval) {
+  if (!interval) return `${figure(value)} times`;
+  const half = (interval[1] - interval[0]) / 2;
+  const [low, high] = interval.map((bound) => figure(bound, half));
+  return `${figure(value, half)} times (${data.compared.confidence * 100} % interval ${low} to ${high})`;
 }
 
 const COMPARED = ["platform", "machine", "engine", "tuning", "precision", "model", "dataset", "compile", "origin", "deviations"];
@@ -72,14 +127,17 @@ function differences(a, b) {
 
 function limits(a, b, differing) {
   const found = [a, b].flatMap((row) => [
-    ...(row.n < 3 ? [`${row.ref} has ${row.n === 1 ? "1 run" : `${row.n} runs`}: it takes 3 to tell how runs differ`] : []),
+    ...(row.n < data.compared.enough ? [`${row.ref} has ${row.n === 1 ? "1 run" : `${row.n} runs`}: it takes ${data.compared.enough} to tell how runs differ`] : []),
     ...row.doubts.map((doubt) => `${row.ref} is doubted: ${doubt}`),
     ...row.notes.map((note) => `${row.ref}: ${note}`),
   ]);
   if (a.division !== b.division) found.push("the divisions differ: this is what switches or kernels add, not what machines do");
   if (differing.length > 1) found.push(`which of the ${differing.length} differences makes the ratio`);
   if (!differing.length) found.push("a cause of any ratio: nothing that the page tells differs");
-  found.push("which of the two trains faster, without the interval of the ratio");
+  const points = [pointsOf(a, 0), pointsOf(b, 0)];
+  const interval = points.includes(null) ? null : ratioOf(...points).interval;
+  if (interval && interval[1] > data.compared.widest * interval[0]) found.push(`how large the ratio is: its interval is wider than a factor of ${data.compared.widest}`);
+  if (!interval || !tellsApart(interval)) found.push("which of the two trains faster");
   const outcomes = [a, b].map((row) => `${row.ref} ${row.gate.outcome}`).join(", ");
   if (a.gate.outcome !== "passes" || b.gate.outcome !== "passes") found.push(`that both trained to the same accuracy (gate: ${outcomes})`);
   return found;

@@ -39,3 +39,11 @@ function seconds(value) {
   const digits = Math.max(0, Math.min(3, 2 - Math.floor(Math.log10(Math.max(value, 1e-9)))));
   return `${value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })} s`;
 }
+
+/** A number with the digits that its spread supports, three without one: as the report writes it. */
+function figure(value, spread = 0) {
+  const exponent = Math.floor(Math.log10(Math.abs(spread || value) || 1));
+  const digits = spread > 0 ? Math.min(6, (spread / 10 ** exponent < 2 ? 1 : 0) - exponent) : value ? Math.min(9, 2 - exponent) : 0;
+  const places = Math.max(0, digits);
+  return value.toLocaleString("en", { minimumFractionDigits: places, maximumFractionDigits: places, roundingMode: "halfEven" });
+}

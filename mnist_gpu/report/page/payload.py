@@ -1,5 +1,6 @@
 """What the page knows: rows and runs in full, histories and details of as many as it can bear."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
 from statistics import median
@@ -7,18 +8,20 @@ from typing import Any
 
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
+from mnist_gpu.report.compare import MEASURES
 from mnist_gpu.report.cost import Cost
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.numbers import efficiency, figure, percent, seconds
 from mnist_gpu.report.rows import Row
 from mnist_gpu.report.scaling import Scaling
-from mnist_gpu.report.statistics import Sample
+from mnist_gpu.report.statistics import CONFIDENCE, ENOUGH, WIDEST, Sample, middle_places
 from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
-MOST_HISTORIES = 120
-MOST_DETAILS = 100
+MOST_DETAILS = 80
 MOST_RUNS_LISTED = 20_000
+MOST_POINTS = 1000
+MOST_SIZES = 8
 PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
 USED = {
     "cpu_percent": "CPU use of the process, % (100 is one core)",
@@ -51,20 +54,54 @@ def payload(summary: Summary) -> dict[str, Any]:
             {"topic": found.topic, "text": found.text, "refs": found.refs}
             for found in summary.findings
         ],
+        "compared": _compared(summary.rows),
         "scaling": [_scaling(entry) for entry in summary.scaling],
         "promised": missing(summary),
         "published": summary.published.model_dump(exclude={"ranges", "far"}),
-        "histories": {run.record.run_id: _history(run) for run in spread[:MOST_HISTORIES]},
+        "histories": {run.record.run_id: _history(run) for run in spread},
         "details": {run.record.run_id: _details(run) for run in spread},
         "counts": {
             "runs": len(summary.runs),
             "rows": len(summary.rows),
             "unfinished": summary.unfinished,
             "newest": max((run.record.created_at for run in summary.runs), default=None),
-            "histories": min(len(spread), MOST_HISTORIES),
+            "histories": len(spread),
             "details": len(spread),
         },
     }
+
+
+def _compared(rows: Sequence[Row]) -> dict[str, Any]:
+    """What two ticked rows are compared by: the draws of `report --compare`, and each run's
+    measures. A page that cannot bear all of them has the training times alone, in its runs."""
+    sizes = Counter(row.n for row in rows if row.n >= ENOUGH).most_common(MOST_SIZES)
+    places = {n: [_places(n, side) for side in (0, 1)] for n, _ in sizes}
+    points: dict[str, list[list[float | None]]] = {}
+    left = MOST_POINTS
+    for row in rows:
+        left -= row.n
+        if left >= 0:
+            points[row.ref] = [
+                [_fine(of(run)) for run in row.group.runs] for of in MEASURES.values()
+            ]
+    return {
+        "measures": list(MEASURES),
+        "confidence": CONFIDENCE,
+        "enough": ENOUGH,
+        "widest": WIDEST,
+        "places": places,
+        "points": points,
+    }
+
+
+def _places(n: int, side: int) -> list[list[int]]:
+    low, high = middle_places(n, side)
+    return [low.tolist()] if n % 2 else [low.tolist(), high.tolist()]
+
+
+def _fine(value: float | None) -> float | None:
+    """Nine digits: what an interval is made of has more of them than its bounds show."""
+    return value if value is None else float(f"{value:.9g}")
 
 
 def _one_of_each_row_at_a_time(rows: Sequence[Row]) -> Iterator[Run]:

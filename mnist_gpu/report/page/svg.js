@@ -59,7 +59,7 @@ function paper(id, height, left) {
   const place = byId(id);
   place.hidden = false;
   const width = Math.max(240, place.clientWidth);
-  const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+  const drawing = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "none" });
   place.replaceChildren(drawing);
   return { drawing, width, height, left, right: width - 16, top: 12, bottom: height - 44 };
 }
@@ -97,22 +97,33 @@ function rowsChart(id, rows) {
   const narrow = isNarrow();
   const [step, left] = narrow ? [40, 128] : [30, Math.min(380, byId(id).clientWidth * 0.4)];
   const chart = paper(id, rows.length * step + 60, left);
-  const letters = Math.floor(left / (narrow ? 6.6 : 7));
   const middle = (index) => chart.top + (index + 0.5) * step;
   rows.forEach((row, index) => {
     const lines = narrow ? [row.label, row.trained] : [`${row.label}, ${row.trained}`];
     lines.forEach((text, line) => {
       const y = middle(index) + 4 + (line - (lines.length - 1) / 2) * 15;
-      chart.drawing.append(svg("text", { x: left - 8, y, "text-anchor": "end" }, shortened(text, letters)));
+      const name = svg("text", { x: left - 8, y, "text-anchor": "end" }, text);
+      chart.drawing.append(name);
+      fit(name, left - 8);
     });
   });
   return [chart, middle];
 }
 
-/** Something drawn that tells `text` to whoever points at it. */
+/** Shorten a text in the document to so many pixels: letters are as wide as the reader's font has them. */
+function fit(drawn, width) {
+  const text = drawn.textContent;
+  const whole = drawn.getComputedTextLength();
+  for (let letters = Math.floor((text.length * width) / whole); whole > width && letters > 1 && drawn.getComputedTextLength() > width; letters -= 1) drawn.textContent = shortened(text, letters);
+}
+
+/** Something drawn that tells `text` to whoever points at it or comes to it by keyboard; Tab leads to one mark of a chart. */
 function mark(chart, made, text) {
   made.classList.add("mark");
   made.dataset.tip = text;
+  made.setAttribute("role", "img");
+  made.setAttribute("aria-label", text.replaceAll("\n", "; "));
+  made.setAttribute("tabindex", chart.drawing.querySelector(".mark") ? -1 : 0);
   chart.drawing.append(made);
 }
 
@@ -120,18 +131,46 @@ function dot(row, x, y, more = {}) {
   return svg("path", { d: SHAPES[shapeOf(row)], transform: `translate(${x},${y})`, fill: colourOf(row), ...more });
 }
 
-/** One tip for all charts, beside the pointer and inside the window. */
-function listenForTips() {
+/** One tip for all charts, beside the pointer or the mark in focus, and inside the window. */
+function showTip(found, x, y) {
   const tip = byId("tip");
-  const show = (event) => {
-    const found = event.target.closest?.(".mark");
-    tip.hidden = !found;
-    if (!found) return;
-    tip.textContent = found.dataset.tip;
-    const box = tip.getBoundingClientRect();
-    tip.style.left = `${Math.max(4, Math.min(event.clientX + 12, window.innerWidth - box.width - 4))}px`;
-    tip.style.top = `${event.clientY + box.height + 20 > window.innerHeight ? event.clientY - box.height - 12 : event.clientY + 16}px`;
-  };
-  for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, show);
-  document.addEventListener("scroll", () => (tip.hidden = true), true);
+  tip.hidden = !found;
+  if (!found) return;
+  tip.textContent = found.dataset.tip;
+  const box = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(x + 12, window.innerWidth - box.width - 4))}px`;
+  tip.style.top = `${y + box.height + 20 > window.innerHeight ? y - box.height - 12 : y + 16}px`;
+}
+
+function markOf(target) {
+  return target?.closest?.(".mark") || null;
+}
+
+function showFocused() {
+  const found = markOf(document.activeElement);
+  const box = found?.getBoundingClientRect();
+  showTip(found, box?.right, box?.bottom);
+}
+
+/** The arrow keys, Home and End go from mark to mark of a chart. */
+function moveAmongMarks(event) {
+  const found = markOf(event.target);
+  if (!found) return;
+  if (event.key === "Escape") return showTip(null);
+  const marks = [...found.ownerSVGElement.querySelectorAll(".mark")];
+  const at = marks.indexOf(found);
+  const next = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: marks.length - 1 }[event.key];
+  if (next === undefined) return;
+  event.preventDefault();
+  if (!marks[next]) return;
+  found.setAttribute("tabindex", -1);
+  marks[next].setAttribute("tabindex", 0);
+  marks[next].focus();
+}
+
+function listenForTips() {
+  for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, (event) => showTip(markOf(event.target), event.clientX, event.clientY));
+  for (const name of ["focusin", "focusout"]) document.addEventListener(name, (event) => (name === "focusin" ? showFocused() : showTip(null)));
+  document.addEventListener("keydown", moveAmongMarks);
+  document.addEventListener("scroll", showFocused, true);
 }
