@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
+from mnist_gpu import __version__, output
+
 COMMANDS = {
     "train": "one run, or with -m a sweep of them: mnist-gpu train platform=cpu",
     "estimate": "how long the standard run takes here, after about a minute of training",
@@ -21,23 +23,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The same as `python -m mnist_gpu.COMMAND`: only that command's modules are imported.
     """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
-    if name in ("-h", "--help", "help"):
-        print(_help())
-        return 0
-    if name == "--version":
-        from mnist_gpu import __version__
-
-        print(f"mnist-gpu {__version__}")
-        return 0
     if name not in COMMANDS:
-        print(f"mnist-gpu: {_meant(name)}", file=sys.stderr)
-        return 2
+        with output.surviving():
+            return _none(name)
     # what follows reads its arguments there: Hydra, and whoever starts further processes
     sys.argv[1:] = rest
     module = import_module(_MODULES.get(name, f"mnist_gpu.{name}"))
     if name == "train":
         module.end()
     return int(module.main(rest))
+
+
+def _none(name: str) -> int:
+    if name in ("-h", "--help", "help"):
+        print(_help())
+    elif name == "--version":
+        print(f"mnist-gpu {__version__}")
+    else:
+        print(f"mnist-gpu: {_meant(name)}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _help() -> str:
@@ -52,7 +57,7 @@ def _meant(name: str) -> str:
         return f"which command? {known} (mnist-gpu --help)"
     if "=" in name or name in ("-m", "--multirun"):
         return f"{name} stands before any command: did you mean mnist-gpu train {name} ...?"
-    close = get_close_matches(name.lower(), COMMANDS, 1)
+    close = get_close_matches(name.lower(), COMMANDS, 1, cutoff=0.75)
     return f"no command {name}: " + (f"did you mean {close[0]}?" if close else known)
 
 

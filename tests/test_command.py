@@ -106,7 +106,14 @@ def test_the_list_is_printed_without_importing_any_of_them() -> None:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines()[-1] == "set() set()"
+    assert done.stdout.splitlines()[-1] == "{'mnist_gpu.output'} set()"
+
+
+@pytest.mark.parametrize("reader", [">&-", "| true", ">/dev/full"])
+def test_a_list_that_nobody_reads_is_no_fault(reader: str) -> None:
+    line = f"set -o pipefail; '{sys.executable}' -m mnist_gpu --help {reader}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
