@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from mnist_gpu import output
 from mnist_gpu.errors import UserError
@@ -14,11 +14,22 @@ if TYPE_CHECKING:
 CTRL_C = 130
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; one line and an exit code for what the user can mend."""
     with output.surviving():
         code = run_app(sys.argv[1:])
     sys.exit(code)
+
+
+def end() -> NoReturn:
+    """As `main`, and the process ends with it: for who runs this as a program."""
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code
+    from mnist_gpu.runs.leaving import leave
+
+    leave(code if isinstance(code, int) else 1)
 
 
 def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
@@ -71,9 +82,4 @@ def _run(app: "App", arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except SystemExit as ended:
-        from mnist_gpu.runs.leaving import leave
-
-        leave(ended.code if isinstance(ended.code, int) else 1)
+    end()

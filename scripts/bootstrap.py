@@ -5,8 +5,9 @@ One file, standard library only, Python 3.11 to 3.13, because a Kaggle kernel, `
 terminal and cloud-init each take one text. It puts mnist-gpu into an environment of its own laid
 over the platform's (whose torch, TensorFlow and NumPy are used and never replaced), adds what the
 platform lacks from the project's lock, by its hashes, runs
-`python -m mnist_gpu.train OVERRIDES` as a subprocess and relays its output, copies the record to
-one place and prints one line: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., "record": ...}`.
+`python -m mnist_gpu.train OVERRIDES` as a subprocess and relays its output, with the platform's own
+engine and with Lightning's, by which machines are compared, copies each record to one place and
+prints a line for it: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., "record": ...}`.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import contextlib
 import ctypes
 import email
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -23,8 +25,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.request
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 # A launcher whose platform passes no arguments writes its choices here: the options of --help.
@@ -32,6 +36,8 @@ SETTINGS: dict = {}
 
 MARK = "MNIST_GPU_RESULT"
 GRACE_S = 60
+COMMON = "lightning"  # the engine that every platform runs, stock
+STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes of a run that somebody ended
 # What a platform chose for its hardware: used at the version that is there.
 PROTECTED = (
     r"torch|torchvision|torchaudio|triton|tensorflow|tensorflow-cpu|keras|numpy|jax|jaxlib|mlx"
@@ -63,7 +69,10 @@ def parser() -> argparse.ArgumentParser:
     add("--pip-index", help="one more package index, whose torch is taken before any other")
     add("--into", help="where the record and the run's folder go (/kaggle/working, else here)")
     add("--work", help="keep the environment here and use it again (else temporary)")
-    add("--timeout", type=float, help="seconds after which the run is interrupted")
+    add("--engines", help=f"the runs to make: `own` is the platform's or the overrides' engine, any"
+        f" other is stock (own,{COMMON}; with engine= among the overrides own)")  # fmt: skip
+    add("--timeout", type=float, help="seconds after which the runs are interrupted; with it"
+        f" {COMMON} has the first turn")  # fmt: skip
     add("--tag", default="", help="repeated in the result, so that a stale one is noticed")
     add("--result-to", help="also write the marked line there, such as /dev/console")
     add("--dry-run", action="store_true", help="say what would be done, and do nothing")
@@ -82,27 +91,38 @@ def main(argv: list[str] | None = None) -> int:
     kaggle = Path("/kaggle/working")
     into = Path(chosen.into or (kaggle if kaggle.is_dir() else "."))
     temporary = None
+    code = 0
     try:
         _check(chosen)
         if chosen.dry_run:
             print(f"source: {hidden(chosen.bundle or chosen.source)}\ninto: {into}")
             print("run: python -m mnist_gpu.train " + " ".join(chosen.overrides))
+            print(f"engines: {chosen.engines}")
             return 0
-        if (into / "record.json").exists():
-            raise BootstrapError(f"{into / 'record.json'} is there already: move it away")
+        if there := [*into.glob("record.json"), *into.glob("record-*.json")]:
+            raise BootstrapError(f"{there[0]} is there already: move it away")
         into.mkdir(parents=True, exist_ok=True)
         work = chosen.work or (temporary := tempfile.mkdtemp(prefix="mnist-gpu-"))
-        code, result = bench(chosen, Path(work).resolve(), into.resolve())
+        for ended, result in bench(chosen, Path(work).resolve(), into.resolve()):
+            announce({"tag": chosen.tag, **result}, chosen.result_to)
+            code = code or ended
     except (BootstrapError, OSError) as fault:
-        code, result = 1, {"status": "failed", "reason": hidden(fault)}
-        print(f"error: {hidden(fault)}", file=sys.stderr, flush=True)
+        code = 1
+        announce({"tag": chosen.tag, **failure(fault)}, chosen.result_to)
     except KeyboardInterrupt:
-        code, result = 130, {"status": "interrupted", "reason": "before training began"}
+        code = 130
+        result = {"status": "interrupted", "reason": "before training began"}
+        announce({"tag": chosen.tag, **result}, chosen.result_to)
     finally:
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
-    announce({"tag": chosen.tag, **result}, chosen.result_to)
     return code
+
+
+def failure(fault: Exception) -> dict:
+    """The result of a run that did not begin; the line is for who reads along."""
+    print(f"error: {hidden(fault)}", file=sys.stderr, flush=True)
+    return {"status": "failed", "reason": hidden(fault)}
 
 
 def _arguments() -> list[str]:
@@ -116,31 +136,102 @@ def _check(chosen: argparse.Namespace) -> None:
         raise BootstrapError(f"Python {version}: mnist-gpu needs 3.11 or newer; pick a newer image")
     if not (chosen.source or chosen.bundle):
         raise BootstrapError("nothing to install: give --source URL or --bundle FILE")
+    named = any(entry.startswith("engine=") for entry in chosen.overrides)
+    chosen.engines = chosen.engines or ("own" if named else f"own,{COMMON}")
+    if not re.fullmatch(r"\w+(,\w+)*", chosen.engines):
+        raise BootstrapError(f"--engines {chosen.engines}: names such as own,{COMMON}")
 
 
-def bench(chosen: argparse.Namespace, work: Path, into: Path) -> tuple[int, dict]:
-    """Install, train, collect. Returns the exit code and the result without its tag."""
+def bench(chosen: argparse.Namespace, work: Path, into: Path) -> Iterator[tuple[int, dict]]:
+    """Install, train, collect, once an engine: exit code and result, without its tag, of each."""
+    ends = time.monotonic() + chosen.timeout if chosen.timeout else None
     work.mkdir(parents=True, exist_ok=True)
-    environment = dict(os.environ, PYTHONUNBUFFERED="1")
     bundle, data = unpack(chosen.bundle, work, chosen.manifest) if chosen.bundle else (None, None)
+    project = installed() if chosen.source == "installed" else fetch(chosen.source, bundle, work)
+    runs = plan(chosen, project)
+    for name, overrides in runs.items():
+        path = into / ("record.json" if name == "own" else f"record-{name}.json")
+        try:
+            python, environment = prepare(chosen, overrides, work, project, bundle, data)
+            left_s = ends and ends - time.monotonic()
+            if left_s is not None and left_s <= 0:
+                raise BootstrapError(f"no time is left of {chosen.timeout:g} s (--timeout)")
+            code, result = train(python, environment, overrides, path, left_s)
+        except (BootstrapError, OSError) as fault:
+            hint = "" if name == "own" else f"engine={name}: "
+            code, result = 1, failure(BootstrapError(f"{hint}{fault}"))
+        stopped = code in STOPPED or result["status"] == "interrupted"
+        yield code, {"engine": name, "last": stopped or name == [*runs][-1], **result}
+        if stopped:
+            return
+
+
+def plan(chosen: argparse.Namespace, project: Path) -> dict[str, list[str]]:
+    """The overrides of each run by its engine, `own` for the platform's, in the order of the runs.
+
+    One that would be the same run as the platform's own is left out.
+    """
+    kept = [x for x in chosen.overrides if not re.match(r"[+~]*(engine[=.]|division=)", x)]
+    plain = not any(re.match(r"[+~]*(engine\.|division=(?!stock))", x) for x in chosen.overrides)
+    own = engine_of(project, chosen.overrides)
+    runs = {}
+    for name in chosen.engines.split(","):
+        if name == "own":
+            runs[name] = chosen.overrides
+        elif not (name == own and plain and "own" in chosen.engines.split(",")):
+            runs[name] = [*kept, f"engine={name}"]
+    if chosen.timeout:  # what all platforms are compared by is not what goes missing
+        return dict(sorted(runs.items(), key=lambda run: run[0] != COMMON))
+    return runs
+
+
+def installed() -> Path:
+    """Where the project lies that this Python would import: a checkout or site-packages."""
+    found = importlib.util.find_spec("mnist_gpu")
+    if not (found and found.submodule_search_locations):
+        raise BootstrapError("--source installed: this Python has no mnist-gpu")
+    return Path(found.submodule_search_locations[0]).parent
+
+
+def prepare(
+    chosen: argparse.Namespace,
+    overrides: list[str],
+    work: Path,
+    project: Path,
+    bundle: Path | None,
+    data: Path | None,
+) -> tuple[Path, dict]:
+    """A Python that has what one run needs, and the variables to start it with.
+
+    Each framework has an environment of its own: one that cannot be installed spoils no other.
+    """
+    environment = dict(os.environ, PYTHONUNBUFFERED="1")
     if chosen.source == "installed":
         python = Path(sys.executable)
     else:
         say(f"installing {hidden(chosen.bundle or chosen.source)}")
-        python = overlay(work / "environment")
-        project = fetch(chosen.source, bundle, work)
-        install(python, project, bundle, chosen)
+        engine = engine_of(project, overrides)
+        python = overlay(work / ("torch" if engine in TORCH_ENGINES else engine))
+        install(python, project, bundle, engine, chosen.pip_index)
         environment["PYTHONSAFEPATH"] = "1"  # what was installed runs, not a folder of that name
     if data := data or _mnist(work, python, environment):
         environment["MNIST_GPU_DATA"] = str(data)
     if commit := _commit(chosen.source, bundle):
         environment.setdefault("MNIST_GPU_COMMIT", commit)
+    return python, environment
+
+
+def train(
+    python: Path, environment: dict, overrides: list[str], path: Path, timeout: float | None
+) -> tuple[int, dict]:
+    """One run, whose record is copied to `path`: its exit code and result."""
+    into = path.parent
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=_made(into / "outputs")))
-    command = [str(python), "-m", "mnist_gpu.train", *chosen.overrides]
-    say("running: python -m mnist_gpu.train " + " ".join(chosen.overrides))
+    command = [str(python), "-m", "mnist_gpu.train", *overrides]
+    say("running: python -m mnist_gpu.train " + " ".join(overrides))
     command.append(f"hydra.run.dir={folder.relative_to(into)}")
-    code, last = relay(command, environment, into, chosen.timeout)
-    return code, collect(folder, into, last or f"exit code {code}")
+    code, last = relay(command, environment, into, timeout)
+    return code, collect(folder, path, last or f"exit code {code}")
 
 
 def _commit(source: str | None, bundle: Path | None) -> str | None:
@@ -213,7 +304,9 @@ def fetch(source: str | None, bundle: Path | None, work: Path) -> Path:
     raise BootstrapError(f"{hidden(source)}: no mnist-gpu in there")
 
 
-def install(python: Path, project: Path, bundle: Path | None, chosen: argparse.Namespace) -> None:
+def install(
+    python: Path, project: Path, bundle: Path | None, engine: str, pip_index: str | None
+) -> None:
     """Make the project importable, and add those of its requirements that the platform lacks.
 
     They come from the bundle, or at the version and hash of the lock, none of them resolved anew.
@@ -222,7 +315,6 @@ def install(python: Path, project: Path, bundle: Path | None, chosen: argparse.N
         BootstrapError: one is in neither, or cannot be had, or the platform's own is too old.
     """
     (_packages(python.parents[1]) / "mnist_gpu.pth").write_text(f"{project}\n", encoding="utf-8")
-    engine = engine_of(project, chosen.overrides)
     skipped = [] if engine in TORCH_ENGINES else TORCH_STACK
     asked = {"lines": requirements(project, engine), "engine": engine, "skipped": skipped}
     locked = {} if bundle else read_lock(project, engine)
@@ -240,9 +332,9 @@ def install(python: Path, project: Path, bundle: Path | None, chosen: argparse.N
             raise BootstrapError(f"{', '.join(lost)}: not here, and not in the project's lock")
         tried.update(lacking)
         say("adding " + " ".join(lacking))
-        if chosen.pip_index and "torch" in lacking:
+        if pip_index and "torch" in lacking:
             # that index alone is asked, so what it has wins over anything newer elsewhere
-            _do([*pip, "--index-url", chosen.pip_index, "torch", "torchvision"])
+            _do([*pip, "--index-url", pip_index, "torch", "torchvision"])
         elif bundle:
             _do([*pip, "--no-deps", "--no-index", "--find-links", str(bundle), *lacking])
         else:
@@ -452,13 +544,13 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
 
 
-def collect(folder: Path, into: Path, last: str) -> dict:
+def collect(folder: Path, target: Path, last: str) -> dict:
     """Copy the record out of the run's folder; say how the run ended, else `last`."""
     path = folder / "record.json"
     if not path.is_file():
         return {"status": "failed", "reason": f"the run left no record: {last[:200]}"}
     record = json.loads(path.read_text(encoding="utf-8"))
-    shutil.copyfile(path, into / "record.json")
+    shutil.copyfile(path, target)
     text = json.dumps(record, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
     return {"status": record.get("status", "failed"), "sha256": digest, "record": record}

@@ -129,6 +129,12 @@ def test_terraforms_variables_are_not_taken_for_tensorflows(tmp_path):
     }
 
 
+@pytest.mark.parametrize("name", ["TF_VAR_password", "TF_TOKEN_app_terraform_io", "TF_CLI_ARGS"])
+def test_terraforms_variables_are_not_tensorflows_and_come_into_no_record(name, tmp_path):
+    environ = {name: "s3cret"}
+    assert speed_environment(environ, {}, {"tensorflow"}, preloaded=tmp_path / "none") == {}
+
+
 def test_no_value_can_act_on_the_reader_of_a_record(tmp_path):
     environ = {"MALLOC_CONF": "a\u202eb<script>`x`${y}" * 50}
     [value] = speed_environment(environ, preloaded=tmp_path / "none").values()

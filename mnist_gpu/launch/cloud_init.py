@@ -21,7 +21,12 @@ WAIT_FOR_DRIVER = (
 
 
 def user_data(
-    source: str, overrides: list[str], tag: str, timeout_s: int, pip_index: str = ""
+    source: str,
+    overrides: list[str],
+    tag: str,
+    timeout_s: int,
+    pip_index: str = "",
+    engines: str = "",
 ) -> str:
     """The `#cloud-config` text.
 
@@ -29,9 +34,10 @@ def user_data(
         source: what the bootstrap installs.
         overrides: of the run.
         tag: marks the result.
-        timeout_s: from the start of the run to its interruption, seconds; the server switches
-            itself off soon after, even when its launcher is gone.
+        timeout_s: from the bootstrap's start to the runs' interruption, seconds; the server
+            switches itself off soon after, even when its launcher is gone.
         pip_index: where torch comes from, or nothing.
+        engines: which runs to make, or nothing for the bootstrap's own choice.
     """
     settings: dict[str, Any] = {
         "source": source,
@@ -42,6 +48,7 @@ def user_data(
         "work": f"{FOLDER}/work",
         "result_to": "/dev/console",
         **({"pip_index": pip_index} if pip_index else {}),
+        **({"engines": engines} if engines else {}),
     }
     script = gzip.compress(payload.bootstrap(settings).encode(), mtime=0)
     config = {

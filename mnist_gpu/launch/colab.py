@@ -65,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             "tag": tag,
             "source": chosen.source,
             "overrides": chosen.overrides,
+            "engines": chosen.engines,
             "timeout": chosen.timeout - CLOSING_S,
         }
         script.write_text(payload.bootstrap(settings), encoding="utf-8")
@@ -72,9 +73,8 @@ def main(argv: list[str] | None = None) -> int:
         if chosen.dry_run:
             print(entry.without_secrets(_plan(command, chosen)))
             return 0
-        result = marked.find_result(_relay(command, chosen.timeout), tag)
-    print(f"record: {marked.save(result, 'colab', chosen.out)}")
-    return 0 if result and result.status == "completed" else 1
+        results = marked.find_results(_relay(command, chosen.timeout), tag)
+    return marked.keep(results, "colab", chosen.out)
 
 
 def _command(chosen: argparse.Namespace, script: Path) -> list[str]:
@@ -90,7 +90,7 @@ def _plan(command: list[str], chosen: argparse.Namespace) -> str:
         (
             f"1. {shlex.join([*command[:-1], 'bootstrap.py'])}",
             f"2. there: install {chosen.source}, then mnist_gpu.train "
-            + " ".join(chosen.overrides),
+            + f"{' '.join(chosen.overrides)} (engines: {chosen.engines})",
             "3. the client stops the runtime",
             f"4. write the record below {chosen.out}/",
         )

@@ -12,6 +12,8 @@ from pathlib import Path
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import payload
 
+ENGINES = "own,lightning"
+
 
 def options(description: str, platform: str, timeout_s: int) -> argparse.ArgumentParser:
     """A parser with the options that every launcher takes.
@@ -28,6 +30,8 @@ def options(description: str, platform: str, timeout_s: int) -> argparse.Argumen
     add("overrides", nargs="*", help=f"as for mnist_gpu.train (platform={platform} is implied)")
     add("--source", help="what to run: archive URL, git+URL@commit; or `installed`")
     add("--bundle", type=Path, help="zip made by scripts/make_bundle.py: needs no internet there")
+    add("--engines", metavar="LIST", help=f"one after the other: own is the platform's; the common"
+        f" engine goes first ({ENGINES}; own where the overrides name one)")  # fmt: skip
     add("--out", type=Path, default=Path("outputs"), help="where the record goes (outputs/)")
     add("--timeout", type=int, default=timeout_s, help=f"seconds for all of it ({timeout_s})")
     add("--dry-run", action="store_true", help="show every step and change nothing")
@@ -36,7 +40,7 @@ def options(description: str, platform: str, timeout_s: int) -> argparse.Argumen
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
-    """Parse, and complete what was left out: `platform=` and the source.
+    """Parse, and complete what was left out: `platform=`, the engines and the source.
 
     Raises:
         UserError: a file is missing or a value cannot be used.
@@ -47,6 +51,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
             raise UserError(f"{entry!r}: overrides look like epochs=3", exit_code=2)
     if not any(entry.startswith("platform=") for entry in chosen.overrides):
         chosen.overrides = [f"platform={chosen.platform}", *chosen.overrides]
+    named = any(entry.startswith("engine=") for entry in chosen.overrides)
+    chosen.engines = chosen.engines or ("own" if named else ENGINES)
+    if not re.fullmatch(r"\w+(,\w+)*", chosen.engines):
+        raise UserError(f"--engines {chosen.engines}: names such as {ENGINES}", exit_code=2)
     if chosen.timeout <= 0:
         raise UserError(f"--timeout {chosen.timeout}: a number of seconds above 0", exit_code=2)
     if chosen.bundle and not chosen.bundle.is_file():

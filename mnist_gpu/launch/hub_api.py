@@ -5,8 +5,9 @@ https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
 """
 
 import base64
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -16,6 +17,8 @@ from mnist_gpu.launch.entry import Deadline
 
 CHUNK_BYTES = 4 << 20
 CONNECT_S = 20
+# for a server that was not up in time, seconds
+GIVEN_UP_S = 60
 
 
 class Api:
@@ -121,17 +124,35 @@ class Hub:
             return url, False
         path = self._path(user, server)
         reply = self._api.raw("POST", path, dict(choices))
-        if reply.status_code == 202:
-            self._watch(f"{path}/progress", deadline)
-        while not (url := self._ready(user, server)):
-            deadline.pause(1, "starting the server")
+        try:
+            if reply.status_code == 202:
+                self._watch(f"{path}/progress", deadline)
+            while not (url := self._ready(user, server)):
+                deadline.pause(1, "starting the server")
+        except BaseException:
+            # one that comes up after nobody waits for it would be left running
+            with contextlib.suppress(UserError):
+                self.stop(user, server, Deadline(GIVEN_UP_S))
+            raise
         return url, True
 
     def stop(self, user: str, server: str, deadline: Deadline) -> None:
         """Stop a server, and wait until the hub says that it is gone."""
-        self._api.raw("DELETE", self._path(user, server))
+        asked = False
         while server in self._servers(user):
+            if not asked:
+                asked = self._asked_to_stop(user, server)
             deadline.pause(1, "stopping the server")
+
+    def _asked_to_stop(self, user: str, server: str) -> bool:
+        """Whether the hub took it: of a server that is still starting it says 400."""
+        try:
+            self._api.raw("DELETE", self._path(user, server))
+        except RefusedError as refused:
+            if refused.status != 400:
+                raise
+            return False
+        return True
 
     def _path(self, user: str, server: str) -> str:
         path = f"/users/{quote(user, safe='')}/server"
@@ -152,7 +173,7 @@ class Hub:
     def _watch(self, path: str, deadline: Deadline) -> None:
         """Print the hub's progress messages until the server is ready."""
         reply = self._api.raw("GET", path, wait_s=deadline.left_s() or 1, stream=True)
-        for raw in reply.iter_lines():
+        for raw in _lines(reply):
             line = raw.decode(errors="replace")
             if line.startswith("data:"):
                 event = json.loads(line.removeprefix("data:"))
@@ -162,6 +183,14 @@ class Hub:
                 if event.get("ready"):
                     break
             deadline.pause(0, "starting the server")
+
+
+def _lines(reply: Any) -> Iterator[bytes]:
+    """A stream's lines; where it breaks off or falls silent, those until then."""
+    import requests
+
+    with contextlib.suppress(requests.RequestException):
+        yield from reply.iter_lines()
 
 
 def _encrypted(url: str) -> str:

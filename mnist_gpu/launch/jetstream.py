@@ -36,20 +36,21 @@ def main(argv: list[str] | None = None) -> int:
     seconds = max(60, chosen.timeout - CLOSING_S)
     # a dry run shows it, packed, where no secret would be seen to be one
     source = entry.without_secrets(chosen.source) if chosen.dry_run else chosen.source
-    user_data = cloud_init.user_data(source, chosen.overrides, tag, seconds, chosen.pip_index)
+    user_data = cloud_init.user_data(
+        source, chosen.overrides, tag, seconds, chosen.pip_index, chosen.engines
+    )
     if chosen.dry_run:
         print(entry.without_secrets(_plan(chosen, user_data, rate)))
         return 0
     with signals_as_ctrl_c():
-        result = bench(Cloud(), chosen, tag, user_data)
-    print(f"record: {marked.save(result, 'jetstream', chosen.out)}")
-    return 0 if result and result.status == "completed" else 1
+        results = bench(Cloud(), chosen, tag, user_data)
+    return marked.keep(results, "jetstream", chosen.out)
 
 
 def bench(
     cloud: Cloud, chosen: argparse.Namespace, tag: str, user_data: str
-) -> marked.Result | None:
-    """Create a server, wait for its result, delete the server.
+) -> dict[str, marked.Result]:
+    """Create a server, wait for its results by engine, delete the server.
 
     Raises:
         UserError: it could not be created, failed to boot, was too late, or could not be deleted.
@@ -89,8 +90,10 @@ def _remove(cloud: Cloud, server: str | None, tag: str, seconds: float) -> None:
 
 def _wait(
     cloud: Cloud, server: str, tag: str, deadline: entry.Deadline, poll_s: float
-) -> marked.Result | None:
+) -> dict[str, marked.Result]:
     last = ""
+    # a console keeps no more than its last lines: what was seen once stays
+    results: dict[str, marked.Result] = {}
     while True:
         status, reason = cloud.state(server)
         if status != last:
@@ -101,9 +104,9 @@ def _wait(
         if status == "DELETED":
             raise UserError("somebody else deleted the server")
         if status in ("ACTIVE", "SHUTOFF"):
-            result = marked.find_result(cloud.console(server), tag)
-            if result or status == "SHUTOFF":
-                return result
+            results |= marked.find_results(cloud.console(server), tag)
+            if status == "SHUTOFF" or any(result.last for result in results.values()):
+                return results
         deadline.pause(poll_s, "the run")
 
 
@@ -140,7 +143,8 @@ def _plan(chosen: argparse.Namespace, user_data: str, rate: float | None) -> str
     ]
     numbered = "\n".join(f"{number}. {call}" for number, call in enumerate(calls, start=1))
     return (
-        f"{numbered}\ncost ceiling: {ceiling} ({hours:.2f} h at {rate} SU/h)"
+        f"{numbered}\nengines: {chosen.engines}"
+        f"\ncost ceiling: {ceiling} ({hours:.2f} h at {rate} SU/h)"
         f"\nuser data ({len(user_data)} bytes):\n{user_data}"
     )
 

@@ -37,20 +37,19 @@ def main(argv: list[str] | None = None) -> int:
     url, started = hub.start(user, chosen.server, choices, deadline)
     print(f"server {'started' if started else 'was running'}: {url}", flush=True)
     try:
-        result = _bench(Api(url, token), token, chosen, deadline)
+        results = _bench(Api(url, token), token, chosen, deadline)
     finally:
         if started and not chosen.keep_server:
             with contextlib.suppress(KeyboardInterrupt):
                 hub.stop(user, chosen.server, entry.Deadline(CLOSING_S))
                 print("server stopped", flush=True)
-    print(f"record: {marked.save(result, 'jupyterhub', chosen.out)}")
-    return 0 if result and result.status == "completed" else 1
+    return marked.keep(results, "jupyterhub", chosen.out)
 
 
 def _bench(
     server: Api, token: str, chosen: argparse.Namespace, deadline: entry.Deadline
-) -> marked.Result | None:
-    """Send the bootstrap, run it in a kernel, print its output, return its result."""
+) -> dict[str, marked.Result]:
+    """Send the bootstrap, run it in a kernel, print its output, return its results by engine."""
     tag = payload.new_tag()
     folder = f"mnist-gpu-{tag}"
     files = Files(server)
@@ -70,14 +69,15 @@ def _bench(
         with contextlib.suppress(UserError):
             kernel.interrupt()
         kernel.close()
-    found = marked.find_result("".join(log), tag)
-    return found or _from_file(files, folder)
+    found = marked.find_results("".join(log), tag)
+    return found or _from_files(files, folder, chosen.engines.split(","))
 
 
 def _code(chosen: argparse.Namespace, tag: str, deadline: entry.Deadline) -> str:
     """What the kernel executes: the bootstrap, whose run ends before this launch does."""
     seconds = max(1.0, deadline.left_s() - CLOSING_S)
     arguments = ["--into", ".", "--tag", tag, "--timeout", f"{seconds:.0f}"]
+    arguments += ["--engines", chosen.engines]
     if chosen.bundle:
         arguments += ["--bundle", "bundle.zip", "--manifest", digest(chosen.bundle)]
     else:
@@ -87,13 +87,14 @@ def _code(chosen: argparse.Namespace, tag: str, deadline: entry.Deadline) -> str
     return f"import json, sys; sys.path.insert(0, '.'); import bootstrap; _ = {call}"
 
 
-def _from_file(files: Files, folder: str) -> marked.Result | None:
-    """The record as it lies on the hub, where the output was lost on the way."""
-    try:
-        record = json.loads(files.read(f"{folder}/record.json"))
-    except (UserError, ValueError):
-        return None
-    return marked.Result(str(record.get("status", "failed")), None, record)
+def _from_files(files: Files, folder: str, engines: list[str]) -> dict[str, marked.Result]:
+    """The records as they lie on the hub, where the output was lost on the way."""
+    found = {}
+    for engine in engines:
+        with contextlib.suppress(UserError, ValueError):
+            record = json.loads(files.read(f"{folder}/{marked.file_name(engine)}"))
+            found[engine] = marked.of_file(record, engine)
+    return found
 
 
 def _plan(chosen: argparse.Namespace, hub_url: str) -> str:
@@ -103,7 +104,7 @@ def _plan(chosen: argparse.Namespace, hub_url: str) -> str:
         f"POST .../users/USER/server{'s/' + chosen.server if chosen.server else ''} unless running",
         "PUT bootstrap.py into a new folder mnist-gpu-TAG of the server",
         f"{source}, then run in kernel {chosen.kernel}: mnist_gpu.train "
-        + " ".join(chosen.overrides),
+        + f"{' '.join(chosen.overrides)} (engines: {chosen.engines})",
         f"write the record below {chosen.out}/",
         "leave the server running" if chosen.keep_server else "DELETE the server if started here",
     ]

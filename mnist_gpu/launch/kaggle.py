@@ -56,9 +56,8 @@ def main(argv: list[str] | None = None) -> int:
             if chosen.bundle:
                 client.upload_dataset(chosen.bundle, f"{chosen.user}/{DATASET}", chosen.poll)
             client.push(folder, chosen.timeout)
-        result = _follow(client, kernel, None if chosen.fetch else tag, chosen, Path(temporary))
-    print(f"record: {marked.save(result, 'kaggle', chosen.out)}")
-    return 0 if result and result.status == "completed" else 1
+        results = _follow(client, kernel, None if chosen.fetch else tag, chosen, Path(temporary))
+    return marked.keep(results, "kaggle", chosen.out)
 
 
 def build(folder: Path, kernel: str, chosen: argparse.Namespace, tag: str) -> None:
@@ -70,6 +69,7 @@ def build(folder: Path, kernel: str, chosen: argparse.Namespace, tag: str) -> No
     if any(folder.iterdir()):
         raise UserError(f"--folder {folder}: holds something already; name a new one")
     settings: dict[str, Any] = {"tag": tag, "overrides": _overrides(chosen.overrides)}
+    settings["engines"] = chosen.engines
     if chosen.bundle:
         settings |= {"bundle": "/kaggle/input", "manifest": digest(chosen.bundle)}
     else:
@@ -106,8 +106,8 @@ def _overrides(given: list[str]) -> list[str]:
 
 def _follow(
     client: Client, kernel: str, tag: str | None, chosen: argparse.Namespace, scratch: Path
-) -> marked.Result | None:
-    """Wait for the session's end; its result, or None.
+) -> dict[str, marked.Result]:
+    """Wait for the session's end; its results by engine.
 
     Raises:
         UserError: the session failed, or did not end in time.
@@ -128,20 +128,23 @@ def _follow(
     log = client.output(kernel, out)
     if chosen.verbose or status != "COMPLETE":
         print(log)
-    found = marked.find_result(log, tag) if tag else None
-    return found or _from_file(out / "record.json", began if tag else None)
+    found = marked.find_results(log, tag) if tag else {}
+    return found or _from_files(out, began if tag else None)
 
 
-def _from_file(path: Path, began: datetime | None) -> marked.Result | None:
-    """The record among the kernel's files, unless an older session left it."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        made = datetime.fromisoformat(record["created_at"])
-    except (OSError, ValueError, KeyError):
-        return None
-    if began and made < began - timedelta(minutes=5):
-        return None
-    return marked.Result(str(record.get("status", "failed")), None, record)
+def _from_files(folder: Path, began: datetime | None) -> dict[str, marked.Result]:
+    """The records among the kernel's files, but for what an older session left."""
+    found = {}
+    for path in sorted(folder.glob("record*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            made = datetime.fromisoformat(record["created_at"])
+        except (OSError, ValueError, KeyError):
+            continue
+        if not began or made >= began - timedelta(minutes=5):
+            engine = path.stem.removeprefix("record").removeprefix("-") or marked.OWN
+            found[engine] = marked.of_file(record, engine)
+    return found
 
 
 def _plan(folder: Path, kernel: str, chosen: argparse.Namespace) -> str:
@@ -153,7 +156,7 @@ def _plan(folder: Path, kernel: str, chosen: argparse.Namespace) -> str:
     steps += [f"{command} kernels status {kernel}   (every {chosen.poll} s)"]
     steps += [f"{command} kernels output {kernel}", f"write the record below {chosen.out}/"]
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
-    run = " ".join(_overrides(chosen.overrides))
+    run = f"{' '.join(_overrides(chosen.overrides))} (engines: {chosen.engines})"
     return f"kernel-metadata.json:\n{metadata}run: python -m mnist_gpu.train {run}\n{numbered}"
 
 

@@ -55,8 +55,8 @@ class Client:
         return found[1].upper()
 
     def output(self, kernel: str, folder: Path) -> str:
-        """Download the record and the log; returns the log as plain text."""
-        pattern = r"^record\.json$"
+        """Download the records and the log; returns the log as plain text."""
+        pattern = r"^record(-\w+)?\.json$"
         self._run("kernels", "output", kernel, "-p", str(folder), "-o", "--file-pattern", pattern)
         path = folder / f"{kernel.split('/')[1]}.log"
         text = path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""The marked line that `scripts/bootstrap.py` prints, read back from a log and checked."""
+"""The marked lines that `scripts/bootstrap.py` prints, read back from a log and checked."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.records.schema import Record
 
 MARK = "MNIST_GPU_RESULT"
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -20,25 +21,39 @@ class Result:
         status: the record's, or `failed`.
         reason: why there is no record, else None.
         record: the record as plain values, else None.
+        engine: the engine that was asked for; `own` is the platform's.
+        last: no other engine comes after it.
     """
 
     status: str
     reason: str | None
     record: dict[str, Any] | None
+    engine: str = OWN
+    last: bool = True
 
 
-def find_result(log: str, tag: str) -> Result | None:
-    """The last intact result line of `log` that carries `tag`; None when there is none.
+def file_name(engine: str) -> str:
+    """What the bootstrap calls the file with an engine's record."""
+    return "record.json" if engine == OWN else f"record-{engine}.json"
+
+
+def of_file(record: dict[str, Any], engine: str) -> Result:
+    """The result of a run of which its record alone came home."""
+    return Result(str(record.get("status", "failed")), None, record, engine)
+
+
+def find_results(log: str, tag: str) -> dict[str, Result]:
+    """The last intact result line of each engine in `log` that carries `tag`.
 
     A console may print other messages into a line or cut it: a line that is no JSON, or whose
     record does not have the SHA-256 it names, is passed over.
     """
-    for line in reversed(log.splitlines()):
+    found = {}
+    for line in log.splitlines():
         _, mark, rest = line.partition(MARK)
-        result = _parse(rest, tag) if mark else None
-        if result:
-            return result
-    return None
+        if mark and (result := _parse(rest, tag)):
+            found[result.engine] = result
+    return found
 
 
 def _parse(text: str, tag: str) -> Result | None:
@@ -52,7 +67,13 @@ def _parse(text: str, tag: str) -> Result | None:
     if record is not None and digest(record) != found.get("sha256"):
         return None
     reason = found.get("reason")
-    return Result(str(found.get("status", "failed")), reason and str(reason)[:300], record)
+    return Result(
+        status=str(found.get("status", "failed")),
+        reason=reason and str(reason)[:300],
+        record=record,
+        engine=str(found.get("engine", OWN)),
+        last=bool(found.get("last", True)),
+    )
 
 
 def digest(record: dict[str, Any]) -> str:
@@ -61,19 +82,43 @@ def digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save(result: Result | None, where: str, out: Path) -> Path:
+def keep(results: dict[str, Result], where: str, out: Path) -> int:
+    """Save every record there is and say where; 0 when all runs completed, else 1.
+
+    Args:
+        results: by engine, as found.
+        where: the platform, for the messages.
+        out: the folder `outputs/`, or another.
+
+    Raises:
+        UserError: a run left no valid record, or its turn never came; the others are saved.
+    """
+    if not results:
+        raise UserError(f"{where}: the run ended without a result line; its log says why")
+    faults = []
+    for result in sorted(results.values(), key=lambda result: result.engine != OWN):
+        try:
+            print(f"record: {save(result, where, out)}", flush=True)
+        except UserError as fault:
+            faults.append(str(fault))
+    if not any(result.last for result in results.values()):
+        faults.append(f"{where}: it ended before every engine had its turn; its log says why")
+    if faults:
+        raise UserError("; ".join(dict.fromkeys(faults)))
+    return 0 if all(result.status == "completed" for result in results.values()) else 1
+
+
+def save(result: Result, where: str, out: Path) -> Path:
     """Write the record of a result to `out/<platform>/<time>-seed<seed>-<id>/record.json`.
 
     Args:
-        result: as found, or None.
+        result: as found.
         where: the platform, for the message.
         out: the folder `outputs/`, or another.
 
     Raises:
-        UserError: there is no result, or no valid record in it.
+        UserError: there is no valid record in it.
     """
-    if result is None:
-        raise UserError(f"{where}: the run ended without a result line; its log says why")
     if result.record is None:
         raise UserError(f"{where}: the run failed: {result.reason or 'no reason given'}")
     try:

@@ -84,6 +84,108 @@ def test_mnist_is_found_in_folders_of_its_files_names(bundle: Path, tmp_path: Pa
     assert data == folder
 
 
+STOCK = ["engine=lightning"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (["platform=colab"], {"own": ["platform=colab"], "lightning": ["platform=colab", *STOCK]}),
+        # the platform's own engine is the common one: one run is both
+        (["platform=kaggle"], {"own": ["platform=kaggle"]}),
+        (
+            ["platform=cpu", "division=open", "engine.switches.compile=true"],
+            {
+                "own": ["platform=cpu", "division=open", "engine.switches.compile=true"],
+                "lightning": ["platform=cpu", *STOCK],
+            },
+        ),
+        (["platform=colab", "engine=torch"], {"own": ["platform=colab", "engine=torch"]}),
+        (
+            ["--engines", "own,lightning", "engine=torch"],
+            {"own": ["engine=torch"], "lightning": STOCK},
+        ),
+        (["--engines", "lightning", "platform=colab"], {"lightning": ["platform=colab", *STOCK]}),
+    ],
+)
+def test_the_common_engine_runs_stock_beside_the_platforms_own(
+    arguments: list[str], runs: dict[str, list[str]]
+) -> None:
+    chosen = bootstrap.parser().parse_args(["--source", "installed", *arguments])
+    bootstrap._check(chosen)
+    assert bootstrap.plan(chosen, CHECKOUT) == runs
+
+
+def test_where_time_is_short_the_common_engine_goes_first() -> None:
+    given = ["--source", "installed", "--timeout", "600", "platform=colab"]
+    chosen = bootstrap.parser().parse_args(given)
+    bootstrap._check(chosen)
+    assert [*bootstrap.plan(chosen, CHECKOUT)] == ["lightning", "own"]
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A stand-in for mnist_gpu.train, of which the body is given; what is announced."""
+
+    def use(body: str, *arguments: str) -> list[dict]:
+        package = tmp_path / "modules" / "mnist_gpu"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "train.py").write_text(f"import json, sys\n{body}\n")
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+        monkeypatch.setenv("MNIST_GPU_DATA", str(tmp_path))
+        monkeypatch.setattr(bootstrap, "installed", lambda: CHECKOUT)
+        said: list[dict] = []
+        monkeypatch.setattr(bootstrap, "announce", lambda result, also: said.append(result))
+        into = ["--source", "installed", "--into", str(tmp_path / "into")]
+        said.append({"code": bootstrap.main([*into, *arguments, "platform=colab"])})
+        return said
+
+    return use
+
+
+LEAVES = """
+folder = sys.argv[-1].partition("=")[2]
+json.dump({"status": "completed", "arguments": sys.argv[1:-1]}, open(folder + "/record.json", "w"))
+"""
+
+
+def test_each_run_leaves_a_file_and_the_last_is_said_to_be_it(program, tmp_path: Path) -> None:
+    own, common, end = program(LEAVES)
+    assert end == {"code": 0}
+    assert (own["engine"], own["last"]) == ("own", False)
+    assert (common["engine"], common["last"]) == ("lightning", True)
+    into = tmp_path / "into"
+    arguments = [json.loads((into / name).read_text())["arguments"]
+                 for name in ("record.json", "record-lightning.json")]  # fmt: skip
+    assert arguments == [["platform=colab"], ["platform=colab", "engine=lightning"]]
+
+
+def test_a_run_that_fails_does_not_take_the_others_turn(program) -> None:
+    body = "if 'engine=lightning' not in sys.argv: sys.exit('no such thing')" + LEAVES
+    own, common, end = program(body)
+    assert own["status"] == "failed"
+    assert "no such thing" in own["reason"]
+    assert common["status"] == "completed"
+    assert end == {"code": 1}
+
+
+def test_after_ctrl_c_no_other_run_begins(program) -> None:
+    [only, end] = program("import os, signal; sys.exit(130)")
+    assert only["last"]
+    assert end == {"code": 130}
+
+
+def test_a_run_for_which_no_time_is_left_is_named(program, monkeypatch) -> None:
+    clock = iter([0.0, 1.0, 11.0])
+    monkeypatch.setattr(bootstrap.time, "monotonic", lambda: next(clock))
+    common, own, end = program(LEAVES, "--timeout", "10")
+    assert common["status"] == "completed"
+    assert own["reason"] == "no time is left of 10 s (--timeout)"
+    assert own["last"]
+    assert end == {"code": 1}
+
+
 def test_a_record_that_lies_there_is_not_overwritten(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -48,6 +48,20 @@ def test_the_record_of_a_run_comes_home(launch: Callable, tmp_path: Path) -> Non
     assert "s3cret-key" not in done.stdout + done.stderr + path.read_text()
 
 
+@pytest.mark.slow
+def test_the_common_engine_comes_home_beside_the_platforms_own(
+    launch: Callable, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorflow")
+    done = launch(LAUNCH, *client(tmp_path, RUNS), *SOURCE, *QUICK[1:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    paths = (tmp_path / "outputs" / "colab").glob("*/record.json")
+    records = sorted(map(read_record, paths), key=lambda record: record.created_at)
+    assert [record.engine.name for record in records] == ["lightning", "tensorflow"]
+    assert {record.engine.division for record in records} == {"stock"}
+    assert done.stdout.count("record: ") == 2
+
+
 def test_a_t4_is_asked_for_by_name(launch: Callable, tmp_path: Path) -> None:
     arguments = ["--accelerator", "t4", "--dry-run", *SOURCE]
     done = launch(LAUNCH, *client(tmp_path, "raise SystemExit('called')"), *arguments)

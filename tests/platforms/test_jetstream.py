@@ -17,6 +17,7 @@ import pytest
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import cloud_init, jetstream
+from mnist_gpu.launch.entry import Deadline
 from mnist_gpu.records.store import read_record
 from tests.platforms.conftest import CHECKOUT
 from tests.platforms.openstack_api import SECRET, OpenStack, bootstrap_of
@@ -60,6 +61,37 @@ def test_a_record_comes_home_over_the_console_and_the_server_is_deleted(
     assert "platform.price.amount_per_hour=64" in bootstrap_of(created)
     assert SECRET not in done.stdout + done.stderr + bootstrap_of(created)
     assert not cloud.servers
+
+
+class Forgetful(jetstream.Cloud):
+    """A server whose console holds the newest result alone."""
+
+    def __init__(self, *shown: str) -> None:
+        self.shown = iter(shown)
+
+    def state(self, _: str) -> tuple[str, str]:
+        return "ACTIVE", ""
+
+    def console(self, _: str) -> str:
+        return next(self.shown)
+
+
+def test_each_of_two_runs_comes_home_although_the_console_forgets_the_first() -> None:
+    of_run = '"engine": "{}", "last": {}, "status"'
+    lines = [
+        result_line("t", seed=seed).replace('"status"', of_run.format(engine, last), 1)
+        for seed, (engine, last) in enumerate((("lightning", "false"), ("own", "true")))
+    ]
+    cloud, deadline = Forgetful("boot", *lines), Deadline(600, lambda: 0.0, lambda _: None)
+    results = jetstream._wait(cloud, "id", "t", deadline, 1)
+    assert [result.record["workload"]["seed"] for result in results.values()] == [0, 1]
+
+
+def test_the_engines_asked_for_reach_the_server(launch: Callable, cloud: OpenStack) -> None:
+    cloud.says = result_line
+    done = launch(LAUNCH, *OPTIONS, "--engines", "lightning,torch", **cloud.environment())
+    assert done.returncode == 0, done.stderr
+    assert "lightning,torch" in bootstrap_of(cloud.created[0])
 
 
 def test_a_result_that_the_kernel_wrote_into_is_read_from_its_repetition(

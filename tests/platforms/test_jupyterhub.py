@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import requests
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.launch import hub_api
 from mnist_gpu.launch.entry import Deadline
-from mnist_gpu.launch.hub_api import Hub
+from mnist_gpu.launch.hub_api import Hub, RefusedError
 from mnist_gpu.records.store import read_record
 from tests.platforms.hub import RunningHub
 
@@ -135,6 +138,43 @@ def failing_hub() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
+
+
+class SlowHub:
+    """A hub whose server is still starting when nobody waits any more; its stream falls silent."""
+
+    def __init__(self) -> None:
+        self.servers: dict = {}
+        self.refusals = 2
+
+    def call(self, method: str, path: str, *_: object) -> dict:
+        return {"servers": dict(self.servers)}
+
+    def raw(self, method: str, path: str, *_: object, **__: object) -> SimpleNamespace:
+        if method == "POST":
+            self.servers = {"": {"ready": False, "url": "/user/ada/"}}
+        if method == "DELETE":
+            self.refusals -= 1
+            if self.refusals >= 0:
+                raise RefusedError(400, path, "ada is pending spawn, please wait")
+            self.servers = {}
+        return SimpleNamespace(status_code=202, iter_lines=self.lines)
+
+    def lines(self) -> Iterator[bytes]:
+        yield b'data: {"message": "Spawning"}'
+        raise requests.exceptions.ConnectionError("Read timed out.")
+
+
+def test_a_server_that_is_not_up_in_time_is_not_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub, slow = Hub("https://hub.example.org", "token"), SlowHub()
+    monkeypatch.setattr(hub, "_api", slow)
+    monkeypatch.setattr(hub_api, "Deadline", lambda s: Deadline(s, lambda: 0.0, lambda _: None))
+    clock = iter([0.0, *range(100)])
+    with pytest.raises(UserError, match="timeout: starting the server"):
+        hub.start("ada", "", {}, Deadline(3, lambda: next(clock), lambda _: None))
+    assert slow.servers == {}
 
 
 def test_a_failed_spawn_gives_the_hubs_own_reason(launch: Callable, failing_hub: str) -> None:

@@ -79,5 +79,27 @@ def test_a_dry_run_shows_the_rows_and_runs_none(tmp_path: Path) -> None:
     assert "ran: " not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("engines", "rows"),
+    [(["--engines", "own,lightning"], 2), (["--engines=mlx"], 1), (["--engines", "own,mlx"], 3)],
+)
+def test_the_rows_of_the_engines_asked_for_are_made(
+    tmp_path: Path, engines: list[str], rows: int
+) -> None:
+    done = on_a_mac(tmp_path, *engines, "seed=1")
+    assert done.returncode == 0, done.stderr
+    ran = [line for line in done.stdout.splitlines() if line.startswith("ran: ")]
+    assert len(ran) == rows
+    assert sum("engine=mlx" in line for line in ran) == ("mlx" in engines[-1])
+
+
+@pytest.mark.parametrize("engines", [["--engines"], ["--engines", "jax"]])
+def test_an_engine_that_makes_no_row_is_refused(tmp_path: Path, engines: list[str]) -> None:
+    done = on_a_mac(tmp_path, *engines)
+    assert done.returncode == 2
+    assert "own, lightning, mlx" in done.stderr
+    assert "ran: " not in done.stdout
+
+
 def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
     assert on_a_mac(tmp_path, "--fast").returncode == 2

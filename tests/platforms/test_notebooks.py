@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.records.store import read_record
+from tests.platforms import kaggle_api
 from tests.platforms.conftest import CHECKOUT
 
 nbformat = pytest.importorskip("nbformat")
@@ -21,12 +23,19 @@ COLAB = {
     "COLAB_JUPYTER_IP": "172.28.0.12",
     "COLAB_GPU": "",
 }
+KAGGLE = kaggle_api.ENVIRONMENT
 HUB = {"JUPYTERHUB_USER": "ada", "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api"}
 QUICK = "model=mlp logger=none"
 
 
-def run_all(name: str, values: dict, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Execute a notebook in `folder` with other parameters; all it printed."""
+def run_all(
+    name: str,
+    values: dict,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moved: dict[str, str] | None = None,
+) -> str:
+    """Execute a notebook in `folder` with other parameters and places; all it printed."""
     notebook = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
     place = next(
         number
@@ -35,11 +44,15 @@ def run_all(name: str, values: dict, folder: Path, monkeypatch: pytest.MonkeyPat
     )
     lines = "\n".join(f"{key} = {value!r}" for key, value in values.items())
     notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(lines))
-    spec = folder / "jupyter" / "kernels" / "bench" / "kernel.json"
+    for cell in notebook.cells:
+        for place, other in (moved or {}).items():
+            cell.source = cell.source.replace(place, other)
+    jupyter = folder.with_name(f"{folder.name}-jupyter")
+    spec = jupyter / "kernels" / "bench" / "kernel.json"
     spec.parent.mkdir(parents=True)
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec.write_text(json.dumps({"argv": argv, "display_name": "bench", "language": "python"}))
-    monkeypatch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+    monkeypatch.setenv("JUPYTER_PATH", str(jupyter))
     client = nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="bench", resources={"metadata": {"path": str(folder)}}
     )
@@ -54,7 +67,7 @@ def colab_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     package = tmp_path / "modules" / "google" / "colab"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    text = f"def download(name):\n    open({str(noted)!r}, 'w').write(name)\n"
+    text = f"def download(name):\n    open({str(noted)!r}, 'a').write(name + '\\n')\n"
     (package / "files.py").write_text(text)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
     return noted
@@ -78,7 +91,10 @@ def test_the_colab_notebook_runs_all_and_saves_its_record(
     assert len(record.epochs) == 2
     assert "| Test accuracy |" in shown
     assert "image/png" in shown
-    assert colab_module.read_text() == "record.json"
+    assert colab_module.read_text() == "record.json\nrecord-lightning.json\n"
+    common = read_record(tmp_path / "record-lightning.json")
+    assert (common.engine.name, common.engine.division) == ("lightning", "stock")
+    assert shown.count("after 2 epochs") == 2
 
 
 @pytest.mark.slow
@@ -94,7 +110,36 @@ def test_the_hub_notebook_runs_all_and_leaves_its_record(
     record = read_record(tmp_path / "record.json")
     assert record.platform.verified
     assert record.engine.name == "keras"
+    assert read_record(tmp_path / "record-lightning.json").engine.name == "lightning"
     assert "| Test accuracy |" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attached", [False, True], ids=["internet", "an attached bundle"])
+def test_the_kaggle_notebook_runs_all_and_leaves_its_record_as_output(
+    tmp_path: Path, bundle: Path, attached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    for name, value in KAGGLE.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    inputs, working = tmp_path / "input", tmp_path / "working"
+    (inputs / "mnist-gpu-bundle").mkdir(parents=True)
+    working.mkdir()
+    values = {"SOURCE": bundle.as_uri(), "EPOCHS": 1, "MORE": QUICK}
+    if attached:
+        shutil.unpack_archive(bundle, inputs / "mnist-gpu-bundle", "zip")
+        values["SOURCE"] = "http://127.0.0.1:9/nothing.zip"
+    moved = {"/kaggle/input": str(inputs)}
+    shown = run_all("kaggle", values, working, monkeypatch, moved)
+    record = read_record(working / "record.json")
+    assert record.platform.claimed == "kaggle"
+    assert record.platform.verified
+    assert record.engine.name == "lightning"
+    assert record.engine.division == "stock"
+    assert "| Test accuracy |" in shown
+    # Kaggle keeps what lies here, and one run is both the platform's and the common one
+    assert sorted(path.name for path in working.iterdir()) == ["outputs", "record.json"]
 
 
 def test_a_notebook_whose_run_fails_stops_there_with_the_reason(
@@ -118,10 +163,17 @@ def test_the_ipynb_files_are_current_and_hold_no_outputs() -> None:
         assert not any(cell.get("outputs") for cell in notebook["cells"])
 
 
-def test_the_badge_opens_the_generated_notebook() -> None:
-    text = (NOTEBOOKS / "colab.ipynb").read_text(encoding="utf-8")
-    assert "https://colab.research.google.com/github/" in text
-    assert "/blob/main/notebooks/colab.ipynb" in text
+@pytest.mark.parametrize(
+    ("name", "opens"),
+    [
+        ("colab", "https://colab.research.google.com/github/"),
+        ("kaggle", "https://kaggle.com/kernels/welcome?src=https://github.com/"),
+    ],
+)
+def test_the_badge_opens_the_generated_notebook(name: str, opens: str) -> None:
+    text = (NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert opens in text
+    assert f"/blob/main/notebooks/{name}.ipynb" in text
 
 
 def test_a_script_sent_by_colab_run_works_inside_a_kernel(tmp_path: Path) -> None:
