@@ -78,3 +78,12 @@ def test_without_a_remote_a_launch_that_is_meant_says_what_to_give(
     assert done.stderr.startswith("error: which version to run?")
     assert "--source URL" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("launcher", ["colab", "jetstream", "jupyterhub", "kaggle"])
+def test_a_token_in_the_sources_address_is_never_shown(launch: Callable, launcher: str) -> None:
+    source = "https://example.org/a.zip?private_token=s3cret-t0ken"
+    done = launch(launcher, "--source", source, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "https://example.org/a.zip?private_token=***" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
