@@ -21,6 +21,7 @@ import torchvision
 from mnist_gpu import data
 from mnist_gpu.data import fetch, idx, mnist, npm
 from mnist_gpu.errors import UserError
+from tests import test_files
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 MNIST_SHA256 = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"
@@ -121,6 +122,23 @@ def test_the_cache_mends_the_damaged_file_alone_and_overwrites_nothing(
     assert any(TEST_LABELS in line for line in load.said)
     assert before is None or path.read_bytes() == before
     assert load(download=False).sha256 == MNIST_SHA256
+
+
+@pytest.mark.parametrize("ending", ["", ".gz", ".0", ".1"])
+def test_a_cache_full_of_other_peoples_files_is_left_as_it_was(mirror, load, tmp_path, ending):
+    folder = test_files.fill(tmp_path / "cache")
+    for name in mnist.PUBLISHED_SHA256:
+        (test_files.fill(folder / "mnist") / f"{name}{ending}").write_bytes(b"somebody else's")
+    before = test_files.content(folder)
+    assert load().sha256 == MNIST_SHA256
+    after = test_files.content(folder)
+    assert {name: after.get(name) for name in before} == before
+    new = [Path(name).name for name in after.keys() - before.keys()]
+    assert sorted(Path(name).stem if "." in name else name for name in new) == sorted(
+        mnist.PUBLISHED_SHA256
+    )
+    mirror.files = {}
+    assert load().sha256 == MNIST_SHA256
 
 
 def test_what_came_before_a_mirror_failed_is_kept(mirror, load, zipped):

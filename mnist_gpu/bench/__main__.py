@@ -63,6 +63,7 @@ def _measure(options: argparse.Namespace) -> tuple[str, str]:
     variants = [name for name in options.variants.split(",") if name]
     repeats = options.repeats or (3 if options.quick else 9)
     kinds: dict[str, Callable[[], str]] = {
+        "bench": lambda: tables.speed(models, variants, repeats),
         "switches": lambda: tables.switches(models, variants, repeats),
         "module": lambda: tables.foreign(options.module, options.steps, repeats),
         "overhead": lambda: tables.overhead(models, variants, options.pairs),
@@ -73,9 +74,11 @@ def _measure(options: argparse.Namespace) -> tuple[str, str]:
             (variants or ["lightning"])[0], models[0], options.accuracy, options.seeds
         ),
     }
-    chosen = next((kind for kind in kinds if getattr(options, kind)), None)
-    if chosen is None:
-        return "bench", tables.speed(models, variants, repeats)
+    chosen = next((kind for kind in kinds if getattr(options, kind, None)), "bench")
+    if options.doc:  # a document that cannot take the table is told before minutes of work
+        from mnist_gpu.report.document import replaced
+
+        replaced(options.doc, "", chosen)
     return chosen, kinds[chosen]()
 
 

@@ -175,12 +175,15 @@ def main() -> None:
     rounds, steps = (2, 200) if options.quick else (9, STEPS)
     _quieten()
     try:
+        if options.doc:  # a document that cannot take the tables is told before minutes of work
+            from mnist_gpu.report.document import replaced, update
+
+            for name in ("traps", "hooks"):
+                replaced(options.doc, "", name)
         for name, table in (("traps", traps.markdown(rounds, steps)), ("hooks", markdown(pairs))):
             block = f"{machine()}.\n\n{table}\n"
             print(block, flush=True)
             if options.doc:
-                from mnist_gpu.report.document import update
-
                 update(options.doc, block, name)
     except UserError as exc:
         sys.exit(f"mnist_gpu.bench.hooks: {exc}")

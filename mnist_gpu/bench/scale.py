@@ -6,12 +6,14 @@ The model's assumptions stand in `links.yaml`, with their sources.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mnist_gpu.bench.workload import BATCH
+from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.models import named_network
 from mnist_gpu.protocol.network import Network
 
@@ -100,7 +102,10 @@ def main() -> None:
     if chosen.doc:
         from mnist_gpu.report.document import update
 
-        update(chosen.doc, f"{text}\n", "modelled")
+        try:
+            update(chosen.doc, f"{text}\n", "modelled")
+        except UserError as exc:
+            sys.exit(f"mnist_gpu.bench.scale: {exc}")
 
 
 if __name__ == "__main__":

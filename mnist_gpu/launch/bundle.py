@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             f"--mnist {chosen.mnist or ''}: name the folder that holds the four IDX files of MNIST"
         )
     pythons = [] if chosen.no_dependencies else chosen.python or PYTHONS
-    if chosen.out.exists() and (chosen.out.is_file() or any(chosen.out.iterdir())):
+    if os.path.lexists(chosen.out) and (not chosen.out.is_dir() or any(chosen.out.iterdir())):
         raise UserError(f"--out {chosen.out}: is there already; remove it, or name another")
     if chosen.dry_run:
         print(f"wheel of {CHECKOUT.name}, wheels for Python {' and '.join(pythons) or '-'}, but no"
@@ -128,10 +128,16 @@ def _is_framework(name: str) -> bool:
 
 
 def _deliver(folder: Path, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
+    # it took minutes since `out` was looked at: what came there meanwhile is not ours either
     if out.suffix != ".zip":
-        shutil.copytree(folder, out, dirs_exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise UserError(f"--out {out}: holds something by now; name another")
+        for path in sorted(folder.iterdir()):
+            with (out / path.name).open("xb") as copy:
+                copy.write(path.read_bytes())
         return
+    out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out, "x", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble
 from mnist_gpu.launch import payload
 
 ENGINES = "own,lightning"
@@ -62,8 +63,33 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
     if re.search(r"://[^/@\s]+@", chosen.source or ""):
         raise UserError("--source: a password in a URL would be sent and logged")
     if not (chosen.source or chosen.bundle):
-        chosen.source = payload.default_source()
+        chosen.source = _default_source(chosen.dry_run)
+    _check_folder(chosen.out)
     return chosen
+
+
+def placeholder(missing: str, stands_in: str) -> str:
+    """What a dry run shows for a value that only a real launch needs; it says so on stderr."""
+    print(f"dry run with {stands_in}: {without_secrets(missing)}", file=sys.stderr)
+    return stands_in
+
+
+def _default_source(dry_run: bool) -> str:
+    try:
+        return payload.default_source()
+    except UserError as exc:
+        if not dry_run:
+            raise
+        return placeholder(str(exc), payload.EXAMPLE)
+
+
+def _check_folder(out: Path) -> None:
+    """Before anything is sent: a record that cannot be kept would be lost with its machine."""
+    there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UserError(f"--out {out}: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--out {out}: {there}: choose a folder you may write to")
 
 
 def run(main: Callable[[], int]) -> None:
@@ -75,6 +101,9 @@ def run(main: Callable[[], int]) -> None:
         sys.exit(fault.exit_code)
     except BrokenPipeError:  # whoever read it has left: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as exc:
+        print(f"error: {without_secrets(trouble(exc))}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

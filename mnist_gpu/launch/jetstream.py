@@ -143,7 +143,8 @@ def _plan(chosen: argparse.Namespace, user_data: str, rate: float | None) -> str
     ]
     numbered = "\n".join(f"{number}. {call}" for number, call in enumerate(calls, start=1))
     return (
-        f"{numbered}\nengines: {chosen.engines}"
+        f"{numbered}\nrun there: mnist_gpu.train {' '.join(chosen.overrides)}, of {chosen.source}"
+        f"\nengines: {chosen.engines}"
         f"\ncost ceiling: {ceiling} ({hours:.2f} h at {rate} SU/h)"
         f"\nuser data ({len(user_data)} bytes):\n{user_data}"
     )

@@ -24,8 +24,11 @@ def main(argv: list[str] | None = None) -> int:
     """Command line of `scripts/jupyterhub/launch.py`."""
     chosen = entry.parse(_parser(), argv)
     hub_url = chosen.hub or os.environ.get("JUPYTERHUB_URL", "")
+    which = "which hub? give --hub https://hub.example.org"
+    if chosen.dry_run and not hub_url:
+        hub_url = entry.placeholder(which, "https://HUB")
     if not hub_url:
-        raise UserError("which hub? give --hub https://hub.example.org", exit_code=2)
+        raise UserError(which, exit_code=2)
     token = "" if chosen.dry_run else entry.secret(TOKEN, f"make one on {hub_url}/hub/token")
     hub = Hub(hub_url, token)
     if chosen.dry_run:

@@ -39,8 +39,11 @@ def main(argv: list[str] | None = None) -> int:
     if first.fetch:
         parser.set_defaults(source="installed")  # nothing is sent
     chosen = entry.parse(parser, argv)
+    whose = "whose kernel? give --user NAME, or set KAGGLE_USERNAME"
+    if chosen.dry_run and not chosen.user:
+        chosen.user = entry.placeholder(whose, "NAME")
     if not re.fullmatch(r"[\w-]+", chosen.user or ""):
-        raise UserError("whose kernel? give --user NAME, or set KAGGLE_USERNAME", exit_code=2)
+        raise UserError(whose, exit_code=2)
     if chosen.timeout > SESSION_LIMIT_S:
         raise UserError(f"--timeout {chosen.timeout}: Kaggle ends a session after 12 h")
     slug = "mnist-gpu-bench" + ("" if accelerator == "cpu" else f"-{accelerator}")
@@ -157,7 +160,8 @@ def _plan(folder: Path, kernel: str, chosen: argparse.Namespace) -> str:
     steps += [f"{command} kernels output {kernel}", f"write the record below {chosen.out}/"]
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
     run = f"{' '.join(_overrides(chosen.overrides))} (engines: {chosen.engines})"
-    return f"kernel-metadata.json:\n{metadata}run: python -m mnist_gpu.train {run}\n{numbered}"
+    run = f"run: python -m mnist_gpu.train {run}, of {chosen.bundle or chosen.source}"
+    return f"kernel-metadata.json:\n{metadata}{run}\n{numbered}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import trouble, write_whole
 from mnist_gpu.records.schema import Record
 
 MARK = "MNIST_GPU_RESULT"
@@ -117,7 +119,8 @@ def save(result: Result, where: str, out: Path) -> Path:
         out: the folder `outputs/`, or another.
 
     Raises:
-        UserError: there is no valid record in it.
+        UserError: there is no valid record in it, or it cannot be written; nothing that is there
+            is replaced.
     """
     if result.record is None:
         raise UserError(f"{where}: the run failed: {result.reason or 'no reason given'}")
@@ -130,12 +133,13 @@ def save(result: Result, where: str, out: Path) -> Path:
     if record.platform.name in (".", ".."):
         raise UserError(f"{where}: the record is not valid: platform.name {record.platform.name!r}")
     path = out / record.platform.name / name / "record.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result.record, indent=2) + "\n"
     try:
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(json.dumps(result.record, indent=2) + "\n")
-    except FileExistsError:
-        raise UserError(f"{path} is there already: this record was saved before") from None
+        write_whole(path, text.encode(), new=True)
+    except OSError as exc:
+        if os.path.lexists(path):
+            raise UserError(f"{path} is there already: this record was saved before") from None
+        raise UserError(trouble(exc, path)) from None
     return path
 
 

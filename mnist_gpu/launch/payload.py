@@ -11,6 +11,7 @@ from mnist_gpu.errors import UserError
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PLACE = "SETTINGS: dict = {}\n"
+EXAMPLE = "https://github.com/OWNER/mnist-gpu/archive/COMMIT.zip"
 
 
 def bootstrap(settings: dict[str, Any] | None = None) -> str:
@@ -50,7 +51,7 @@ def default_source() -> str:
     if not (match and head):
         raise UserError(
             "which version to run? this checkout has no GitHub remote: give --source URL (such as"
-            " https://github.com/OWNER/mnist-gpu/archive/COMMIT.zip) or --bundle FILE"
+            f" {EXAMPLE}) or --bundle FILE"
         )
     return f"https://github.com/{match[1]}/archive/{head}.zip"
 

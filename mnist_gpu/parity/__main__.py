@@ -32,20 +32,22 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.steps < 1:
         parser.error(f"--steps {chosen.steps}: a whole number from 1")
+    marker = "faults" if chosen.faults else "parity"
     try:
+        if chosen.doc:  # a document that cannot take the table is told before minutes of work
+            document.replaced(chosen.doc, "", marker)
         names = chosen.engines or pairs.variants(pairs.installed())
         models = chosen.models.split(",")
         if chosen.faults:
             rows = pairs.faulty(models, chosen.steps, chosen.seed)
         else:
             rows = pairs.honest(names, models, chosen.steps, chosen.seed)
+        table.show(rows)
+        if chosen.doc:
+            document.update(chosen.doc, table.markdown(rows), marker)
     except UserError as fault:
         print(f"parity: {fault}", file=sys.stderr)
         return 1
-    table.show(rows)
-    if chosen.doc:
-        name = "faults" if chosen.faults else "parity"
-        document.update(chosen.doc, table.markdown(rows), name)
     return 0 if all(row.as_it_should_be for row in rows) else 1
 
 
