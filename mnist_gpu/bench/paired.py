@@ -1,8 +1,9 @@
 """`python -m mnist_gpu.bench.paired ENGINE MODEL PAIRS`: what this project's loop, clock and
 observers cost an engine, beside the same framework's code alone, in one process.
 
-Blocks of 20 steps of both take turns, the first of a pair by lot: the machine's drift and the order
-go into both alike. Prints one line of JSON.
+Blocks of steps of both take turns, the first of a pair by lot: the machine's drift and the order
+go into both alike. A block holds what an epoch has once (its order, its data set made ready), so
+those of a small network are longer. Prints one line of JSON.
 """
 
 import json
@@ -15,7 +16,7 @@ from mnist_gpu.bench.statistics import Ratio, paired_ratio
 from mnist_gpu.bench.variants import make
 from mnist_gpu.bench.workload import slice_of
 
-BLOCK_STEPS = 20
+BLOCK_STEPS = {"cnn": 20, "mlp": 200}
 WARM_UP_PAIRS = 3
 
 
@@ -36,7 +37,7 @@ class Pairs:
 
 def measure(engine: str, model: str, pairs: int) -> Pairs:
     """Train `pairs` blocks each way."""
-    load = slice_of(model, BLOCK_STEPS)
+    load = slice_of(model, BLOCK_STEPS[model])
     ways = [make(engine, load), make(f"alone:{engine}", load)]
     found: list[list[float]] = [[], []]
     first = np.random.default_rng(0).integers(2, size=WARM_UP_PAIRS + pairs)
@@ -50,15 +51,16 @@ def measure(engine: str, model: str, pairs: int) -> Pairs:
 
 def row(pairs: Pairs) -> str:
     """A line of a table."""
-    ms = [float(np.median(side)) / BLOCK_STEPS * 1e3 for side in (pairs.through, pairs.alone)]
+    steps = BLOCK_STEPS[pairs.model]
+    ms = [float(np.median(side)) / steps * 1e3 for side in (pairs.through, pairs.alone)]
     return (
         f"| {pairs.model} | {pairs.engine} | {ms[0]:.2f} | {ms[1]:.2f} | {pairs.ratio} |"
-        f" {len(pairs.alone)} |"
+        f" {len(pairs.alone)} of {steps} steps |"
     )
 
 
 HEADING = (
-    "| model | engine | ms a step | alone | ratio (95 % interval) | pairs of 20 steps |\n"
+    "| model | engine | ms a step | alone | ratio (95 % interval) | pairs of blocks |\n"
     "|---|---|---|---|---|---|"
 )
 
