@@ -20,6 +20,34 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 NO_MNIST = "no MNIST: "
+# what starts servers, browsers, compilers or long trainings: left out with --quick
+LONG = {
+    *("platforms", "scale", "test_curves.py", "test_engines.py", "test_estimate.py"),
+    *("test_faults.py", "test_faults_mutations.py", "test_files.py", "test_files_others.py"),
+    *("test_keras_engine.py", "test_kernels.py", "test_lightning_trio.py", "test_mlx_engine.py"),
+    *("test_output.py", "test_page.py", "test_readme.py", "test_run.py"),
+    *("test_tensorflow_engine.py", "test_timing_foreign.py", "test_torch_devices.py"),
+    *("test_torch_engine.py", "test_validate_mutations.py"),
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`scripts/test --quick`."""
+    parser.addoption("--quick", action="store_true", help="leave long tests out, for daily work")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--quick`, keep what ends within seconds."""
+    if not config.getoption("--quick"):
+        return
+    here = Path(__file__).parent
+    long = [
+        item
+        for item in items
+        if item.path.relative_to(here).parts[0] in LONG or item.get_closest_marker("slow")
+    ]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in set(long)]
 
 
 @pytest.fixture(scope="session")

