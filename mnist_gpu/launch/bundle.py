@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.launch import payload
+from mnist_gpu.launch import entry, payload
 from mnist_gpu.launch.payload import CHECKOUT
 
 # never bundled: torch, TensorFlow and what only they need
@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     pythons = [] if chosen.no_dependencies else chosen.python or PYTHONS
     if os.path.lexists(chosen.out) and (not chosen.out.is_dir() or any(chosen.out.iterdir())):
         raise UserError(f"--out {chosen.out}: is there already; remove it, or name another")
+    entry.check_folder(chosen.out.parent)
     if chosen.dry_run:
         print(f"wheel of {CHECKOUT.name}, wheels for Python {' and '.join(pythons) or '-'}, but no"
               " framework,")  # fmt: skip

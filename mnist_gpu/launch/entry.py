@@ -64,7 +64,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
         raise UserError("--source: a password in a URL would be sent and logged")
     if not (chosen.source or chosen.bundle):
         chosen.source = _default_source(chosen.dry_run)
-    _check_folder(chosen.out)
+    check_folder(chosen.out)
     return chosen
 
 
@@ -83,8 +83,12 @@ def _default_source(dry_run: bool) -> str:
         return placeholder(str(exc), payload.EXAMPLE)
 
 
-def _check_folder(out: Path) -> None:
-    """Before anything is sent: a record that cannot be kept would be lost with its machine."""
+def check_folder(out: Path) -> None:
+    """Told before the work is done: a record that cannot be kept is lost with its machine.
+
+    Raises:
+        UserError: `out` is below a file, or in a folder that cannot be written to.
+    """
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
         raise UserError(f"--out {out}: {there} is no folder")
