@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import gzip
+import importlib
 import os
 import signal
 import sys
@@ -80,6 +81,12 @@ def published(mnist_dir: Path) -> dict[str, bytes]:
 def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
     """The contents of the four gzipped files, by name."""
     return {f"{name}.gz": gzip.compress(content, 1) for name, content in published.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def triton_before_tensorflow() -> None:
+    """In one process, the LLVM that Triton brings has to be loaded before TensorFlow's."""
+    importlib.import_module("torch._dynamo")
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What holds between engines, whatever their frameworks."""
 
 import importlib.util
+import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import mnist_gpu
 from mnist_gpu import engines
 from mnist_gpu.errors import UserError
+from mnist_gpu.faults import small
 from mnist_gpu.parity import compare, pairs
 from mnist_gpu.parity.reference import Faults, Reference
 from tests.workloads import built, first_images, fitted, imported_by, mnist, workload
@@ -118,3 +120,17 @@ def test_a_framework_that_is_not_installed_is_named_with_its_extra(monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(UserError, match=r'engine=mlx needs mlx.*pip install "mnist-gpu\[mlx\]"'):
         engines.find("mlx")
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_from_tensorflow_to_pytorch_in_one_process(tmp_path):
+    pytest.importorskip("tensorflow")
+    (tmp_path / "digits").mkdir()
+    asked = ["-m", "engine=tensorflow,lightning", "model=mlp", "epochs=1", "platform=cpu"]
+    command = [sys.executable, "-m", "mnist_gpu.train", *asked]
+    done = subprocess.run(
+        [*command, *small.write(tmp_path / "digits", 640, 128)],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob("multirun/*/*/record.json"))) == 2
