@@ -1,9 +1,9 @@
 """The project's wheel, built from the checkout with what there is: pip, or uv."""
 
-import importlib.util
 import shutil
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 def build_wheel(folder: Path) -> Path:
     """Build into `folder`; skips where no registry is within reach."""
-    if importlib.util.find_spec("pip"):
+    # not find_spec: looking for pip's module takes setuptools' distutils out of this process
+    if any(distributions(name="pip")):
         command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder)]
     elif shutil.which("uv"):
         command = ["uv", "build", "-q", "--wheel", "-o", str(folder)]

@@ -66,7 +66,11 @@ function listen() {
   window.addEventListener("hashchange", followAddress);
   listenForTips();
   let waiting = 0;
+  let width = window.innerWidth;
   window.addEventListener("resize", () => {
+    // a phone's address bar comes and goes: what is drawn, and has the focus, may stay
+    if (window.innerWidth === width) return;
+    width = window.innerWidth;
     clearTimeout(waiting);
     waiting = setTimeout(() => {
       drawCharts();
