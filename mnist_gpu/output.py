@@ -75,6 +75,11 @@ def here() -> TextIO:
     return cast(TextIO, sys.stdout if isinstance(sys.stdout, Output) else Output(sys.stdout))
 
 
+def say(line: str) -> None:
+    """Print to standard output as it is at this moment, at once, whoever reads it."""
+    print(line, flush=True, file=here())
+
+
 @contextmanager
 def surviving() -> Iterator[None]:
     """Within the block, what is printed to standard output and error survives its readers.

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from mnist_gpu import data, engines, files, output
+from mnist_gpu.collection import no_collection
 from mnist_gpu.config import deviations
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
@@ -67,12 +68,14 @@ class Estimating:
         engine_class = engines.find(settings.engine.name)
         platform = assemble.detect_platform(settings)
         stopwatch.enter("data")
-        dataset = data.load(settings.data.model_dump(), announce=_say)
+        dataset = data.load(settings.data.model_dump(), announce=output.say)
         workload = workload_of(settings, dataset)
         stopwatch.enter("build")
         engine = engine_class(workload, options_of(settings), settings.platform.accelerator)
         try:
-            engine.build()
+            # as a run builds: what this takes is part of the estimate
+            with no_collection():
+                engine.build()
             stopwatch.synchronise = engine.synchronise
             stopwatch.enter("warmup")
             engine.warm_up()
@@ -205,7 +208,3 @@ def write(estimate: Estimate, folder: Path) -> Path:
     except OSError as exc:
         raise UserError(files.trouble(exc)) from None
     return path
-
-
-def _say(line: str) -> None:
-    print(line, flush=True, file=output.here())

@@ -68,10 +68,10 @@ def _execute(
     engine_class = engines.find(settings.engine.name)
     platform = assemble.detect_platform(settings)
     stopwatch.enter("data")
-    dataset = data.load(settings.data.model_dump(), announce=_say)
+    dataset = data.load(settings.data.model_dump(), announce=output.say)
     fingerprint = deviations.fingerprint(settings, dataset.sha256)
     if not settings.rerun and sweep and (found := done.find(fingerprint, sweep)):
-        _say(f"already there: {found.path} (rerun=true redoes it)")
+        output.say(f"already there: {found.path} (rerun=true redoes it)")
         return found.record, Outcome()
     before = find_continuation(settings.resume, folder, fingerprint, sweep)
     workload = workload_of(settings, dataset)
@@ -233,9 +233,9 @@ def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
         estimate = estimating.of_run(record, pieces)
         path = estimating.write(estimate, folder)
     except UserError as fault:  # the run is done, and its record written
-        _say(f"no estimate: {fault}")
+        output.say(f"no estimate: {fault}")
         return
-    _say("\n".join(["", *sentences(estimate), f"estimate.json  {path}"]))
+    output.say("\n".join(["", *sentences(estimate), f"estimate.json  {path}"]))
 
 
 def _fit(
@@ -249,7 +249,3 @@ def _fit(
     timeline.began()
     sampler.start()
     engine.fit(timeline)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True, file=output.here())
