@@ -27,11 +27,18 @@ def yields_batches(loaders: object) -> bool:
 
 def leading_dimension(batch: Any) -> int | None:
     """The first dimension that all tensors of a batch share, None if they share none."""
+    # at every step of a training: the usual batch, a list of tensors, is asked for first
     if isinstance(batch, torch.Tensor):
-        return batch.shape[0] if batch.ndim else None
-    if isinstance(batch, Mapping):
-        batch = tuple(batch.values())
-    if not isinstance(batch, list | tuple):
-        return None
-    found = {leading_dimension(part) for part in batch} - {None}
-    return found.pop() if len(found) == 1 else None
+        return batch.size(0) if batch.dim() else None
+    if not isinstance(batch, (list, tuple)):
+        if not isinstance(batch, Mapping):
+            return None
+        batch = batch.values()
+    shared = None
+    for part in batch:
+        found = leading_dimension(part)
+        if found is not None:
+            if shared is not None and found != shared:
+                return None
+            shared = found
+    return shared

@@ -102,12 +102,16 @@ class Ledger:
 
     def count_batch(self, images: int | None) -> None:
         """Another training batch has ended."""
-        self._add("batches", 1)
-        self._add("images", images)
+        counts: dict[str, Any] = self._counts
+        counts["batches"] += 1
+        if images is None:
+            counts["images"] = None
+        elif counts["images"] is not None:
+            counts["images"] += images
 
     def count_wait(self, elapsed_ns: int) -> None:
-        """The host has waited so long for a batch."""
-        self._add("data_wait", elapsed_ns)
+        """The host has waited so long for a batch, where that can be known."""
+        self._counts["data_wait"] += elapsed_ns  # type: ignore[operator]
 
     def end_epoch(self) -> EpochTimes:
         """The open epoch is complete; its row."""
@@ -190,9 +194,6 @@ class Ledger:
         totals_ns = self._stopwatch.totals_ns()
         named = {phase: totals_ns[phase] for phase in FIT_PHASES if phase != "other"}
         return {**named, "other": sum(totals_ns.values()) - sum(named.values())}
-
-    def _add(self, name: str, more: int | None) -> None:
-        self._counts[name] = _sum([self._counts[name], more])
 
     def _close(self, tally: Tally) -> EpochTimes:
         values: dict[str, Any] = {name: tally[name] for name in NUMBERS}
