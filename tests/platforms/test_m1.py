@@ -1,10 +1,14 @@
 """The commands for a Mac, on stand-ins for macOS' own programs: nothing here is a Mac."""
 
 import os
+import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 A_GOOD_MAC = {
@@ -103,3 +107,30 @@ def test_an_engine_that_makes_no_row_is_refused(tmp_path: Path, engines: list[st
 
 def test_an_unknown_option_is_refused(tmp_path: Path) -> None:
     assert on_a_mac(tmp_path, "--fast").returncode == 2
+
+
+def test_a_hosted_mac_trains_every_engine_that_a_mac_can_have_as_users_do() -> None:
+    text = (CHECKOUT / ".github" / "workflows" / "macos.yml").read_text()
+    steps = [step.get("run", "") for step in yaml.safe_load(text)["jobs"]["engines"]["steps"]]
+    runs = [line for step in steps for line in step.splitlines() if "mnist_gpu.train" in line]
+    assert {re.search(r"engine=(\w+)", line)[1] for line in runs} == {
+        *("lightning", "keras", "tensorflow", "mlx")
+    }
+    # the standard network, whose dropout is on, in the default division
+    assert not any(word in line for line in runs for word in ("model=", "switches", "division="))
+    assert any(".venv/bin/python -m mnist_gpu.validate macos" in step for step in steps)
+
+
+@pytest.mark.parametrize("workflow", sorted((CHECKOUT / ".github" / "workflows").iterdir()))
+def test_a_workflow_names_no_file_that_is_not_there(workflow: Path) -> None:
+    named = re.findall(r"\b(?:tests|scripts|results)/[\w./-]*\w", workflow.read_text())
+    assert [name for name in named if not (CHECKOUT / name).exists()] == []
+
+
+def test_a_mac_gets_no_torch_whose_matrix_products_are_silently_wrong() -> None:
+    lines = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["dependencies"]
+    mac = [line for line in map(Requirement, lines) if line.name == "torch" and line.marker]
+    (bound,) = [line for line in mac if line.marker.evaluate({"sys_platform": "darwin"})]
+    # pytorch#193487: 2.7 to 2.13
+    assert not any(bound.specifier.contains(f"2.{minor}.0") for minor in range(7, 14))
+    assert bound.specifier.contains("2.14.0")
