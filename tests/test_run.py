@@ -141,6 +141,23 @@ def test_tensorboard_finds_curves_pictures_and_hyper_parameters(here, quick):
     assert "_hparams_/session_start_info" in events.Tags()["tensors"]
 
 
+def test_what_a_resolver_reads_for_a_folders_name_comes_into_no_record_and_no_log(here, quick):
+    secret = "hunter2"
+    named = f"hydra.run.dir={here}/out-${{oc.env:MY_SECRET}}"
+    environment = {**os.environ, "MY_SECRET": secret}
+    done = subprocess.run(command(*quick, named), env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = here / f"out-{secret}"
+    holds_it = [
+        path.name
+        for path in folder.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    # Hydra's own account of where it ran
+    assert holds_it == ["hydra.yaml"]
+    assert {"record.json", "train.log"} <= {path.name for path in folder.iterdir()}
+
+
 def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here, quick):
     done = subprocess.run(
         command("-m", "seed=0,1,2", *quick), capture_output=True, text=True, check=False
