@@ -7,28 +7,27 @@ in one fit; and the traps of timing a Trainer, each beside a plain fit.
 import argparse
 import itertools
 import logging
-import sys
+import timeit
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
-from time import perf_counter, perf_counter_ns
+from time import perf_counter
 from typing import Any
 
 import lightning.pytorch as L
 
 from mnist_gpu.bench import traps
-from mnist_gpu.bench.statistics import paired_ratio
-from mnist_gpu.bench.tables import machine
+from mnist_gpu.bench.tables import machine, markdown, paired_ratio, publish
 from mnist_gpu.bench.traps import STEPS, Plain, fit, loader
-from mnist_gpu.bench.workload import BATCH
-from mnist_gpu.errors import UserError
+from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.timing.callback import TimingCallback
 from mnist_gpu.timing.device import synchronise
 
 BLOCK_STEPS = {"mlp": 50, "cnn": 5}
 # a small network's blocks are shorter, so that more of them are needed to see as little
 PAIRS = {"mlp": 4, "cnn": 1}
+WARM_UP_PAIRS = 2
 CALLS, LOOPS = 4_000, 5
 
 
@@ -36,7 +35,7 @@ class TightLoop(L.Callback):
     """Calls the hooks of a running `TimingCallback` over and over, within its own fit.
 
     Attributes:
-        ns: nanoseconds a call.
+        ns: nanoseconds a call, the best of some loops, by what is called.
     """
 
     def __init__(self, timing: TimingCallback) -> None:
@@ -63,13 +62,7 @@ class TightLoop(L.Callback):
 
 def best_ns(call: Callable[[], None]) -> float:
     """Nanoseconds of a call, the best of some loops."""
-    found = []
-    for _ in range(LOOPS):
-        began_ns = perf_counter_ns()
-        for _ in range(CALLS):
-            call()
-        found.append((perf_counter_ns() - began_ns) / CALLS)
-    return min(found)
+    return min(timeit.repeat(call, number=CALLS, repeat=LOOPS)) / CALLS * 1e9
 
 
 class TakesTurns(L.Callback):
@@ -112,66 +105,55 @@ class Endless:
 
 
 def turns(model: str, one: L.Callback, other: L.Callback | None, pairs: int) -> TakesTurns:
-    """Train one long epoch; two pairs of blocks before those that count warm it up."""
+    """Train one long epoch; some pairs of blocks before those that count warm it up."""
     steps = BLOCK_STEPS[model]
     taking = TakesTurns(one, other, steps)
     module = Plain(model)
     module.train_dataloader = Endless  # type: ignore[method-assign]
-    fit(module, taking, one, limit_train_batches=2 * (pairs + 2) * steps)
-    del taking.one_s[:2], taking.other_s[:2]
+    fit(module, taking, one, limit_train_batches=2 * (pairs + WARM_UP_PAIRS) * steps)
+    del taking.one_s[:WARM_UP_PAIRS], taking.other_s[:WARM_UP_PAIRS]
     return taking
 
 
-def markdown(pairs: int) -> str:
-    """The pairs of blocks, and the hooks in a tight loop."""
+def hooks(pairs: int) -> str:
+    """The hooks in a tight loop, and the pairs of blocks."""
     timing = TimingCallback()
     loops = TightLoop(timing)
     fit(Plain("mlp", 1), timing, loops)
-    blocks = [
-        "| model | a step with | over one with | which takes | pairs of blocks"
-        " | ratio (95 % interval) |",
-        "|---|---|---|---|---|---|",
-    ]
-    epoch_s = {}
+    epoch_s: dict[str, float] = {}
+    headings = ("model", "a step with", "over one with", "which takes", "pairs of blocks")
+    blocks = markdown((*headings, "ratio (95 % interval)"), _blocks(pairs, epoch_s))
+    shares = (f"of {model}'s epoch of {s:.1f} s" for model, s in epoch_s.items())
+    calls = _calls(loops.ns, list(epoch_s.values()))
+    return f"{markdown(('call', 'ns', 'in an epoch', *shares), calls)}\n\n{blocks}"
+
+
+def _blocks(pairs: int, epoch_s: dict[str, float]) -> Iterator[Sequence[str]]:
+    """A row a comparison; fills in the seconds of an epoch of each model."""
     for model, steps in BLOCK_STEPS.items():
-        for names, one, other in _comparisons():
-            count = pairs * PAIRS[model]
+        count = pairs * PAIRS[model]
+        # Lightning walks every callback at each of its hooks, so an empty one is not free either
+        for name, one, other_name, other in (
+            ("`TimingCallback`", TimingCallback(), "none", None),
+            ("an empty callback", L.Callback(), "none", None),
+            ("`TimingCallback`", TimingCallback(), "an empty callback", L.Callback()),
+        ):
             taking = turns(model, one, other, count)
             step_ms = median(taking.other_s) / steps * 1e3
             epoch_s[model] = step_ms * STEPS / 1e3
-            ratio = paired_ratio(taking.one_s, taking.other_s)
-            blocks.append(
-                f"| {model} | {names} | {step_ms:.2f} ms | {count} of {steps} steps |"
-                f" {ratio.value:.4f} ({ratio.low:.4f} to {ratio.high:.4f}) |"
-            )
-    return "\n".join([*_hooks(loops.ns, epoch_s), "", *blocks])
+            ratio = paired_ratio(taking.one_s, taking.other_s, digits=4)
+            yield model, name, other_name, f"{step_ms:.2f} ms", f"{count} of {steps} steps", ratio
 
 
-def _comparisons() -> list[tuple[str, L.Callback, L.Callback | None]]:
-    # Lightning walks every callback at each of its hooks, so an empty one is not free either
-    return [
-        ("`TimingCallback` | none", TimingCallback(), None),
-        ("an empty callback | none", L.Callback(), None),
-        ("`TimingCallback` | an empty callback", TimingCallback(), L.Callback()),
-    ]
-
-
-def _hooks(ns: dict[str, float], epoch_s: dict[str, float]) -> list[str]:
-    heads = " | ".join(f"of {model}'s epoch of {s:.1f} s" for model, s in epoch_s.items())
-    lines = [f"| call | ns | in an epoch | {heads} |", "|---|---|---|" + "---|" * len(epoch_s)]
-    spent_ns = 0.0
+def _calls(ns: dict[str, float], epochs_s: Sequence[float]) -> Iterator[Sequence[str]]:
+    spent_s = 0.0
     for name, call_ns in ns.items():
         # training and one validation are two phases
         calls = STEPS if name.startswith("`on_") else 2
-        spent_ns += calls * call_ns
-        shares = " | ".join(_share(calls * call_ns, s) for s in epoch_s.values())
-        lines.append(f"| {name} | {call_ns:,.0f} | {calls} | {shares} |")
-    shares = " | ".join(_share(spent_ns, s) for s in epoch_s.values())
-    return [*lines, f"| together | | | {shares} |"]
-
-
-def _share(elapsed_ns: float, of_s: float) -> str:
-    return f"{elapsed_ns / 1e9 / of_s:.3%}"
+        call_s = calls * call_ns / 1e9
+        spent_s += call_s
+        yield name, f"{call_ns:,.0f}", str(calls), *(f"{call_s / s:.3%}" for s in epochs_s)
+    yield "together", "", "", *(f"{spent_s / s:.3%}" for s in epochs_s)
 
 
 def main() -> None:
@@ -184,27 +166,16 @@ def main() -> None:
     options = parser.parse_args()
     pairs = options.pairs or (20 if options.quick else 200)
     rounds, steps = (2, 200) if options.quick else (9, STEPS)
-    _quieten()
-    try:
-        if options.doc:  # a document that cannot take the tables is told before minutes of work
-            from mnist_gpu.report.document import replaced, update
-
-            for name in ("traps", "hooks"):
-                replaced(options.doc, "", name)
-        tables = {"traps": lambda: traps.markdown(rounds, steps), "hooks": lambda: markdown(pairs)}
-        for name in [options.only] if options.only else tables:
-            block = f"{machine()}.\n\n{tables[name]()}\n"
-            print(block, flush=True)
-            if options.doc:
-                update(options.doc, block, name)
-    except UserError as exc:
-        sys.exit(f"mnist_gpu.bench.hooks: {exc}")
-
-
-def _quieten() -> None:
     warnings.filterwarnings("ignore")
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    trap = ("trap", "what is compared", "here")
+    tables = {
+        "traps": lambda: f"{machine()}.\n\n{markdown(trap, traps.rows(rounds, steps))}",
+        "hooks": lambda: f"{machine()}.\n\n{hooks(pairs)}",
+    }
+    chosen = {options.only: tables[options.only]} if options.only else tables
+    publish("mnist_gpu.bench.hooks", options.doc, chosen)
 
 
 if __name__ == "__main__":

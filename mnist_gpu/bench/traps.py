@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -15,13 +15,24 @@ from lightning.pytorch.callbacks import RichProgressBar, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
-from mnist_gpu.bench.workload import BATCH
+from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.engines.lightning import QUIET
 from mnist_gpu.engines.torch.network import build_network
 from mnist_gpu.protocol.models import named_network
 from mnist_gpu.timing.callback import TimingCallback
 
 STEPS, EVALUATED = 938, 10_000
+BY_HAND = "`on_train_epoch_start` to `on_train_epoch_end`, with `train_s`"
+# arguments of `self.log` and of the Trainer; the first is the plain fit
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": ({}, {}),
+    "`self.log` of the epoch's mean": ({"on_step": False, "on_epoch": True}, {}),
+    "`self.log(prog_bar=True)`, no bar": ({"prog_bar": True}, {}),
+    "tqdm's bar": ({}, {"bar": TQDMProgressBar}),
+    "Rich's bar": ({}, {"bar": RichProgressBar}),
+    "tqdm's bar with a metric": ({"prog_bar": True}, {"bar": TQDMProgressBar}),
+    "`CSVLogger` at every step": ({"on_step": True}, {"log_every_n_steps": 1}),
+}
 
 
 class Plain(L.LightningModule):
@@ -32,23 +43,36 @@ class Plain(L.LightningModule):
         self.network = build_network(named_network(model))
         self.steps, self.how = steps, log
 
-    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:  # noqa: D102
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         loss = F.cross_entropy(self.network(batch[0]), batch[1])
         if self.how:
             self.log("loss", loss, **self.how)
         return loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:  # noqa: D102
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.network(batch[0])
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:  # noqa: D102
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters())
 
-    def train_dataloader(self) -> Any:  # noqa: D102
+    def train_dataloader(self) -> Any:
         return loader(self.steps * BATCH)
 
-    def val_dataloader(self) -> Any:  # noqa: D102
+    def val_dataloader(self) -> Any:
         return loader(EVALUATED)
+
+
+class ByHand(L.Callback):
+    """An epoch as it is often timed: from its first hook to its last, waiting for nothing."""
+
+    def __init__(self) -> None:
+        self.epoch_s: list[float] = []
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self.began_s = perf_counter()
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self.epoch_s.append(perf_counter() - self.began_s)
 
 
 def loader(images: int) -> DataLoader[Any]:
@@ -65,67 +89,43 @@ def fit(module: L.LightningModule, *callbacks: L.Callback, **arguments: Any) -> 
         L.Trainer(**{**defaults, **arguments}).fit(module)
 
 
-class ByHand(L.Callback):
-    """An epoch as it is often timed: from its first hook to its last, waiting for nothing."""
-
-    def __init__(self) -> None:
-        self.epoch_s: list[float] = []
-        self.began_s = 0.0
-
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: D102
-        self.began_s = perf_counter()
-
-    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: D102
-        self.epoch_s.append(perf_counter() - self.began_s)
-
-
-def markdown(rounds: int, steps: int) -> str:
-    """A line a trap."""
-    lines = ["| trap | what is compared | here |", "|---|---|---|"]
+def rows(rounds: int, steps: int) -> Iterator[Sequence[str]]:
+    """A trap, what is compared, and what came out here."""
     first, by_hand, timing = TimingCallback(), ByHand(), TimingCallback()
     fit(Plain("mlp", steps), first, max_epochs=4)
-    told = first.summary()
-    times = told["first_epoch_s"] / told["steady_epoch_s"]
-    lines.append(f"| the first epoch | with the median of the next three | {times:.2f} times |")
+    times = first.summary()["first_epoch_s"] / first.summary()["steady_epoch_s"]
+    yield "the first epoch", "with the median of the next three", f"{times:.2f} times"
     fit(Plain("mlp", steps), by_hand, timing, max_epochs=3, limit_val_batches=1.0)
     over = median(by_hand.epoch_s) / median(row.train_s for row in timing.epochs) - 1
-    hooks = "`on_train_epoch_start` to `on_train_epoch_end`"
-    lines.append(f"| validation inside the epoch | {hooks}, with `train_s` | {over:+.1%} |")
-    lines.append(f"| a device that is not waited for | an epoch's last hook | {_unwaited()} |")
+    yield "validation inside the epoch", BY_HAND, f"{over:+.1%}"
+    yield "a device that is not waited for", "an epoch's last hook", _unwaited()
     waited = timing.summary()["data_wait_s"] / timing.summary()["train_s"]
-    lines.append(f"| the loader | `data_wait_s`, with `train_s` | {waited:.1%} |")
-    (_, plain_us), *others = variants(rounds, steps).items()
+    yield "the loader", "`data_wait_s`, with `train_s`", f"{waited:.1%}"
+    (_, plain_us), *others = _step_us(rounds, steps).items()
     for name, step_us in others:
         more_us = step_us - plain_us
         here = f"{more_us:+.0f} µs ({more_us / plain_us:+.0%})"
-        lines.append(f"| {name} | a step, with one of {plain_us:.0f} µs without | {here} |")
-    return "\n".join(lines)
+        yield name, f"a step, with one of {plain_us:.0f} µs without", here
 
 
-def variants(rounds: int, steps: int) -> dict[str, float]:
-    """Microseconds of a training step, medians of the rounds, the plain fit first."""
-    bar = {"enable_progress_bar": True}
-    with TemporaryDirectory() as folder:
-        every: dict[str, Any] = {"logger": CSVLogger(folder), "log_every_n_steps": 1}
-        ways: dict[str, tuple[dict[str, Any], Callable[[], list[L.Callback]], dict[str, Any]]] = {
-            "plain": ({}, list, {}),
-            "`self.log` of the epoch's mean": ({"on_step": False, "on_epoch": True}, list, {}),
-            "`self.log(prog_bar=True)`, no bar": ({"prog_bar": True}, list, {}),
-            "tqdm's bar": ({}, lambda: [TQDMProgressBar()], bar),
-            "Rich's bar": ({}, lambda: [RichProgressBar()], bar),
-            "tqdm's bar with a metric": ({"prog_bar": True}, lambda: [TQDMProgressBar()], bar),
-            "`CSVLogger` at every step": ({"on_step": True}, list, every),
-        }
-        found: dict[str, list[float]] = {name: [] for name in ways}
-        # what follows the first fit is warm
-        for _ in range(rounds):
-            for name, (how, callbacks, arguments) in ways.items():
-                timing = TimingCallback(log=False)
-                fit(Plain("mlp", steps, **how), timing, *callbacks(), **arguments)
-                row = timing.epochs[0]
-                # a logger's own work is in `other`, and belongs to its price
-                found[name].append((row.train_s + row.other_s) / steps * 1e6)
+def _step_us(rounds: int, steps: int) -> dict[str, float]:
+    """Microseconds of a training step each way, medians of the rounds."""
+    found: dict[str, list[float]] = {name: [] for name in WAYS}
+    for _ in range(rounds):  # what follows the first fit is warm
+        for name, (log, trainer) in WAYS.items():
+            found[name].append(_epoch_s(Plain("mlp", steps, **log), **trainer) / steps * 1e6)
     return {name: median(step_us) for name, step_us in found.items()}
+
+
+def _epoch_s(module: Plain, bar: Any = None, **trainer: Any) -> float:
+    """Seconds of one epoch, a logger's own work included: it is in `other`."""
+    timing = TimingCallback(log=False)
+    with TemporaryDirectory() as folder:
+        if trainer:
+            trainer["logger"] = CSVLogger(folder)
+        bars = [bar()] if bar else []
+        fit(module, timing, *bars, enable_progress_bar=bool(bar), **trainer)
+    return timing.epochs[0].train_s + timing.epochs[0].other_s
 
 
 def _unwaited() -> str:
