@@ -2,6 +2,7 @@
 reason why it cannot be tried. None trains cnn."""
 
 import ast
+import json
 import re
 import shlex
 import shutil
@@ -226,6 +227,7 @@ def test_the_test_that_shows_a_command_is_there(shown: str) -> None:
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", TO_TRY)
 def test_a_documented_command_does_its_work(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch, mnist_dir: Path
@@ -235,3 +237,5 @@ def test_a_documented_command_does_its_work(
     attempt = way(command)
     assert callable(attempt)
     attempt(folder, monkeypatch)
+    records = [json.loads(path.read_text()) for path in folder.rglob("record.json")]
+    assert {record["workload"]["model"] for record in records} == {"mlp"}

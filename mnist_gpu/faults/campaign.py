@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
@@ -29,7 +30,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "epoch-*.npz": checkpoint.read,
     "weights.npz": checkpoint.read_weights,
 }
-Instant = tuple[str, float]  # a stage, and seconds since it was entered
+# a stage, and seconds
+Instant = tuple[str, float]
 
 
 @dataclass
@@ -55,20 +57,11 @@ class Campaign:
     attempt_s: float = 0.0
 
 
-@dataclass
-class _Attempt:
-    code: int
-    output: str
-    stages: list[tuple[str, float]]  # each that was entered, and when
-    ended: float
-
-
 def carry_out(
     folder: Path,
     kills: int,
     seed: int = 0,
     overrides: Sequence[str] = ("engine=torch", "model=mlp", "epochs=6"),
-    say: Callable[[str], None] = print,
 ) -> Campaign:
     """Kill `kills` processes of as many runs as it takes; every run is brought to its end.
 
@@ -77,18 +70,17 @@ def carry_out(
         kills: how many processes to kill at least.
         seed: of the instants.
         overrides: of the run.
-        say: told of every run.
 
     Raises:
         UserError: the run fails when nobody disturbs it.
     """
     arguments = ["platform=cpu", *small.write(folder / "data"), *overrides]
-    attempt = _attempt(folder / "whole", arguments)
-    if attempt.code != 0:
-        raise UserError(f"the undisturbed run failed: {attempt.output[-500:]}")
+    code, stages, output = _attempt(folder / "whole", arguments)
+    if code != 0:
+        raise UserError(f"the undisturbed run failed: {output[-500:]}")
     whole = read_record(next((folder / "whole").rglob("record.json")))
-    campaign = Campaign(attempt_s=attempt.ended - attempt.stages[0][1])
-    instants = _instants(seed, attempt)
+    campaign = Campaign(attempt_s=stages[-1][1] - stages[0][1])
+    instants = _instants(seed, stages)
     number = 0
     while campaign.kills < kills:
         number += 1
@@ -97,16 +89,15 @@ def carry_out(
         if record is not None:
             campaign.segments.append(record.timing.segments)
             campaign.faults += [f"{where.name}: {fault}" for fault in _differences(record, whole)]
-        say(f"{where.name}: {campaign.kills} kills, {len(campaign.faults)} faults")
+        print(f"{where.name}: {campaign.kills} kills, {len(campaign.faults)} faults", flush=True)
     return campaign
 
 
-def _instants(seed: int, undisturbed: _Attempt) -> Iterator[Instant]:
+def _instants(seed: int, stages: list[Instant]) -> Iterator[Instant]:
     """When to kill: in each stage as often as in the others, at a random moment within it."""
     rng = random.Random(seed)  # noqa: S311 - instants, not secrets
     lasts_s: dict[str, float] = {}
-    ends = [*(at for _, at in undisturbed.stages[1:]), undisturbed.ended]
-    for (stage, began), ended in zip(undisturbed.stages, ends, strict=True):
+    for (stage, began), (_, ended) in pairwise(stages):
         lasts_s[stage] = max(lasts_s.get(stage, 0.0), ended - began)
     while True:
         for stage in rng.sample(list(lasts_s), len(lasts_s)):
@@ -119,27 +110,31 @@ def _until_complete(
     """The record of one run, over as many attempts as it takes; None if there is none."""
     for number in range(MOST_ATTEMPTS):
         spared = campaign.kills >= kills or number >= MOST_KILLS
-        kill_at = None if spared else next(instants)
-        attempt = _attempt(where, [*arguments, "resume=auto"], kill_at)
+        kill_at = ("", 0.0) if spared else next(instants)
+        code, stages, output = _attempt(where, [*arguments, "resume=auto"], kill_at)
         campaign.files += sum(1 for path in where.rglob("*") if path.suffix in (".npz", ".json"))
         campaign.faults += [f"{where.name}: {fault}" for fault in _half_written(where)]
-        if attempt.code == 0:
+        if code == 0:
             return _complete(where, campaign)
-        if attempt.code != -signal.SIGKILL:
-            said = attempt.output[-300:]
-            campaign.faults.append(f"{where.name}: exit code {attempt.code}: {said}")
+        if code != -signal.SIGKILL:
+            campaign.faults.append(f"{where.name}: exit code {code}: {output[-300:]}")
             return None
         campaign.kills += 1
-        campaign.stages[attempt.stages[-1][0]] += 1
+        campaign.stages[stages[-2][0]] += 1
     campaign.faults.append(f"{where.name}: not complete after {MOST_ATTEMPTS} attempts")
     return None
 
 
-def _attempt(where: Path, arguments: list[str], kill_at: Instant | None = None) -> _Attempt:
-    """Run once, in a process that tells its stages through a pipe, and perhaps kill it."""
+def _attempt(
+    where: Path, arguments: list[str], kill_at: Instant = ("", 0.0)
+) -> tuple[int, list[Instant], str]:
+    """Run once, in a process that tells its stages through a pipe, and perhaps kill it.
+
+    Returns its exit code, each stage with when it was entered (the last is the end), and what it
+    printed.
+    """
     where.mkdir(parents=True, exist_ok=True)
     reader, writer = os.pipe()
-    stages = [("start-up", time.monotonic())]
     process = subprocess.Popen(
         [sys.executable, "-m", "mnist_gpu.faults.stages", str(writer), *arguments],
         cwd=where,
@@ -150,18 +145,17 @@ def _attempt(where: Path, arguments: list[str], kill_at: Instant | None = None) 
     )
     # the pipe ends when the process does, and nobody else holds it open
     os.close(writer)
-    stage, after_s = kill_at or ("", 0.0)
+    stages: list[Instant] = []
+    stage, after_s = kill_at
     timer = threading.Timer(after_s, process.kill)
-    if stage == "start-up":
-        timer.start()
     with os.fdopen(reader) as told:
-        for line in told:
+        for line in chain(["start-up"], told):
             stages.append((line.strip(), time.monotonic()))
             if line.strip() == stage and timer.ident is None:
                 timer.start()
     output, _ = process.communicate()
     timer.cancel()
-    return _Attempt(process.returncode, output, stages, time.monotonic())
+    return process.returncode, [*stages, ("", time.monotonic())], output
 
 
 def _half_written(folder: Path) -> Iterator[str]:
