@@ -159,8 +159,8 @@ def hooks(pairs: int) -> str:
     headings = ("model", "a step with", "over one with", "which takes", "pairs of blocks")
     blocks = markdown((*headings, "ratio (95 % interval)"), _blocks(pairs, epoch_s))
     shares = (f"of {model}'s epoch of {s:.1f} s" for model, s in epoch_s.items())
-    headings = ("call", "ns", "in an epoch", *shares)
-    return f"{markdown(headings, _calls(ns, list(epoch_s.values())))}\n\n{blocks}"
+    calls = _calls(ns, list(epoch_s.values()))
+    return f"{markdown(('call', 'ns', 'in an epoch', *shares), calls)}\n\n{blocks}"
 
 
 def _tight_loop_ns() -> dict[str, float]:
