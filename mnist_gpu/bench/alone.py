@@ -68,6 +68,7 @@ def lightning_fit(load: Workload) -> Callable[[], float]:
     trainer = L.Trainer(accelerator="cpu", max_epochs=0, callbacks=[mark], **QUIET)
 
     def once() -> float:
+        # one more epoch of the same Trainer: making one is no part of an epoch
         trainer.fit_loop.max_epochs = trainer.current_epoch + 1
         trainer.fit(module, datamodule=data)
         return marks_s[-1] - marks_s[-2]
@@ -97,6 +98,7 @@ def tensorflow_loop(load: Workload) -> Callable[[], float]:
     train_accuracy = keras.metrics.SparseCategoricalAccuracy()
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(10000).batch(BATCH)
 
+    # traced at its first call, which warms up
     @tf.function
     def train_step(images: Any, labels: Any) -> None:
         with tf.GradientTape() as tape:

@@ -83,6 +83,7 @@ def batches(images: int) -> DataLoader[Any]:
 def fit(module: Plain, train: Iterable[Any], *callbacks: L.Callback, **arguments: Any) -> None:
     """In a Trainer with everything off that `arguments` do not ask for; a bar is not shown."""
     defaults = {"max_epochs": 1, "limit_val_batches": 0, "callbacks": list(callbacks), **QUIET}
+    # a bar is drawn as for a person, and costs what it costs
     unseen = io.StringIO()
     with contextlib.redirect_stdout(unseen), contextlib.redirect_stderr(unseen):
         L.Trainer(**{**defaults, **arguments}).fit(module, train, batches(EVALUATED))
@@ -218,9 +219,11 @@ class TakesTurns(L.Callback):
     ) -> None:
         if (batch_idx + 1) % self.steps:
             return
+        # once a block: at every batch the host could not work ahead
         synchronise(pl_module.device)
         self.seconds.append(perf_counter() - self.began_s)
         self.seconds, callbacks = next(self.turns)
+        # a new list: the Trainer is walking over the old one
         trainer.callbacks = [self, *callbacks]
         self.began_s = perf_counter()
 

@@ -30,6 +30,7 @@ def modelled() -> str:
     """What was worked out: a batch that devices share, and a batch for each of them."""
     links = [link["name"] for link in ASSUMED["links"]]
     strong = ((str(n), *_cells(n, BATCH / n)) for n in DEVICES)
+    # the last, smaller step of an epoch is a step too
     weak = ((str(n), f"{-(-TRAINING_IMAGES // (BATCH * n)):,}", *_cells(n)) for n in MANY_DEVICES)
     return "\n\n".join(
         (

@@ -69,6 +69,7 @@ def paired_ratio(ones: Sequence[float], others: Sequence[float], digits: int = 3
     """Median of `ones` over median of `others`, and its 95 % interval by bootstrap over the pairs;
     number i of both was measured side by side."""
     a, b = np.asarray(ones), np.asarray(others)
+    # whole pairs are drawn: what a drift did to both stays together
     picked = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
     drawn = np.median(a[picked], axis=1) / np.median(b[picked], axis=1)
     low, high = np.percentile(drawn, [2.5, 97.5])
@@ -113,6 +114,7 @@ def module(where: str, steps: int, repeats: int) -> str:
     tasks = {name: partial(foreign.epoch, where, name, steps) for name in names}
     refused: list[str] = []
     found = interleave(tasks, repeats, refused)
+    # without it there is nothing to compare with
     if "stock" not in found:
         raise UserError(refused[0])
     step_s = {name: [s / steps for s in elapsed_s] for name, elapsed_s in found.items()}

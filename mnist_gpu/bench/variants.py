@@ -94,6 +94,7 @@ def _through_the_engine(engine: Engine) -> Callable[[], float]:
     steps, images = engine.workload.steps_per_epoch, len(engine.workload.dataset.train_labels)
 
     def once() -> float:
+        # a run shows its progress, so that belongs to what it takes
         progress = console.Progress(steps, images, StringIO())
         stopwatch = Stopwatch(synchronise=engine.synchronise, phase="other")
         timeline = Timeline(stopwatch, 1, [progress])

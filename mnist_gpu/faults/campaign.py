@@ -186,6 +186,7 @@ def _differences(record: Record, whole: Record) -> Iterator[str]:
     """In what a run that was killed and resumed differs from the one that never was."""
     if record.result.weights_sha256 != whole.result.weights_sha256:
         yield "other weights"
+    # to the last bit: a resumed run draws the same numbers
     losses = [(row.epoch, row.train_loss, row.test_loss) for row in record.epochs]
     if losses != [(row.epoch, row.train_loss, row.test_loss) for row in whole.epochs]:
         yield "another history"

@@ -25,6 +25,7 @@ def main() -> None:
     pipe = int(sys.argv.pop(1))
 
     def tell(stage: str) -> None:
+        # so few bytes enter a pipe whole or not at all, whenever the kill comes
         os.write(pipe, f"{stage}\n".encode())
 
     def telling(work: Callable[..., Any], stage: str) -> Callable[..., Any]:
@@ -43,6 +44,7 @@ def main() -> None:
             tell(WORDS[phase])
         return enter(self, phase, wait)
 
+    # a run looks all of these up where they stand, at each call
     Stopwatch.enter = enter_and_tell  # type: ignore[method-assign]
     checkpoint.write = telling(checkpoint.write, "checkpoint-writing")
     checkpoint.write_weights = telling(checkpoint.write_weights, "weights-writing")
