@@ -33,17 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as exc:
             print(f"mnist-gpu: {exc}", file=sys.stderr)
             return exc.exit_code
-        return _main(overrides, budget_s)
+        from mnist_gpu.runs.estimating import Estimating
+        from mnist_gpu.train import run_app
 
-
-def _main(overrides: Sequence[str], budget_s: float) -> int:
-    from mnist_gpu.runs.estimating import Estimating
-    from mnist_gpu.train import run_app
-
-    estimating = Estimating(budget_s)
-    code = run_app(overrides, estimating)
-    _show(estimating)
-    return code
+        estimating = Estimating(budget_s)
+        code = run_app(overrides, estimating)
+        _show(estimating)
+        return code
 
 
 def _budget(given: Sequence[str]) -> tuple[float, list[str]]:

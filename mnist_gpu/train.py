@@ -42,9 +42,18 @@ def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
     failures: list[tuple[str, UserError]] = []
     app: App | None = None
     try:
-        app = _app(job)
+        from mnist_gpu.runs import app as hydra_app
+        from mnist_gpu.runs import ranks
+
+        app = hydra_app.App(full_error=os.environ.get("HYDRA_FULL_ERROR") == "1", job=job)
         failures = app.failures
-        _run(app, arguments)
+        if ranks.follows():
+            # another process of this run leads: it reads the configuration and writes the record
+            from mnist_gpu.runs.follower import follow_arguments
+
+            follow_arguments(arguments)
+        else:
+            app.run(arguments)
     except KeyboardInterrupt:
         if not failures:
             failures.append(("", UserError("interrupted", CTRL_C)))
@@ -62,23 +71,6 @@ def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
         job_name = f"{overrides}: " if overrides and app is not None and app.sweep else ""
         print(f"mnist-gpu: {job_name}{failure}", file=sys.stderr)
     return failures[-1][1].exit_code if failures else 0
-
-
-def _app(job: "Job | None") -> "App":
-    from mnist_gpu.runs.app import App
-
-    return App(full_error=os.environ.get("HYDRA_FULL_ERROR") == "1", job=job)
-
-
-def _run(app: "App", arguments: Sequence[str]) -> None:
-    from mnist_gpu.runs import ranks
-
-    if ranks.follows():
-        from mnist_gpu.runs.follower import follow_arguments
-
-        follow_arguments(arguments)
-    else:
-        app.run(arguments)
 
 
 if __name__ == "__main__":

@@ -5,28 +5,19 @@ code alone.
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-from mnist_gpu.errors import UserError
 
 
 def main() -> None:
     """Measure, print, and put the table where it was asked for."""
     options = _parser().parse_args()
-    try:
-        name, table = _measure(options)
-        print(table)
-        if options.doc:
-            from mnist_gpu.report.document import update
+    from mnist_gpu.bench.tables import publish
 
-            update(options.doc, table + "\n", name)
-    except UserError as exc:
-        print(f"scripts/bench: {exc}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    kinds = _kinds(options)
+    # the name is that of the table's markers in a document
+    chosen = next((kind for kind in kinds if getattr(options, kind, None)), "bench")
+    publish("scripts/bench", options.doc, {chosen: kinds[chosen]})
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,31 +46,25 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(options: argparse.Namespace) -> tuple[str, str]:
-    """The name of the markers in a document, and the table."""
-    from mnist_gpu.bench import accuracy, memory, startup, tables
+def _kinds(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
+    """What makes each table, by the option that asks for it."""
+    from mnist_gpu.bench import costs, tables
 
     models = options.models.split(",")
     variants = [name for name in options.variants.split(",") if name]
     repeats = options.repeats or (3 if options.quick else 9)
-    kinds: dict[str, Callable[[], str]] = {
+    return {
         "bench": lambda: tables.speed(models, variants, repeats),
         "switches": lambda: tables.switches(models, variants, repeats),
-        "module": lambda: tables.foreign(options.module, options.steps, repeats),
+        "module": lambda: tables.module(options.module, options.steps, repeats),
         "overhead": lambda: tables.overhead(models, variants, options.pairs),
-        "where": lambda: tables.where(models, repeats),
-        "memory": lambda: memory.markdown(models[0], variants),
-        "startup": lambda: startup.markdown(variants or ["lightning", "torch"], repeats),
-        "accuracy": lambda: accuracy.markdown(
+        "where": lambda: costs.where(models, repeats),
+        "memory": lambda: costs.memory(models[0], variants),
+        "startup": lambda: costs.startup(variants or ["lightning", "torch"], repeats),
+        "accuracy": lambda: costs.accuracy(
             (variants or ["lightning"])[0], models[0], options.accuracy, options.seeds
         ),
     }
-    chosen = next((kind for kind in kinds if getattr(options, kind, None)), "bench")
-    if options.doc:  # a document that cannot take the table is told before minutes of work
-        from mnist_gpu.report.document import replaced
-
-        replaced(options.doc, "", chosen)
-    return chosen, kinds[chosen]()
 
 
 if __name__ == "__main__":

@@ -6,104 +6,99 @@ A function makes everything ready and gives one that trains an epoch and returns
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from mnist_gpu.bench.workload import BATCH
+from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.workload import Workload
 
-Once = Callable[[], float]
 
-
-def torch_loop(load: Workload) -> Once:
-    """PyTorch's MNIST example on tensors in memory."""
+def torch_parts(load: Workload) -> tuple[Any, Any, Any]:
+    """PyTorch's network with the protocol's weights, its Adam, and the training images."""
     import torch
-    import torch.nn.functional as F
-    from torch.utils.data import DataLoader
 
     from mnist_gpu.engines.torch.data import tensors
     from mnist_gpu.engines.torch.network import build_network
 
-    network = build_network(load.network)
+    network = build_network(load.network).train()
+    network.load(load.initial_weights)
     optimizer = torch.optim.Adam(network.parameters(), lr=load.learning_rate)
-    images = tensors(load.dataset.train_images, load.dataset.train_labels)
-    loader: DataLoader[Any] = DataLoader(images, batch_size=BATCH, shuffle=True)
-
-    def once() -> float:
-        network.train()
-        began = time.perf_counter()
-        for batch, labels in loader:
-            optimizer.zero_grad()
-            F.cross_entropy(network(batch), labels).backward()
-            optimizer.step()
-        return time.perf_counter() - began
-
-    return once
+    return network, optimizer, tensors(load.dataset.train_images, load.dataset.train_labels)
 
 
-def lightning_fit(load: Workload) -> Once:
+def torch_epoch(network: Any, optimizer: Any, batches: Iterable[Any]) -> None:
+    """The loop of PyTorch's MNIST example."""
+    import torch.nn.functional as F
+
+    for images, labels in batches:
+        optimizer.zero_grad()
+        F.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+
+
+def torch_loop(load: Workload) -> Callable[[], float]:
+    """PyTorch's MNIST example on tensors in memory."""
+    from torch.utils.data import DataLoader
+
+    network, optimizer, images = torch_parts(load)
+    loader: Any = DataLoader(images, batch_size=BATCH, shuffle=True)
+    return lambda: _seconds(lambda: torch_epoch(network, optimizer, loader))
+
+
+def lightning_fit(load: Workload) -> Callable[[], float]:
     """The module and the data module in a Trainer of their own."""
     import lightning.pytorch as L
+    from lightning.pytorch.callbacks import LambdaCallback
 
     from mnist_gpu.engines.lightning import QUIET
     from mnist_gpu.engines.lightning.data import MNISTDataModule
     from mnist_gpu.engines.lightning.module import MNISTModule
 
-    class Seconds(L.Callback):
-        def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-            self.began = time.perf_counter()
-
-        def on_validation_start(self, trainer: L.Trainer, pl_module: Any) -> None:
-            self.elapsed_s = time.perf_counter() - self.began
-
-    seconds = Seconds()
+    marks_s: list[float] = []
+    mark = LambdaCallback(
+        # the validation runs before `on_train_epoch_end`
+        on_train_epoch_start=lambda *_: marks_s.append(time.perf_counter()),
+        on_validation_start=lambda *_: marks_s.append(time.perf_counter()),
+    )
     module = MNISTModule(load.network)
     data = MNISTDataModule.of(load.dataset, BATCH, load.seed)
-    trainer = L.Trainer(accelerator="cpu", max_epochs=0, callbacks=[seconds], **QUIET)
+    trainer = L.Trainer(accelerator="cpu", max_epochs=0, callbacks=[mark], **QUIET)
 
     def once() -> float:
+        # one more epoch of the same Trainer: making one is no part of an epoch
         trainer.fit_loop.max_epochs = trainer.current_epoch + 1
         trainer.fit(module, datamodule=data)
-        return float(seconds.elapsed_s)
+        return marks_s[-1] - marks_s[-2]
 
     return once
 
 
-def keras_fit(load: Workload) -> Once:
+def keras_fit(load: Workload) -> Callable[[], float]:
     """`model.fit` on arrays, as in Keras' own MNIST example, TensorFlow backend."""
-    keras = _keras()
-    model = _keras_model(load)
+    keras, model, images, labels = _keras_parts(load)
     model.compile(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         optimizer="adam",
         metrics=["sparse_categorical_accuracy"],
     )
-    images, labels = _arrays(load)
-
-    def once() -> float:
-        began = time.perf_counter()
-        model.fit(images, labels, batch_size=BATCH, verbose=0)
-        return time.perf_counter() - began
-
-    return once
+    return lambda: _seconds(lambda: model.fit(images, labels, batch_size=BATCH, verbose=0))
 
 
-def tensorflow_loop(load: Workload) -> Once:
+def tensorflow_loop(load: Workload) -> Callable[[], float]:
     """TensorFlow's "quickstart for experts"."""
-    keras = _keras()
+    keras, model, images, labels = _keras_parts(load)
     import tensorflow as tf
 
-    model = _keras_model(load)
     loss_object = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.Adam()
     train_loss = keras.metrics.Mean()
     train_accuracy = keras.metrics.SparseCategoricalAccuracy()
-    images, labels = _arrays(load)
     batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(10000).batch(BATCH)
 
+    # traced at its first call, which warms up
     @tf.function
     def train_step(images: Any, labels: Any) -> None:
         with tf.GradientTape() as tape:
@@ -114,16 +109,14 @@ def tensorflow_loop(load: Workload) -> Once:
         train_loss(loss)
         train_accuracy(labels, predictions)
 
-    def once() -> float:
-        began = time.perf_counter()
+    def epoch() -> None:
         for batch, targets in batches:
             train_step(batch, targets)
-        return time.perf_counter() - began
 
-    return once
+    return lambda: _seconds(epoch)
 
 
-ALONE: dict[str, Callable[[Workload], Once]] = {
+LOOPS: dict[str, Callable[[Workload], Callable[[], float]]] = {
     "torch": torch_loop,
     "lightning": lightning_fit,
     "keras": keras_fit,
@@ -131,34 +124,20 @@ ALONE: dict[str, Callable[[Workload], Once]] = {
 }
 
 
-def _keras() -> Any:
+def _seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _keras_parts(load: Workload) -> tuple[Any, Any, Any, Any]:
+    """Keras, the network in its layers, images (n, 28, 28, 1) and labels (n,)."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Keras reads it once, when it is imported
     os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
 
-    return keras
+    from mnist_gpu.engines.keras.model import build
 
-
-def _keras_model(load: Workload) -> Any:
-    layers = _keras().layers
-    stack: list[Any] = [_keras().Input((28, 28, 1))]
-    for layer in load.network.layers:
-        match layer.kind:
-            case "conv":
-                stack.append(layers.Conv2D(layer.filters, layer.kernel))
-            case "relu":
-                stack.append(layers.ReLU())
-            case "max_pool":
-                stack.append(layers.MaxPooling2D(layer.size))
-            case "dropout":
-                stack.append(layers.Dropout(layer.rate))
-            case "flatten":
-                stack.append(layers.Flatten())
-            case "linear":
-                stack.append(layers.Dense(layer.units))
-    return _keras().Sequential(stack)
-
-
-def _arrays(load: Workload) -> tuple[Any, Any]:
-    dataset = load.dataset
-    return normalise(dataset.train_images)[..., None], dataset.train_labels.astype(np.int64)
+    images = normalise(load.dataset.train_images)[..., None]
+    return keras, build(load.network), images, load.dataset.train_labels.astype(np.int64)

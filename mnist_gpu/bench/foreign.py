@@ -4,7 +4,7 @@ The file offers a LightningModule, and beside it a LightningDataModule (or the m
 loaders), both without arguments.
 """
 
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,24 +26,19 @@ def load(where: str) -> tuple[Any, Any]:
     path, _, name = where.partition(":")
     if not Path(path).is_file() or not name:
         raise UserError(f"--module {where}: give a file and a class, as path.py:MyModule")
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    code = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = code
-    spec.loader.exec_module(code)
-    kind = getattr(code, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, L.LightningModule)):
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    code = importlib.import_module(Path(path).stem)
+    own = [kind for kind in vars(code).values() if getattr(kind, "__module__", "") == code.__name__]
+    kinds = [kind for kind in own if isinstance(kind, type)]
+    module = next((kind for kind in kinds if kind.__name__ == name), None)
+    if module is None or not issubclass(module, L.LightningModule):
         raise UserError(f"--module {where}: {name} is no LightningModule of that file")
-    for other in vars(code).values():
-        own = isinstance(other, type) and other.__module__ == spec.name
-        if own and issubclass(other, L.LightningDataModule):
-            return kind(), other()
-    return kind(), None
+    data = next((kind for kind in kinds if issubclass(kind, L.LightningDataModule)), None)
+    return module(), data and data()
 
 
-def make(where: str, switch: str, steps: int) -> Callable[[], float]:
-    """A function that trains `steps` batches and gives their seconds."""
+def epoch(where: str, switch: str, steps: int) -> Callable[[], float]:
+    """A function that trains so many batches and gives their seconds; it has done so once."""
     import lightning.pytorch as L
 
     from mnist_gpu.engines.lightning import QUIET
@@ -59,11 +54,12 @@ def make(where: str, switch: str, steps: int) -> Callable[[], float]:
     timing = TimingCallback(log=False)
 
     def once() -> float:
-        arguments: dict[str, Any] = QUIET | {"limit_val_batches": 0, "limit_train_batches": steps}
-        trainer = L.Trainer(max_epochs=1, callbacks=[timing], **arguments)
+        limits: dict[str, Any] = {"limit_val_batches": 0, "limit_train_batches": steps}
+        trainer = L.Trainer(max_epochs=1, callbacks=[timing], **{**QUIET, **limits})
         trainer.fit(module, datamodule=data)
         return float(timing.summary()["train_s"])
 
+    once()
     return once
 
 

@@ -1,97 +1,56 @@
-"""The tables of a benchmark, each with a line that says on what."""
+"""The tables of a benchmark: what they are made of, and those of speed."""
 
-import json
-import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
 
-from mnist_gpu.bench import paired
-from mnist_gpu.bench.alone import ALONE
-from mnist_gpu.bench.foreign import SWITCHES as FOREIGN
-from mnist_gpu.bench.measure import STEPS, Row, interleave
-from mnist_gpu.bench.statistics import paired_ratio
-from mnist_gpu.bench.variants import defaults, describe, installed
+import numpy as np
+
+from mnist_gpu.bench import foreign
+from mnist_gpu.bench.turns import interleave
+from mnist_gpu.bench.variants import ALONE, defaults, describe, epoch, installed, make, slice_of
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity.pairs import SWITCHES
 
+STEPS = {"cnn": 30, "mlp": 400, "lenet5": 200}
+# what an epoch has once (its order, its data made ready) weighs more in a small network's block
+BLOCK_STEPS = {"cnn": 20, "mlp": 200}
+WARM_UP_PAIRS = 3
+RESAMPLES = 5000
+GAINS = ("model", "engine", "switch", "ms a step", "times as fast as without (95 % interval)")
 
-def speed(models: Sequence[str], variants: Sequence[str], repeats: int) -> str:
-    """Every variant beside stock Lightning."""
-    lines = [
-        f"{machine()}; milliseconds per optimizer step of batch 64, medians of {repeats}"
-        " interleaved repeats (least to most).",
-        "",
-        "| model | what | ms a step | times as fast as stock Lightning |",
-        "|---|---|---|---|",
-    ]
-    for model in models:
-        rows = interleave([Row(model, name) for name in variants or defaults(model)], repeats)
-        stock = next((row for row in rows if row.variant == "lightning"), None)
-        for row in rows:
-            faster = _faster(stock, row)
-            lines.append(f"| {model} | {describe(row.variant)} | {_ms(row)} | {faster} |")
+
+def publish(program: str, doc: Path | None, tables: Mapping[str, Callable[[], str]]) -> None:
+    """Make tables, print each, and put it between the markers of its name in a document.
+
+    What goes wrong is said in one line, and ends the process with exit code 1.
+    """
+    from mnist_gpu.report.document import replaced, update
+
+    try:
+        if doc:  # a document that cannot take a table is told before minutes of work
+            for name in tables:
+                replaced(doc, "", name)
+        for name, measure in tables.items():
+            table = measure()
+            print(table, flush=True)
+            if doc:
+                update(doc, f"{table}\n", name)
+    except UserError as exc:
+        sys.exit(f"{program}: {exc}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; each row is also told on standard error once it is there, as some take an hour."""
+    lines = [f"| {' | '.join(headings)} |", "|---" * len(headings) + "|"]
+    for row in rows:
+        lines.append(f"| {' | '.join(row)} |")
+        print(lines[-1], file=sys.stderr, flush=True)
     return "\n".join(lines)
-
-
-def switches(models: Sequence[str], engines: Sequence[str], repeats: int) -> str:
-    """What each switch brings here, alone, and all that help together."""
-    lines = [
-        f"{machine()}; {repeats} interleaved repeats. Above 1 a switch makes a step faster.",
-        "",
-        "| model | engine | switch | ms a step | times as fast as without (95 % interval) |",
-        "|---|---|---|---|---|",
-    ]
-    for model in models:
-        for engine in engines or [name for name in SWITCHES if installed(name)]:
-            names = [engine, *(f"{engine}+{switch}" for switch in SWITCHES[engine])]
-            lines += _against_first(interleave([Row(model, name) for name in names], repeats))
-    return "\n".join(lines)
-
-
-def foreign(where: str, steps: int, repeats: int) -> str:
-    """The same for somebody's module; a switch that it cannot take is left out, and said."""
-    rows = [Row(where.partition(":")[2], name) for name in ("stock", *FOREIGN)]
-    found: list[Row] = []
-    refused = []
-    for row in rows[1:]:
-        try:
-            interleave([Row(row.model, row.variant)], 0, steps, where)
-            found.append(row)
-        except UserError as exc:
-            refused.append(f"- {row.variant}: {exc}")
-    measured = interleave([rows[0], *found], repeats, steps, where)
-    lines = [
-        f"{machine()}; {repeats} interleaved repeats of {steps} batches.",
-        "",
-        "| module | engine | switch | ms a step | times as fast as without (95 % interval) |",
-        "|---|---|---|---|---|",
-        *_against_first(measured),
-    ]
-    return "\n".join([*lines, *(["", *refused] if refused else [])])
-
-
-def overhead(models: Sequence[str], engines: Sequence[str], pairs: int) -> str:
-    """What this project adds to a framework's own loop, in pairs of blocks in one process."""
-    lines = [f"{machine()}.", "", paired.HEADING]
-    for model in models:
-        for engine in engines or [name for name in ALONE if installed(name)]:
-            command = [sys.executable, "-m", "mnist_gpu.bench.paired", engine, model, str(pairs)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                said = done.stderr.strip().splitlines()[-1:]
-                raise UserError(f"bench: {engine}, {model}: {''.join(said)}")
-            found = paired.Pairs(**json.loads(done.stdout.splitlines()[-1]))
-            lines.append(paired.row(found))
-            print(lines[-1], file=sys.stderr, flush=True)
-    return "\n".join(lines)
-
-
-def where(models: Sequence[str], repeats: int) -> str:
-    """Where the time of a stock step goes."""
-    from mnist_gpu.bench import steps
-
-    table = steps.markdown({model: STEPS[model] for model in models}, repeats)
-    return f"{machine()}; medians.\n\n{table}"
 
 
 def machine() -> str:
@@ -106,20 +65,117 @@ def machine() -> str:
     return f"On {cpus.threads()} threads of {cpu_model()}, {versions}"
 
 
-def _against_first(rows: Sequence[Row]) -> list[str]:
-    first = rows[0]
-    lines = []
-    for row in rows:
-        engine, _, switch = row.variant.partition("+")
-        gain = "" if row is first else str(paired_ratio(first.values, row.values))
-        lines.append(f"| {row.model} | {engine} | {switch or 'stock'} | {_ms(row)} | {gain} |")
-        print(lines[-1], file=sys.stderr, flush=True)
-    return lines
+def paired_ratio(ones: Sequence[float], others: Sequence[float], digits: int = 3) -> str:
+    """Median of `ones` over median of `others`, and its 95 % interval by bootstrap over the pairs;
+    number i of both was measured side by side."""
+    a, b = np.asarray(ones), np.asarray(others)
+    # whole pairs are drawn: what a drift did to both stays together
+    picked = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
+    drawn = np.median(a[picked], axis=1) / np.median(b[picked], axis=1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    value = np.median(a) / np.median(b)
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def _ms(row: Row) -> str:
-    return f"{row.median * 1e3:.2f} ({min(row.values) * 1e3:.2f} to {max(row.values) * 1e3:.2f})"
+def speed(models: Sequence[str], variants: Sequence[str], repeats: int) -> str:
+    """Every variant beside stock Lightning."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for model in models:
+            found = _step_s(model, variants or defaults(), repeats)
+            stock = median(found.get("lightning", [0.0]))
+            for name, step_s in found.items():
+                faster = f"{stock / median(step_s):.2f}" if stock and name != "lightning" else ""
+                yield model, describe(name), _ms(step_s), faster
+
+    headings = ("model", "what", "ms a step", "times as fast as stock Lightning")
+    return (
+        f"{machine()}; milliseconds per optimizer step of batch 64, medians of {repeats}"
+        f" interleaved repeats (least to most).\n\n{markdown(headings, rows())}"
+    )
 
 
-def _faster(stock: Row | None, row: Row) -> str:
-    return "" if stock is None or row is stock else f"{stock.median / row.median:.2f}"
+def switches(models: Sequence[str], engines: Sequence[str], repeats: int) -> str:
+    """What each switch brings here, alone."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for model in models:
+            for engine in engines or [name for name in SWITCHES if installed(name)]:
+                names = [engine, *(f"{engine}+{switch}" for switch in SWITCHES[engine])]
+                yield from _gains(model, _step_s(model, names, repeats))
+
+    said = f"{machine()}; {repeats} interleaved repeats. Above 1 a switch makes a step faster."
+    return f"{said}\n\n{markdown(GAINS, rows())}"
+
+
+def module(where: str, steps: int, repeats: int) -> str:
+    """The same for somebody's module; a switch that it cannot take is left out, and said."""
+    names = ("stock", *foreign.SWITCHES)
+    tasks = {name: partial(foreign.epoch, where, name, steps) for name in names}
+    refused: list[str] = []
+    found = interleave(tasks, repeats, refused)
+    # without it there is nothing to compare with
+    if "stock" not in found:
+        raise UserError(refused[0])
+    step_s = {name: [s / steps for s in elapsed_s] for name, elapsed_s in found.items()}
+    table = markdown(GAINS, _gains(where.partition(":")[2], step_s))
+    said = f"{machine()}; {repeats} interleaved repeats of {steps} batches."
+    return "\n".join(
+        [said, "", table, *(["", *(f"- {line}" for line in refused)] if refused else [])]
+    )
+
+
+def overhead(models: Sequence[str], engines: Sequence[str], pairs: int) -> str:
+    """What this project adds to a framework's own loop, in pairs of blocks in one process."""
+
+    def rows() -> Iterator[Sequence[str]]:
+        for model in models:
+            steps = BLOCK_STEPS[model]
+            for engine in engines or [name for name in ALONE if installed(name)]:
+                task = partial(blocks, engine, model, steps, pairs)
+                [sides] = interleave({f"{model} {engine}": task}, 1)[f"{model} {engine}"]
+                through, alone = (f"{median(side) / steps * 1e3:.2f}" for side in sides)
+                ratio = paired_ratio(*sides)
+                yield model, engine, through, alone, ratio, f"{pairs} of {steps} steps"
+
+    headings = ("model", "engine", "ms a step", "alone", "ratio (95 % interval)", "pairs of blocks")
+    return f"{machine()}.\n\n{markdown(headings, rows())}"
+
+
+def blocks(engine: str, model: str, steps: int, pairs: int) -> Callable[[], list[list[float]]]:
+    """A function that gives seconds of blocks of steps: through the engine, and alone.
+
+    The two take turns, the first of a pair by lot: drift and order go into both alike.
+    """
+    load = slice_of(model, steps)
+    ways = [make(engine, load), make(f"alone:{engine}", load)]
+
+    def measure() -> list[list[float]]:
+        found: list[list[float]] = [[], []]
+        for first in np.random.default_rng(0).integers(2, size=WARM_UP_PAIRS + pairs):
+            for way in (first, 1 - first):
+                found[way].append(ways[way]())
+        return [side[WARM_UP_PAIRS:] for side in found]
+
+    return measure
+
+
+def _step_s(model: str, names: Sequence[str], repeats: int) -> dict[str, Sequence[float]]:
+    """Seconds of an optimizer step in each repeat of each variant."""
+    steps = STEPS[model]
+    tasks = {f"{model} {name}": partial(epoch, name, model, steps) for name in names}
+    found = interleave(tasks, repeats)
+    return {name: [s / steps for s in found[f"{model} {name}"]] for name in names}
+
+
+def _gains(model: str, step_s: Mapping[str, Sequence[float]]) -> Iterator[Sequence[str]]:
+    """Every variant beside the first."""
+    first = next(iter(step_s))
+    for name, values in step_s.items():
+        engine, _, switch = name.partition("+")
+        gain = "" if name == first else paired_ratio(step_s[first], values)
+        yield model, engine, switch or "stock", _ms(values), gain
+
+
+def _ms(step_s: Sequence[float]) -> str:
+    return f"{median(step_s) * 1e3:.2f} ({min(step_s) * 1e3:.2f} to {max(step_s) * 1e3:.2f})"

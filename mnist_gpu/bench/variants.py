@@ -6,38 +6,78 @@ the framework's own code.
 
 import importlib.util
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from io import StringIO
 
-from mnist_gpu import engines
-from mnist_gpu.bench.alone import ALONE, Once
+from mnist_gpu import data, engines
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity.pairs import FRAMEWORKS, parse
+from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.models import named_network
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs import console
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
 
-DESCRIPTIONS = {
-    "alone:torch": "PyTorch's MNIST example, alone",
-    "alone:lightning": "the module in a Trainer, alone",
-    "alone:keras": "`keras.fit`, alone",
-    "alone:tensorflow": "TensorFlow's quickstart, alone",
+BATCH = 64
+ALONE = {
+    "torch": "PyTorch's MNIST example, alone",
+    "lightning": "the module in a Trainer, alone",
+    "keras": "`keras.fit`, alone",
+    "tensorflow": "TensorFlow's quickstart, alone",
 }
 
 
-def make(variant: str, load: Workload) -> Once:
-    """A function that trains `load` once and gives its training seconds.
+def whole(model: str, epochs: int = 1, seed: int = 0) -> Workload:
+    """The protocol's training of all images."""
+    network = named_network(model)
+    dataset = data.load({"source": "auto"}, announce=lambda line: None)
+    weights = initial_weights(network, seed)
+    return Workload(network, dataset, weights, epochs, batch_size=BATCH, seed=seed)
+
+
+def slice_of(model: str, steps: int, test_images: int | None = BATCH) -> Workload:
+    """One epoch of `steps` optimizer steps of the protocol's batch, on the first images.
+
+    Args:
+        model: the network.
+        steps: of the epoch.
+        test_images: how many of them are left; None leaves all.
+    """
+    load = whole(model)
+    part = replace(
+        load.dataset,
+        train_images=load.dataset.train_images[: steps * BATCH],
+        train_labels=load.dataset.train_labels[: steps * BATCH],
+        test_images=load.dataset.test_images[:test_images],
+        test_labels=load.dataset.test_labels[:test_images],
+    )
+    return replace(load, dataset=part)
+
+
+def epoch(variant: str, model: str, steps: int) -> Callable[[], float]:
+    """A function that trains so many steps and gives their seconds; it has done so once."""
+    once = make(variant, slice_of(model, steps))
+    once()
+    return once
+
+
+def make(variant: str, load: Workload) -> Callable[[], float]:
+    """A function that trains an epoch of `load` and gives its training seconds.
 
     Raises:
         UserError: there is no such variant, or its framework is not installed.
     """
-    if variant.startswith("alone:"):
-        name = variant.removeprefix("alone:")
-        if name not in ALONE:
-            raise UserError(f"{variant}: choose from {', '.join(f'alone:{n}' for n in ALONE)}")
-        return ALONE[name](load)
-    return through_the_engine(built(variant, load))
+    if not variant.startswith("alone:"):
+        return _through_the_engine(built(variant, load))
+    from mnist_gpu.bench.alone import LOOPS
+
+    name = variant.removeprefix("alone:")
+    if name not in LOOPS:
+        raise UserError(f"{variant}: choose from {', '.join(f'alone:{n}' for n in LOOPS)}")
+    return LOOPS[name](load)
 
 
 def built(variant: str, load: Workload) -> Engine:
@@ -49,11 +89,12 @@ def built(variant: str, load: Workload) -> Engine:
     return engine
 
 
-def through_the_engine(engine: Engine) -> Once:
+def _through_the_engine(engine: Engine) -> Callable[[], float]:
     """Train an epoch as a run does: its loop, its clock, its observers."""
     steps, images = engine.workload.steps_per_epoch, len(engine.workload.dataset.train_labels)
 
     def once() -> float:
+        # a run shows its progress, so that belongs to what it takes
         progress = console.Progress(steps, images, StringIO())
         stopwatch = Stopwatch(synchronise=engine.synchronise, phase="other")
         timeline = Timeline(stopwatch, 1, [progress])
@@ -71,8 +112,8 @@ def installed(variant: str) -> bool:
     return importlib.util.find_spec(FRAMEWORKS[name]) is not None
 
 
-def defaults(model: str) -> list[str]:
-    """All stock engines and their frameworks alone, tuned and open where there is such a thing."""
+def defaults() -> list[str]:
+    """All stock engines and their frameworks alone, and open where there is such a thing."""
     stock = [name for engine in ALONE for name in (f"alone:{engine}", engine)]
     more = ["lightning+open", "torch+open", "mlx"]
     return [variant for variant in [*stock, *more] if installed(variant)]
@@ -80,9 +121,9 @@ def defaults(model: str) -> list[str]:
 
 def describe(variant: str) -> str:
     """For a table."""
+    if variant.startswith("alone:"):
+        return ALONE[variant.removeprefix("alone:")]
     engine, *switches = variant.split("+")
-    if variant in DESCRIPTIONS:
-        return DESCRIPTIONS[variant]
     if switches == ["open"]:
         return f"engine={engine} division=open"
-    return f"engine={engine}" + "".join(f" {switch}" for switch in switches)
+    return " ".join([f"engine={engine}", *switches])

@@ -1,3 +1,1 @@
 """Provoking what goes wrong on real machines, and checking what is left behind."""
-
-STAGE_VARIABLE = "MNIST_GPU_FAULTS_STAGES"

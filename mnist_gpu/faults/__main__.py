@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
@@ -22,43 +23,31 @@ def main() -> int:
     overrides = [f"engine={options.engine}", "model=mlp", f"epochs={options.epochs}"]
     try:
         with tempfile.TemporaryDirectory(prefix="mnist-gpu-faults-") as folder:
-            campaign = carry_out(Path(folder), options.kills, options.seed, overrides, _say)
-    except UserError as fault:
-        print(f"mnist-gpu: {fault}", file=sys.stderr)
-        return fault.exit_code
-    for name, value in rows(campaign, options.engine):
+            campaign = carry_out(Path(folder), options.kills, options.seed, overrides)
+    except UserError as exc:
+        print(f"mnist-gpu: {exc}", file=sys.stderr)
+        return exc.exit_code
+    print(f"| what | figure |\n| --- | --- |\n| engine | {options.engine} |")
+    for name, value in _rows(campaign):
         print(f"| {name} | {value} |")
     print(f"| wall clock | {(time.monotonic() - began) / 60:.1f} min |")
-    for wrong in campaign.faults:
-        print(f"FAULT {wrong}")
+    for fault in campaign.faults:
+        print(f"FAULT {fault}")
     return 1 if campaign.faults else 0
 
 
-def rows(campaign: Campaign, engine: str) -> list[tuple[str, str]]:
-    """The figures of a campaign, as a table's rows."""
-    stages = [(f"killed during {name}", str(n)) for name, n in sorted(campaign.stages.items())]
-    return [
-        ("what", "figure"),
-        ("---", "---"),
-        ("engine", engine),
-        ("processes killed (SIGKILL)", str(campaign.kills)),
-        *stages,
-        ("runs brought to their end", str(len(campaign.segments))),
-        ("segments of a run, mean", f"{_mean(campaign.segments):.1f}"),
-        ("segments of a run, most", str(max(campaign.segments, default=0))),
-        ("started anew (killed before the first checkpoint)", str(campaign.fresh_starts)),
-        ("files read back whole", str(campaign.files)),
-        ("an undisturbed attempt", f"{campaign.attempt_s:.1f} s"),
-        ("faults", str(len(campaign.faults))),
-    ]
-
-
-def _mean(values: list[int]) -> float:
-    return sum(values) / len(values) if values else 0.0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _rows(campaign: Campaign) -> Iterator[tuple[str, object]]:
+    segments = campaign.segments or [0]
+    yield "processes killed (SIGKILL)", campaign.kills
+    for stage, kills in sorted(campaign.stages.items()):
+        yield f"killed during {stage}", kills
+    yield "runs brought to their end", len(campaign.segments)
+    yield "segments of a run, mean", f"{sum(segments) / len(segments):.1f}"
+    yield "segments of a run, most", max(segments)
+    yield "started anew (killed before the first checkpoint)", campaign.fresh_starts
+    yield "files read back whole", campaign.files
+    yield "an undisturbed attempt", f"{campaign.attempt_s:.1f} s"
+    yield "faults", len(campaign.faults)
 
 
 if __name__ == "__main__":

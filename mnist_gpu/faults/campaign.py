@@ -2,18 +2,19 @@
 
 import os
 import random
-import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.faults import STAGE_VARIABLE, small
+from mnist_gpu.faults import small
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import read_record
 from mnist_gpu.runs import checkpoint
@@ -24,6 +25,13 @@ MOST_ATTEMPTS = 40
 # of one run, before it is left in peace
 MOST_KILLS = 6
 ADDS_UP_S = 1e-6
+READERS: dict[str, Callable[[Path], object]] = {
+    "record.json": read_record,
+    "epoch-*.npz": checkpoint.read,
+    "weights.npz": checkpoint.read_weights,
+}
+# a stage, and seconds
+Instant = tuple[str, float]
 
 
 @dataclass
@@ -33,14 +41,15 @@ class Campaign:
     Attributes:
         kills: how many processes were killed.
         stages: what each of them was doing.
-        runs: how many runs were brought to their end over those kills.
+        fresh_starts: attempts after a kill that left no checkpoint.
+        segments: of each run that was brought to its end.
+        files: how many were read back.
         faults: what was wrong, a line each; empty when everything held.
         attempt_s: how long an undisturbed attempt lasts.
     """
 
     kills: int = 0
     stages: Counter[str] = field(default_factory=Counter)
-    runs: int = 0
     fresh_starts: int = 0
     segments: list[int] = field(default_factory=list)
     files: int = 0
@@ -53,7 +62,6 @@ def carry_out(
     kills: int,
     seed: int = 0,
     overrides: Sequence[str] = ("engine=torch", "model=mlp", "epochs=6"),
-    say: Callable[[str], None] = print,
 ) -> Campaign:
     """Kill `kills` processes of as many runs as it takes; every run is brought to its end.
 
@@ -62,169 +70,129 @@ def carry_out(
         kills: how many processes to kill at least.
         seed: of the instants.
         overrides: of the run.
-        say: told of every run.
+
+    Raises:
+        UserError: the run fails when nobody disturbs it.
     """
-    rng = random.Random(seed)  # noqa: S311 - instants, not secrets
     arguments = ["platform=cpu", *small.write(folder / "data"), *overrides]
-    campaign = Campaign()
-    whole, stages, campaign.attempt_s = _undisturbed(folder / "whole", arguments)
-    stops = _Instants(rng, stages)
+    code, stages, output = _attempt(folder / "whole", arguments)
+    if code != 0:
+        raise UserError(f"the undisturbed run failed: {output[-500:]}")
+    whole = read_record(next((folder / "whole").rglob("record.json")))
+    campaign = Campaign(attempt_s=stages[-1][1] - stages[0][1])
+    instants = _instants(seed, stages)
+    number = 0
     while campaign.kills < kills:
-        campaign.runs += 1
-        where = folder / f"run-{campaign.runs:03d}"
-        record = _until_complete(where, arguments, stops, campaign, kills)
+        number += 1
+        where = folder / f"run-{number:03d}"
+        record = _until_complete(where, arguments, instants, campaign, kills)
         if record is not None:
             campaign.segments.append(record.timing.segments)
-            campaign.faults += [f"{where.name}: {fault}" for fault in differences(record, whole)]
-        say(f"{where.name}: {campaign.kills} kills, {len(campaign.faults)} faults")
+            campaign.faults += [f"{where.name}: {fault}" for fault in _differences(record, whole)]
+        print(f"{where.name}: {campaign.kills} kills, {len(campaign.faults)} faults", flush=True)
     return campaign
 
 
-def differences(record: Record, whole: Record) -> list[str]:
-    """In what a run that was killed and resumed differs from the one that never was."""
-    faults = []
-    if record.status != "completed":
-        faults.append(f"status {record.status}: {record.status_reason}")
-    if record.result.weights_sha256 != whole.result.weights_sha256:
-        faults.append("other weights")
-    losses = [(row.epoch, row.train_loss, row.test_loss) for row in record.epochs]
-    if losses != [(row.epoch, row.train_loss, row.test_loss) for row in whole.epochs]:
-        faults.append("another history")
-    timing = record.timing
-    parts = sum(getattr(timing, f"{phase}_s") for phase in PHASES)
-    if abs(parts - timing.total_s) > ADDS_UP_S:
-        faults.append(f"phases make {parts} s, the whole is {timing.total_s} s")
-    if abs(sum(row.train_s for row in record.epochs) - timing.train_s) > ADDS_UP_S:
-        faults.append("the epochs do not make up train_s")
-    return faults
-
-
-def half_written(folder: Path) -> list[str]:
-    """Every record, checkpoint and weights file under `folder` that is not whole."""
-    faults = []
-    for path in folder.rglob("record.json"):
-        try:
-            read_record(path)
-        except UserError as fault:
-            faults.append(str(fault))
-    for path in folder.rglob("epoch-*.npz"):
-        try:
-            checkpoint.read(path)
-        except UserError as fault:
-            faults.append(str(fault))
-    for path in folder.rglob("weights.npz"):
-        try:
-            checkpoint.read_weights(path)
-        except UserError as fault:
-            faults.append(str(fault))
-    return faults
-
-
-class _Instants:
-    """When to kill: a stage, each as often as the others, and a moment within it."""
-
-    def __init__(self, rng: random.Random, stages: dict[str, float]) -> None:
-        self._rng = rng
-        self._stages = {name: lasts_s for name, lasts_s in stages.items() if name != "end"}
-        self._left: list[str] = []
-
-    def next(self) -> tuple[str, float]:
-        """The stage in which to kill, and how many seconds after it was entered."""
-        if not self._left:
-            self._left = list(self._stages)
-            self._rng.shuffle(self._left)
-        stage = self._left.pop()
-        return stage, self._rng.uniform(0.0, self._stages[stage])
+def _instants(seed: int, stages: list[Instant]) -> Iterator[Instant]:
+    """When to kill: in each stage as often as in the others, at a random moment within it."""
+    rng = random.Random(seed)  # noqa: S311 - instants, not secrets
+    lasts_s: dict[str, float] = {}
+    for (stage, began), (_, ended) in pairwise(stages):
+        lasts_s[stage] = max(lasts_s.get(stage, 0.0), ended - began)
+    while True:
+        for stage in rng.sample(list(lasts_s), len(lasts_s)):
+            yield stage, rng.uniform(0.0, lasts_s[stage])
 
 
 def _until_complete(
-    where: Path, arguments: list[str], stops: _Instants, campaign: Campaign, kills: int
+    where: Path, arguments: list[str], instants: Iterator[Instant], campaign: Campaign, kills: int
 ) -> Record | None:
-    for attempt in range(MOST_ATTEMPTS):
-        spared = campaign.kills >= kills or attempt >= MOST_KILLS
-        stop = None if spared else stops.next()
-        code, stage, output = _attempt(where, [*arguments, "resume=auto"], stop)
+    """The record of one run, over as many attempts as it takes; None if there is none."""
+    for number in range(MOST_ATTEMPTS):
+        spared = campaign.kills >= kills or number >= MOST_KILLS
+        kill_at = ("", 0.0) if spared else next(instants)
+        code, stages, output = _attempt(where, [*arguments, "resume=auto"], kill_at)
         campaign.files += sum(1 for path in where.rglob("*") if path.suffix in (".npz", ".json"))
-        campaign.faults += [f"{where.name}: {fault}" for fault in half_written(where)]
-        if code == -signal.SIGKILL:
-            campaign.kills += 1
-            campaign.stages[stage] += 1
-            continue
-        if code != 0:
+        campaign.faults += [f"{where.name}: {fault}" for fault in _half_written(where)]
+        if code == 0:
+            return _complete(where, campaign)
+        if code != -signal.SIGKILL:
             campaign.faults.append(f"{where.name}: exit code {code}: {output[-300:]}")
             return None
-        return _only_complete(where, campaign)
+        campaign.kills += 1
+        campaign.stages[stages[-2][0]] += 1
     campaign.faults.append(f"{where.name}: not complete after {MOST_ATTEMPTS} attempts")
     return None
 
 
-def _only_complete(where: Path, campaign: Campaign) -> Record | None:
-    records = [read_record(path) for path in where.rglob("record.json")]
-    # a process that is killed before its first checkpoint leaves nothing to resume
-    campaign.fresh_starts += len(list(where.glob("outputs/*/*"))) - 1
-    complete = [record for record in records if record.status == "completed"]
-    if not complete:
-        campaign.faults.append(f"{where.name}: exit code 0 without a record")
-        return None
-    for record_path in where.rglob("record.json"):
-        for path in record_path.parent.rglob(".*"):
-            if path.suffix == ".partial" or path.name.startswith(".record.json."):
-                campaign.faults.append(f"{where.name}: {path.name} left behind")
-    return complete[-1]
-
-
-def _undisturbed(where: Path, arguments: list[str]) -> tuple[Record, dict[str, float], float]:
-    marks: list[tuple[str, float]] = []
-    began = time.monotonic()
-    code, _, output = _attempt(where, arguments, None, marks)
-    lasted_s = time.monotonic() - began
-    if code != 0:
-        raise UserError(f"the undisturbed run failed: {output[-500:]}")
-    ends = [at for _, at in marks[1:]] + [began + lasted_s]
-    stages: dict[str, float] = {}
-    for (name, at), end in zip(marks, ends, strict=True):
-        stages[name] = max(stages.get(name, 0.0), end - at)
-    return read_record(next(where.rglob("record.json"))), stages, lasted_s
-
-
 def _attempt(
-    where: Path,
-    arguments: list[str],
-    stop: tuple[str, float] | None,
-    marks: list[tuple[str, float]] | None = None,
-) -> tuple[int, str, str]:
-    """Run once, kill at `stop`; return the exit code, the last stage seen and the output."""
+    where: Path, arguments: list[str], kill_at: Instant = ("", 0.0)
+) -> tuple[int, list[Instant], str]:
+    """Run once, in a process that tells its stages through a pipe, and perhaps kill it.
+
+    Returns its exit code, each stage with when it was entered (the last is the end), and what it
+    printed.
+    """
     where.mkdir(parents=True, exist_ok=True)
     reader, writer = os.pipe()
     process = subprocess.Popen(
-        [sys.executable, "-m", "mnist_gpu.faults.stages", *arguments],
+        [sys.executable, "-m", "mnist_gpu.faults.stages", str(writer), *arguments],
         cwd=where,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         pass_fds=[writer],
-        env={**os.environ, STAGE_VARIABLE: str(writer)},
     )
+    # the pipe ends when the process does, and nobody else holds it open
     os.close(writer)
-    stage = "start-up"
-    if marks is not None:
-        marks.append((stage, time.monotonic()))
-    due = time.monotonic() + stop[1] if stop is not None and stop[0] == stage else None
-    with selectors.DefaultSelector() as selector, os.fdopen(reader, "rb", buffering=0) as told:
-        selector.register(told, selectors.EVENT_READ)
-        while True:
-            wait_s = None if due is None else max(0.0, due - time.monotonic())
-            if not selector.select(wait_s):
-                process.kill()
-                break
-            content = told.read(4096)
-            if not content:
-                break
-            for name in content.decode().split():
-                stage = name
-                if marks is not None:
-                    marks.append((stage, time.monotonic()))
-                if stop is not None and stop[0] == stage and due is None:
-                    due = time.monotonic() + stop[1]
+    stages: list[Instant] = []
+    stage, after_s = kill_at
+    timer = threading.Timer(after_s, process.kill)
+    with os.fdopen(reader) as told:
+        for line in chain(["start-up"], told):
+            stages.append((line.strip(), time.monotonic()))
+            if line.strip() == stage and timer.ident is None:
+                timer.start()
     output, _ = process.communicate()
-    return process.returncode, stage, output
+    timer.cancel()
+    return process.returncode, [*stages, ("", time.monotonic())], output
+
+
+def _half_written(folder: Path) -> Iterator[str]:
+    """Every record, checkpoint and weights file under `folder` that is not whole."""
+    for pattern, read in READERS.items():
+        for path in folder.rglob(pattern):
+            try:
+                read(path)
+            except UserError as exc:
+                yield str(exc)
+
+
+def _complete(where: Path, campaign: Campaign) -> Record | None:
+    records = {path: read_record(path) for path in where.rglob("record.json")}
+    # a process that is killed before its first checkpoint leaves nothing to resume
+    campaign.fresh_starts += len(list(where.glob("outputs/*/*"))) - 1
+    for record_path in records:
+        for path in record_path.parent.rglob(".*"):
+            if path.suffix == ".partial" or path.name.startswith(".record.json."):
+                campaign.faults.append(f"{where.name}: {path.name} left behind")
+    complete = [record for record in records.values() if record.status == "completed"]
+    if not complete:
+        campaign.faults.append(f"{where.name}: exit code 0 without a record")
+    return complete[-1] if complete else None
+
+
+def _differences(record: Record, whole: Record) -> Iterator[str]:
+    """In what a run that was killed and resumed differs from the one that never was."""
+    if record.result.weights_sha256 != whole.result.weights_sha256:
+        yield "other weights"
+    # to the last bit: a resumed run draws the same numbers
+    losses = [(row.epoch, row.train_loss, row.test_loss) for row in record.epochs]
+    if losses != [(row.epoch, row.train_loss, row.test_loss) for row in whole.epochs]:
+        yield "another history"
+    timing = record.timing
+    parts_s = sum(getattr(timing, f"{phase}_s") for phase in PHASES)
+    if abs(parts_s - timing.total_s) > ADDS_UP_S:
+        yield f"phases make {parts_s} s, the whole is {timing.total_s} s"
+    if abs(sum(row.train_s for row in record.epochs) - timing.train_s) > ADDS_UP_S:
+        yield "the epochs do not make up train_s"

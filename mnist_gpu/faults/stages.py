@@ -1,11 +1,12 @@
-"""`mnist_gpu.train`, telling a pipe which stage it enters, so that a campaign can aim."""
+"""`mnist_gpu.train`, telling a pipe which stage it enters, so that a campaign can aim:
+`python -m mnist_gpu.faults.stages DESCRIPTOR OVERRIDES`."""
 
 import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from mnist_gpu import train
-from mnist_gpu.faults import STAGE_VARIABLE
 from mnist_gpu.runs import checkpoint, execute
 from mnist_gpu.timing.stopwatch import Stopwatch
 
@@ -21,10 +22,20 @@ WORDS = {
 
 def main() -> None:
     """Train as the command line says, and tell of every stage."""
-    pipe = int(os.environ.pop(STAGE_VARIABLE))
+    pipe = int(sys.argv.pop(1))
 
     def tell(stage: str) -> None:
+        # so few bytes enter a pipe whole or not at all, whenever the kill comes
         os.write(pipe, f"{stage}\n".encode())
+
+    def telling(work: Callable[..., Any], stage: str) -> Callable[..., Any]:
+        def told(*arguments: Any) -> Any:
+            tell(stage)
+            result = work(*arguments)
+            tell("between")
+            return result
+
+        return told
 
     enter = Stopwatch.enter
 
@@ -33,21 +44,12 @@ def main() -> None:
             tell(WORDS[phase])
         return enter(self, phase, wait)
 
+    # a run looks all of these up where they stand, at each call
     Stopwatch.enter = enter_and_tell  # type: ignore[method-assign]
-    checkpoint.write = _telling(checkpoint.write, tell, "checkpoint-writing")
-    checkpoint.write_weights = _telling(checkpoint.write_weights, tell, "weights-writing")
-    execute.write_record = _telling(execute.write_record, tell, "record-writing")
+    checkpoint.write = telling(checkpoint.write, "checkpoint-writing")
+    checkpoint.write_weights = telling(checkpoint.write_weights, "weights-writing")
+    execute.write_record = telling(execute.write_record, "record-writing")
     train.main()
-
-
-def _telling(work: Callable[..., Any], tell: Callable[[str], None], stage: str) -> Any:
-    def told(*arguments: Any) -> Any:
-        tell(stage)
-        result = work(*arguments)
-        tell("between")
-        return result
-
-    return told
 
 
 if __name__ == "__main__":

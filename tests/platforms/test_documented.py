@@ -8,24 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.platforms.conftest import CHECKOUT
+from tests.documents import CHECKOUT, commands
 
 SCRIPT = re.compile(r"scripts/(?:(\w+)/launch|make_(bundle))\.py")
-INLINE = re.compile(r"`(scripts/[^`]+)`")
-FENCED = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
-
-
-def documented() -> list[str]:
-    """The commands of the README and of all pages about platforms."""
-    found: dict[str, None] = {}
-    for path in (CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))):
-        text = path.read_text(encoding="utf-8")
-        lines = [line for block in FENCED.findall(text) for line in block.splitlines()]
-        for line in (*lines, *INLINE.findall(text)):
-            for command in re.split(r"&&|;|\|", line):
-                if SCRIPT.match(command.strip()):
-                    found[" ".join(shlex.split(command, comments=True))] = None
-    return list(found)
+DOCUMENTED = [command for command in commands() if SCRIPT.match(command)]
 
 
 @pytest.fixture(params=["no remote", "GitHub"])
@@ -46,12 +32,12 @@ def origin(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 
 
 def test_the_documents_name_every_launcher() -> None:
-    named = {SCRIPT.match(command)[0] for command in documented()}
+    named = {SCRIPT.match(command)[0] for command in DOCUMENTED}
     have = {path.relative_to(CHECKOUT).as_posix() for path in CHECKOUT.glob("scripts/*/launch.py")}
     assert named == have | {"scripts/make_bundle.py"}
 
 
-@pytest.mark.parametrize("command", documented())
+@pytest.mark.parametrize("command", DOCUMENTED)
 def test_a_documented_command_shows_its_steps(
     launch: Callable, origin: tuple[str, str], tmp_path: Path, mnist_dir: Path, command: str
 ) -> None:
