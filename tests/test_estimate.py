@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from mnist_gpu import estimate as entry
+from mnist_gpu.bench import truth
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.schema import Limits, Price
+from mnist_gpu.records.store import write_record
 from mnist_gpu.report import remarks
 from mnist_gpu.report.__main__ import main as report
 from mnist_gpu.report.estimates import fit, sentences, show
@@ -263,3 +265,28 @@ def test_where_the_time_went_is_said_from_what_was_measured():
 def test_of_what_was_not_measured_nothing_is_said():
     record = make_record(timing__data_wait_s=None, resources__gpu_percent=None)
     assert remarks.remarks(record) == []
+
+
+def test_estimates_are_laid_beside_the_run_that_came_of_them(tmp_path, capsys, monkeypatch):
+    sitting = tmp_path / "lightning-stock"
+    record = make_record(epochs=12, epoch_s=9.0)
+    first_s, *later_s = [row.train_s for row in record.epochs]
+    took_s = first_s + 49 * sum(later_s) / 11
+    monkeypatch.setattr("sys.argv", ["truth", str(tmp_path)])
+    (sitting / "run").mkdir(parents=True)
+    write_record(record, sitting / "run" / "record.json")
+    # two of three intervals hold it, the middle estimate is a twentieth too long
+    for name, low, value, high in (
+        ("before-1", 0.95, 1.0, 1.05),
+        ("before-2", 0.95, 1.05, 1.15),
+        ("after-1", 1.1, 1.2, 1.3),
+    ):
+        span = {"value_s": value * took_s, "low_s": low * took_s, "high_s": high * took_s}
+        (sitting / name).mkdir()
+        (sitting / name / "estimate.json").write_text(made(train_s=span).model_dump_json())
+    truth.main()
+    engine, together = capsys.readouterr().out.splitlines()[-2:]
+    assert engine == (
+        f"| lightning, stock | 12 epochs | {took_s / 60:.1f} min (scaled) | 3 | 1.050 | 2 | 8% |"
+    )
+    assert together == "| together |  |  | 3 | 1.050 | 2 | 8% |"

@@ -231,8 +231,12 @@ class TakesTurns(L.Callback):
 def _blocks(pairs: int, epoch_s: dict[str, float]) -> Iterator[Sequence[str]]:
     """A row a comparison, each one long epoch; fills in the seconds of an epoch of each model."""
     some = list(batches(10 * BATCH))
+    threads = torch.get_num_threads()
     for model, steps in BLOCK_STEPS.items():
         n = pairs * PAIRS[model]
+        # in so small a network threads wait for each other, and how long hides what is looked for
+        torch.set_num_threads(1 if model == "mlp" else threads)
+        named = f"{model} (threads: {torch.get_num_threads()})"
         # Lightning walks every callback at each of its hooks, so an empty one is not free either
         for name, one, other_name, other in (
             ("`TimingCallback`", TimingCallback(), "none", None),
@@ -246,7 +250,8 @@ def _blocks(pairs: int, epoch_s: dict[str, float]) -> Iterator[Sequence[str]]:
             step_ms = median(other_s) / steps * 1e3
             epoch_s[model] = step_ms * STEPS / 1e3
             ratio = paired_ratio(one_s, other_s, digits=4)
-            yield model, name, other_name, f"{step_ms:.2f} ms", f"{n} of {steps} steps", ratio
+            yield named, name, other_name, f"{step_ms:.2f} ms", f"{n} of {steps} steps", ratio
+    torch.set_num_threads(threads)
 
 
 def main() -> None:
