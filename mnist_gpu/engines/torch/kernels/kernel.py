@@ -16,6 +16,7 @@ from mnist_gpu.engines.torch.kernels import compiler
 from mnist_gpu.engines.torch.network import build_module
 from mnist_gpu.protocol.network import Layer, comes_from_relu
 
+log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
 SOURCES: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "kernels.yaml").read_text("utf-8"))
 TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
@@ -82,7 +83,8 @@ class Kernel:
         dtypes = dict.fromkeys(self.source["bfloat16"], self.narrow_dtype)
         self.input_dtype, self.output_dtype = dtypes.get("x", dtype), dtypes.get("output", dtype)
         real, integer = TYPES[dtype]
-        macros = {"REAL": real, "INTEGER": integer, **sizes, **({"BFLOAT16": 1} if narrow else {})}
+        macros: dict[str, str | int] = {"REAL": real, "INTEGER": integer, **sizes}
+        macros |= {"BFLOAT16": 1} if narrow else {}
         self.library = compiler.load(FOLDER / f"{name}.c", macros)
         self.lasting: dict[str, Tensor] = {}
 
@@ -170,9 +172,7 @@ def get_kernel(
             raise compiler.Unavailable("it does not compute what PyTorch computes")
     except compiler.Unavailable as exc:
         why = f"{layers[0].name}: our own kernel is not used: {exc}"
-        logging.getLogger(__name__).warning(
-            "%s. PyTorch's take its place: the same, but slower", why
-        )
+        log.warning("%s. PyTorch's take its place: the same, but slower", why)
         return None
     return kernel
 

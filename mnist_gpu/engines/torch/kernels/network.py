@@ -95,8 +95,9 @@ def _module(
         those, rest = tuple(layers[:length]), layers[length:]
         if kernel.supports(name, those, before, dtype):
             made = kernel.get_kernel(name, those, dtype, bfloat16)
-            drops = "keep" in source["forward"] and rest and rest[0].kind == "dropout"
-            rate = rest[0].rate if drops and in_few_bits(rest[0].rate) else 0.0
+            dropped = rest[0].rate if rest and "keep" in source["forward"] else 0.0
+            # C drops by few random bits; any other rate is left to PyTorch
+            rate = dropped if (dropped * 2.0**DIGITS).is_integer() else 0.0
             if made:
                 return KernelLayer(made, rate), length + (rate > 0)
     flattens = layers[0].kind == "flatten"
@@ -105,8 +106,8 @@ def _module(
 
 def keep_bits(count: int, rate: float) -> Tensor:
     """Which numbers a dropout keeps, with exactly the declared probability, from PyTorch's default
-    generator: a bit for each of `count`, 0 with probability `rate`, which is `in_few_bits`; whole
-    words of them, as bytes, the lowest bit of a byte first.
+    generator: a bit for each of `count`, 0 with probability `rate`, a multiple of 1/256; in whole
+    words, as bytes, the lowest bit of a byte first.
 
     A Bernoulli draw by floating-point numbers is serial on a CPU and costs more than the layer. A
     rate takes as many random bits as its fraction has digits: two for 1/4, one for 1/2.
@@ -116,11 +117,6 @@ def keep_bits(count: int, rate: float) -> Tensor:
     # from the least number on, without an upper bound, means all 64 bits
     random_words.random_(torch.iinfo(torch.int64).min, None)
     return join(random_words.unbind(), places).view(torch.uint8)
-
-
-def in_few_bits(rate: float) -> bool:
-    """Whether it is a multiple of 1/256."""
-    return 0 < rate < 1 and (rate * 2**DIGITS).is_integer()
 
 
 def digits(rate: float) -> list[bool]:
