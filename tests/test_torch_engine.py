@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mnist_gpu.engines.base import EngineOptions
-from mnist_gpu.engines.torch.kernels import dropout
+from mnist_gpu.engines.torch.kernels import network
 from mnist_gpu.engines.torch.state import take_state
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import compare, pairs
@@ -209,7 +209,7 @@ def test_open_and_stock_drop_the_declared_share(dataset):
     torch.manual_seed(1)
     n = 1 << 20
     for rate in (0.25, 0.5, 0.375):
-        keep = dropout.keep_bits(n, rate)
+        keep = network.keep_bits(n, rate)
         bits = (keep.unsqueeze(1) >> torch.arange(8) & 1).double()
         assert abs(bits.mean().item() - (1 - rate)) < 5 * (rate * (1 - rate) / n) ** 0.5
         together = (bits[:, :-1] * bits[:, 1:]).mean().item()
@@ -220,7 +220,7 @@ def test_open_and_stock_drop_the_declared_share(dataset):
 def test_a_rate_in_few_bits_drops_exactly_its_share_of_all_bits_there_are(rate, digits):
     every = np.arange(2**digits)
     random = [torch.from_numpy(every >> place & 1) for place in range(digits)]
-    kept = dropout.join(random, dropout.digits(rate))
+    kept = network.join(random, network.digits(rate))
     assert (kept == 0).double().mean() == rate
 
 

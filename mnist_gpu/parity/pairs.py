@@ -1,31 +1,28 @@
 """Every engine with its reference, each pair in a process of its own."""
 
 import importlib.util
-import json
-import subprocess
-import sys
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import astuple, dataclass
+from multiprocessing import get_context
 
-from mnist_gpu import engines
+from mnist_gpu import data, engines
+from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.errors import UserError
+from mnist_gpu.parity.compare import BOUND, Difference, differences, make_workload
+from mnist_gpu.parity.reference import RIGHT, Faults
 
-FRAMEWORKS = {
-    "lightning": "lightning",
-    "torch": "torch",
-    "tensorflow": "tensorflow",
-    "keras": "keras",
-    "mlx": "mlx",
+# an engine is named after the package that it needs
+FRAMEWORKS = {name: name for name in engines.names()}
+FAULTS = {
+    "Adam's epsilon 1e-7": Faults(epsilon=1e-7),
+    "epsilon before the bias correction": Faults(epsilon_hat=True),
+    "no bias correction": Faults(bias_correction=False),
+    "Glorot's initial weights": Faults(glorot=True),
+    "flatten in channels-last order": Faults(channels_last_flatten=True),
+    "the smaller batch dropped": Faults(drop_last=True),
 }
-FAULTS: dict[str, dict[str, object]] = {
-    "Adam's epsilon 1e-7": {"epsilon": 1e-7},
-    "epsilon before the bias correction": {"epsilon_hat": True},
-    "no bias correction": {"bias_correction": False},
-    "Glorot's initial weights": {"glorot": True},
-    "flatten in channels-last order": {"channels_last_flatten": True},
-    "the smaller batch dropped": {"drop_last": True},
-}
-FIGURES = ("loss", "weights", "moments")
 # on a CPU; a compiled step takes a minute to compile
 SWITCHES: dict[str, tuple[str, ...]] = {
     "lightning": ("fused_adam", "channels_last", "compile", "resident_data", "keep_memory"),
@@ -39,27 +36,23 @@ NO_DIFFERENCE = {("mlp", "flatten in channels-last order")}
 
 @dataclass(frozen=True)
 class Row:
-    """One comparison.
-
-    Attributes:
-        model: the network.
-        name: the engine, or the fault put into the reference.
-        steps: compared.
-        loss: largest relative difference after any epoch; likewise weights and Adam's moments.
-        bound: what none of them may exceed.
-        apart_from: first step beyond the bound, None if there is none.
-        expected_apart: whether they should differ.
-    """
+    """How far a model on an engine is from the reference after each epoch; `name` is the engine's,
+    or that of the fault put into the reference."""
 
     model: str
     name: str
-    steps: int
-    loss: float
-    weights: float
-    moments: float
-    bound: float
-    apart_from: int | None
+    found: Sequence[Difference]
     expected_apart: bool = False
+
+    @property
+    def worst(self) -> Difference:
+        """The last step, and the largest difference of each kind after any epoch."""
+        return Difference(*map(max, zip(*map(astuple, self.found), strict=True)))
+
+    @property
+    def apart_from(self) -> int | None:
+        """The first step beyond the bound, None if there is none."""
+        return next((one.step for one in self.found if one.largest > BOUND), None)
 
     @property
     def as_it_should_be(self) -> bool:
@@ -69,8 +62,7 @@ class Row:
 
 def installed() -> list[str]:
     """The engines whose framework is there."""
-    found = [n for n in engines.names() if importlib.util.find_spec(FRAMEWORKS.get(n, n))]
-    return [name for name in found if name in FRAMEWORKS]
+    return [name for name in engines.names() if importlib.util.find_spec(FRAMEWORKS[name])]
 
 
 def variants(names: Sequence[str]) -> list[str]:
@@ -81,8 +73,8 @@ def variants(names: Sequence[str]) -> list[str]:
     found = []
     for name in names:
         switches = SWITCHES.get(name, ())
-        alone = [f"{name}+{switch}" for switch in switches]
-        found += [name, *alone, *(["+".join([name, *switches])] if len(alone) > 1 else [])]
+        found += [name, *(f"{name}+{switch}" for switch in switches)]
+        found += ["+".join([name, *switches])] if switches else []
         found += [f"{name}+open"] if name in ("lightning", "torch") else []
     return found
 
@@ -97,15 +89,12 @@ def parse(variant: str) -> tuple[str, dict[str, object]]:
     engine, _, backend = first.partition(":")
     if engine not in engines.names():
         raise UserError(f"{engine}: no such engine; choose from {', '.join(engines.names())}")
-    options: dict[str, object] = {"backend": backend or "tensorflow"}
-    switches: dict[str, object] = {}
-    for switch in more:
-        name, _, number = switch.partition("=")
-        if name == "open":
-            options["division"] = "open"
-        else:
-            switches[name] = int(number) if number else True
-    return engine, options | {"switches": switches}
+    named = [switch.partition("=") for switch in more if switch != "open"]
+    return engine, {
+        "backend": backend or "tensorflow",
+        "division": "open" if "open" in more else "stock",
+        "switches": {name: int(number) if number else True for name, _, number in named},
+    }
 
 
 def honest(names: Sequence[str], models: Sequence[str], steps: int, seed: int) -> list[Row]:
@@ -114,60 +103,37 @@ def honest(names: Sequence[str], models: Sequence[str], steps: int, seed: int) -
     Raises:
         UserError: an engine that does not exist, or whose comparison stopped.
     """
-    for name in names:
+    for name in names:  # before minutes of work
         parse(name)
-    return [_pair(model, name, name, {}, steps, seed) for model in models for name in names]
+    return [_row(model, name, name, RIGHT, steps, seed) for model in models for name in names]
 
 
 def faulty(models: Sequence[str], steps: int, seed: int) -> list[Row]:
     """The plain loop beside references that are wrong in one way each."""
     return [
-        _pair(model, "torch", label, fault, steps, seed)
+        _row(model, "torch", label, fault, steps, seed)
         for model in models
         for label, fault in FAULTS.items()
         if (model, label) not in NO_DIFFERENCE
     ]
 
 
-def _pair(
-    model: str, engine: str, label: str, fault: dict[str, object], steps: int, seed: int
-) -> Row:
-    name, options = parse(engine)
-    task = {
-        "model": model,
-        "engine": name,
-        "options": options,
-        "steps": steps,
-        "seed": seed,
-        "faults": fault,
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "mnist_gpu.parity.worker", json.dumps(task)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing said"]
-        raise UserError(f"{engine}, {model}: {said[-1]}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    bound = found["bound"]
-    rows = found["rows"]
-    worst = {
-        key: max(float(row[key]) if row[key] is not None else float("inf") for row in rows)
-        for key in FIGURES
-    }
-    beyond = (row["step"] for row in rows if not _within(row, bound))
-    return Row(
-        model,
-        label,
-        int(rows[-1]["step"]),
-        bound=bound,
-        apart_from=next(beyond, None),
-        expected_apart=bool(fault),
-        **worst,
-    )
+def _row(model: str, variant: str, label: str, faults: Faults, steps: int, seed: int) -> Row:
+    dataset = data.load({"source": "auto"}, announce=lambda line: None)
+    load = make_workload(model, "float64", steps, dataset, seed)
+    engine, chosen = parse(variant)
+    options = EngineOptions(**chosen)  # type: ignore[arg-type]
+    # a process of its own: a framework, its backend and its switches change the one they are in
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=_silence) as one:
+        try:
+            found = one.submit(differences, load, engine, options, faults).result()
+        except Exception as exc:  # whatever a framework ends with, or its process
+            raise UserError(f"{variant}, {model}: {exc}") from exc
+    return Row(model, label, found, expected_apart=faults != RIGHT)
 
 
-def _within(row: dict[str, float], bound: float) -> bool:
-    return all(row[key] is not None and row[key] <= bound for key in FIGURES)
+def _silence() -> None:
+    """Frameworks write to the process's own streams."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)

@@ -4,9 +4,7 @@ It shares no code with any engine. `Faults` put back, one at a time, the default
 frameworks differ: they show that a comparison with this reference would notice.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,85 +12,51 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_gpu.protocol.dataset import Dataset
-from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.workload import Weights, Workload
+
+BETA_1, BETA_2 = 0.9, 0.999
 
 
 @dataclass(frozen=True)
 class Faults:
-    """Ways to be wrong; the default is right.
+    """Ways to be wrong; the default is right."""
 
-    Attributes:
-        epsilon: Adam's; Keras' default is 1e-7.
-        epsilon_hat: epsilon before the bias correction, as in Keras and TensorFlow.
-        bias_correction: MLX's Adam has none unless asked.
-        glorot: Keras' initial weights.
-        channels_last_flatten: the flatten in the order of Keras, its weights in PyTorch's.
-        drop_last: leave out a batch that is smaller than the rest.
-    """
-
-    epsilon: float = 1e-8
-    epsilon_hat: bool = False
-    bias_correction: bool = True
-    glorot: bool = False
-    channels_last_flatten: bool = False
-    drop_last: bool = False
+    epsilon: float = 1e-8  # Adam's; Keras' default is 1e-7
+    epsilon_hat: bool = False  # epsilon before the bias correction, as in Keras and TensorFlow
+    bias_correction: bool = True  # MLX's Adam has none unless asked
+    glorot: bool = False  # Keras' initial weights
+    channels_last_flatten: bool = False  # in the order of Keras, the weights after it in PyTorch's
+    drop_last: bool = False  # leave out a batch that is smaller than the rest
 
 
-NO_FAULTS = Faults()
-BETA_1, BETA_2 = 0.9, 0.999
+RIGHT = Faults()
 
 
 class Reference:
-    """Trains a network without dropout on the CPU.
+    """Trains a workload on the CPU, its dropout left out; `weights`, `means` and `squares` are the
+    parameters and Adam's moments by name, in PyTorch's layout."""
 
-    Args:
-        network: the layers; dropout is left out whatever its rate.
-        weights: initial weights by name, neutral layout.
-        dataset: images and labels.
-        learning_rate: Adam's alpha.
-        batch_size: of a full batch.
-        faults: what to do wrong.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        weights: Mapping[str, npt.NDArray[Any]],
-        dataset: Dataset,
-        learning_rate: float = 1e-3,
-        batch_size: int = 64,
-        faults: Faults = NO_FAULTS,
-    ) -> None:
-        self.network = network
-        self.dataset = dataset
-        self.learning_rate, self.batch_size, self.faults = learning_rate, batch_size, faults
-        if faults.glorot:
-            weights = _glorot(weights)
+    def __init__(self, load: Workload, faults: Faults = RIGHT) -> None:
+        self.load, self.faults, self.steps_made = load, faults, 0
+        weights = _glorot(load.initial_weights) if faults.glorot else load.initial_weights
         self.weights = {
             name: torch.tensor(array, dtype=torch.float64, requires_grad=True)
             for name, array in weights.items()
         }
-        self.means = {name: torch.zeros_like(w) for name, w in self.weights.items()}
-        self.squares = {name: torch.zeros_like(w) for name, w in self.weights.items()}
-        self.gradients: dict[str, Tensor] = {}
-        self.steps_made = 0
+        self.means = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
+        self.squares = {name: torch.zeros_like(weight) for name, weight in self.weights.items()}
 
     def logits(self, images: npt.NDArray[np.uint8]) -> Tensor:
         """Logits (n, 10) of raw images (n, 28, 28)."""
         # the protocol's images are float32; what follows is not
         x = ((torch.tensor(images, dtype=torch.float64) / 255.0 - 0.1307) / 0.3081).float()
         x = x.double().unsqueeze(1)
-        for layer in self.network.layers:
-            weight = self.weights.get(f"{layer.name}.weight")
-            bias = self.weights.get(f"{layer.name}.bias")
+        for layer in self.load.network.layers:
             match layer.kind:
                 case "conv":
-                    assert weight is not None
-                    x = F.conv2d(x, weight, bias, padding=layer.padding)
+                    x = F.conv2d(x, *self._parameters(layer.name), padding=layer.padding)
                 case "linear":
-                    assert weight is not None
-                    x = F.linear(x, weight, bias)
+                    x = F.linear(x, *self._parameters(layer.name))
                 case "relu":
                     x = x.clamp_min(0.0)
                 case "max_pool":
@@ -104,50 +68,50 @@ class Reference:
 
     def epoch(self, order: npt.NDArray[np.int64]) -> float:
         """Make a step for every batch of `order` (n,); gives the mean loss over its images."""
-        starts = range(0, len(order), self.batch_size)
-        batches = [order[start : start + self.batch_size] for start in starts]
+        size = self.load.batch_size
+        batches = [order[start : start + size] for start in range(0, len(order), size)]
         return sum(self.step(batch) * len(batch) for batch in batches) / len(order)
 
     def step(self, indices: npt.NDArray[np.int64]) -> float:
         """Make one optimizer step on the images named by `indices`; gives their mean loss."""
+        dataset = self.load.dataset
         # a Trainer may have switched gradients off around the caller
         with torch.inference_mode(False), torch.enable_grad():
-            labels = torch.tensor(self.dataset.train_labels[indices].astype(np.int64))
-            logits = self.logits(self.dataset.train_images[indices])
+            labels = torch.tensor(dataset.train_labels[indices].astype(np.int64))
+            logits = self.logits(dataset.train_images[indices])
             loss = -logits.log_softmax(1)[torch.arange(len(labels)), labels].mean()
-            found = torch.autograd.grad(loss, list(self.weights.values()))
-            self.gradients = dict(zip(self.weights, found, strict=True))
-            if len(indices) == self.batch_size or not self.faults.drop_last:
-                with torch.no_grad():
-                    self._adam()
+            gradients = torch.autograd.grad(loss, list(self.weights.values()))
+            if len(indices) == self.load.batch_size or not self.faults.drop_last:
+                self._adam(dict(zip(self.weights, gradients, strict=True)))
             return loss.item()
 
-    def _adam(self) -> None:
+    def _parameters(self, name: str) -> tuple[Tensor, Tensor]:
+        return self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+
+    @torch.no_grad()
+    def _adam(self, gradients: dict[str, Tensor]) -> None:
         """Kingma & Ba, algorithm 1 (https://arxiv.org/abs/1412.6980)."""
         self.steps_made += 1
         corrected = self.faults.bias_correction
         correction_1 = 1.0 - BETA_1**self.steps_made if corrected else 1.0
         correction_2 = 1.0 - BETA_2**self.steps_made if corrected else 1.0
         for name, weight in self.weights.items():
-            gradient, m, v = self.gradients[name], self.means[name], self.squares[name]
+            gradient, m, v = gradients[name], self.means[name], self.squares[name]
             m.mul_(BETA_1).add_((1.0 - BETA_1) * gradient)
             v.mul_(BETA_2).add_((1.0 - BETA_2) * gradient**2)
             if self.faults.epsilon_hat:
                 root = (v.sqrt() + self.faults.epsilon) / correction_2**0.5
             else:
                 root = (v / correction_2).sqrt() + self.faults.epsilon
-            weight.sub_(self.learning_rate * (m / correction_1) / root)
+            weight.sub_(self.load.learning_rate * (m / correction_1) / root)
 
 
-def _glorot(weights: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+def _glorot(weights: Weights) -> Weights:
     """The same directions at the scale of Glorot's uniform distribution, biases zero."""
-    scaled = {}
+    scaled = {name: np.zeros_like(array) for name, array in weights.items()}
     for name, array in weights.items():
-        if array.ndim == 1:
-            scaled[name] = np.zeros_like(array)
-            continue
-        field = int(np.prod(array.shape[2:]))
-        fan_in, fan_out = array.shape[1] * field, array.shape[0] * field
-        limit, present = np.sqrt(6.0 / (fan_in + fan_out)), 1.0 / np.sqrt(fan_in)
-        scaled[name] = array * (limit / present)
+        if array.ndim > 1:
+            fan_in, fan_out = array[0].size, array[:, 0].size
+            limit, present = np.sqrt(6.0 / (fan_in + fan_out)), 1.0 / np.sqrt(fan_in)
+            scaled[name] = array * (limit / present)
     return scaled

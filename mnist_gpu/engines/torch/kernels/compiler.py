@@ -7,7 +7,7 @@ threads spin for a while after each of their operations.
 import ctypes
 import hashlib
 import os
-import platform
+import re
 import shlex
 import shutil
 import stat
@@ -22,6 +22,7 @@ from mnist_gpu.data.mnist import default_cache
 
 OPTIONS = ("-O3", "-march=native", "-std=gnu11", "-fPIC", "-fopenmp")
 COMPILE_S = 60
+OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class Unavailable(Exception):
@@ -38,37 +39,46 @@ def load(source: Path, definitions: Mapping[str, str | int]) -> ctypes.CDLL:
         Unavailable: not Linux, no compiler, or one that cannot compile this.
     """
     _share_openmp()
-    compiler = _compiler()
     macros = [f"-D{name}={value}" for name, value in definitions.items()]
+    command = [*_compiler(), *OPTIONS, *macros]
     home = _private_cache()
-    kept = home and home / f"{source.stem}-{_key(source, compiler, macros)}.so"
+    kept = home and home / f"{source.stem}-{_key(source, command)}.so"
     if kept:
-        with suppress(OSError, Unavailable):
+        with suppress(OSError):
             return _open(kept)
+    # private (0700) for as long as it is there: where there is no cache it is loaded from here
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "kernel.so"
-        unlinked = made.with_suffix(".o")
-        _run([*compiler, *macros, *OPTIONS, "-c", str(source), "-o", str(unlinked)])
-        # linked without OpenMP: its symbols are those of the library that PyTorch brought
-        _run([compiler[0], "-shared", str(unlinked), "-o", str(made), "-lm"])
-        made.chmod(0o700)
+        made = _compile(source, command, Path(folder))
         if kept:
-            with suppress(OSError):
-                made = _keep(made, kept)
+            # of two runs that start at once each renames its own, which is whole by then
+            with suppress(OSError), tempfile.NamedTemporaryFile(dir=kept.parent) as own:
+                own.write(made.read_bytes())
+                own.flush()
+                os.replace(own.name, kept)
+                made = kept
         try:
             return _open(made)
-        except OSError as fault:
-            raise Unavailable(f"the compiled kernel cannot be read: {fault}") from fault
+        except OSError as exc:
+            raise Unavailable(f"the compiled kernel cannot be loaded: {exc}") from exc
 
 
-def _keep(made: Path, kept: Path) -> Path:
-    """Move a library into the cache; of two runs that start at once each renames its own."""
-    own = kept.with_name(f".{kept.stem}.{os.getpid()}.so")
-    try:
-        shutil.copy(made, own)
-        return own.replace(kept)
-    finally:
-        own.unlink(missing_ok=True)
+def _key(source: Path, command: list[str]) -> str:
+    texts = [path.read_text("utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
+    parts = [*texts, *command, predefined()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def predefined() -> str:
+    """The macros that the compiler defines of itself: its version, the processor's instructions."""
+    return _run([*_compiler(), *OPTIONS, "-dM", "-E", "-x", "c", os.devnull])
+
+
+def _compile(source: Path, command: list[str], folder: Path) -> Path:
+    unlinked, made = folder / "kernel.o", folder / "kernel.so"
+    _run([*command, "-c", str(source), "-o", str(unlinked)])
+    # linked without OpenMP: its symbols are those of the library that PyTorch brought
+    _run([command[0], "-shared", str(unlinked), "-o", str(made), "-lm"])
+    return made
 
 
 def _private_cache() -> Path | None:
@@ -87,88 +97,54 @@ def _closed(folder: Path) -> bool:
     and writable by no other (but like /tmp, where others cannot replace what is not theirs)."""
     for part in (*reversed(folder.parents), folder):
         status = part.lstat()
-        others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         if status.st_uid not in (0, os.getuid()):
             return False
         if stat.S_ISLNK(status.st_mode):
             if not _closed(part.resolve(strict=True)):
                 return False
-        elif others_write and not status.st_mode & stat.S_ISVTX:
+        elif status.st_mode & OTHERS_WRITE and not status.st_mode & stat.S_ISVTX:
             return False
-    return not stat.S_IMODE(folder.stat().st_mode) & (stat.S_IWGRP | stat.S_IWOTH)
+    # in the last, sticky or not, others could put a library under a name that is looked for
+    return not folder.stat().st_mode & OTHERS_WRITE
 
 
-def _run(command: list[str]) -> None:
+def _run(command: list[str]) -> str:
+    """What it prints; its files are this user's alone from their first moment, whatever umask."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=COMPILE_S, check=False
+            command, capture_output=True, text=True, timeout=COMPILE_S, check=False, umask=0o077
         )
-    except (OSError, subprocess.TimeoutExpired) as fault:
-        raise Unavailable(f"{command[0]} cannot be run: {fault}") from fault
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise Unavailable(f"{command[0]} cannot be run: {exc}") from exc
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if "error" in line]
         raise Unavailable(f"{command[0]}: {said[0] if said else 'cannot compile it'}")
+    return done.stdout
 
 
 def _open(library: Path) -> ctypes.CDLL:
-    """Load a file that is this user's alone: what is looked at is what is loaded.
-
-    Raises:
-        OSError: it is not there, or others could have written it.
-        Unavailable: it is no library for this machine.
-    """
+    """Load a file that is this user's alone: what is looked at is what is loaded. An OSError says
+    that it is not there, that others could have written it, or that it is no library."""
     descriptor = os.open(library, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    status = os.fstat(descriptor)
-    if (
-        not stat.S_ISREG(status.st_mode)
-        or status.st_uid != os.getuid()
-        or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    ):
-        os.close(descriptor)
-        raise PermissionError(f"{library}: others may write it")
     try:
+        status = os.fstat(descriptor)
+        own = stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid()
+        if not own or status.st_mode & OTHERS_WRITE:
+            raise PermissionError(f"{library}: others may write it")
         # left open: the loader takes a second library under the same name for the first
         return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
-    except OSError as fault:
+    except OSError:
         os.close(descriptor)
-        raise Unavailable(f"the compiled kernel cannot be loaded: {fault}") from fault
+        raise
 
 
 def _compiler() -> list[str]:
     """`$CC`, which may carry options, else gcc or cc."""
     given = shlex.split(os.environ.get("CC", ""))
     for command in (given, ["gcc"], ["cc"]):
-        found = shutil.which(command[0]) if command else None
-        if found:
+        if command and (found := shutil.which(command[0])):
             return [found, *command[1:]]
     raise Unavailable("there is no C compiler (gcc)")
-
-
-def _key(source: Path, compiler: list[str], macros: list[str]) -> str:
-    version = subprocess.run(
-        [*compiler, "--version"], capture_output=True, text=True, check=False
-    ).stdout
-    read = [source, *sorted(source.parent.glob("*.h"))]
-    parts = [
-        *(path.read_text(encoding="utf-8") for path in read),
-        version,
-        processor(),
-        *compiler,
-        *macros,
-    ]
-    return hashlib.sha256("\0".join([*parts, *OPTIONS]).encode()).hexdigest()[:16]
-
-
-def processor() -> str:
-    """What `-march=native` goes by: the processor's model and instructions (Linux)."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    starts = ("vendor_id", "cpu family", "model\t", "flags", "Features", "CPU part")
-    return "\n".join([platform.machine(), *sorted({ln for ln in lines if ln.startswith(starts)})])
-
-
-def has_bfloat16() -> bool:
-    """Whether the processor has products of bfloat16 (AVX512_BF16)."""
-    return "avx512_bf16" in processor()
 
 
 def _share_openmp() -> None:
@@ -176,10 +152,8 @@ def _share_openmp() -> None:
     if sys.platform != "linux":
         raise Unavailable("it has been tried on Linux alone")
     maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
-    for line in maps.split("\n"):
-        # five fields, then the path, which may hold spaces (proc_pid_maps(5))
-        path = line.split(maxsplit=5)[5:]
-        if path and Path(path[0]).name.startswith(("libgomp", "libiomp")):
-            ctypes.CDLL(path[0], ctypes.RTLD_GLOBAL)
-            return
-    raise Unavailable("PyTorch's threads are not OpenMP's")
+    # five fields without a slash, then the path, which may hold spaces (proc_pid_maps(5))
+    found = re.search(r" (/.*/lib[gi]omp[^/\n]*)$", maps, re.MULTILINE)
+    if not found:
+        raise Unavailable("PyTorch's threads are not OpenMP's")
+    ctypes.CDLL(found[1], ctypes.RTLD_GLOBAL)

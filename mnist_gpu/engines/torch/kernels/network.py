@@ -1,27 +1,19 @@
 """The open division's network: the stock one, with kernels of this project's own in places."""
 
-import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from mnist_gpu.engines.torch.kernels import (
-    dropout,
-    first_convolution,
-    pooled_convolution,
-    sparse_linear,
-)
-from mnist_gpu.engines.torch.kernels.functions import (
-    FirstConvolutionFunction,
-    PooledConvolutionFunction,
-    SparseLinearFunction,
-)
+from mnist_gpu.engines.torch.kernels import kernel
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_module
-from mnist_gpu.protocol.layout import flattened_before
-from mnist_gpu.protocol.network import Layer, Network, comes_from_relu, relu_after_pool
+from mnist_gpu.protocol.layout import Layout
+from mnist_gpu.protocol.network import Layer, Network, relu_after_pool
+
+DIGITS = 8
 
 
 class OpenNetwork(MNISTNetwork):
@@ -29,82 +21,47 @@ class OpenNetwork(MNISTNetwork):
 
     So the features of the layer after the flatten come in another order than PyTorch's, and its
     weight is permuted to match; `to_neutral` and `from_neutral` undo that.
-
-    Args:
-        modules: by the names of the layers.
-        flattened: by weight name, the (channels, height, width) flattened before it.
-        kernels: names of the kernels in it.
     """
 
-    def __init__(
-        self,
-        modules: "OrderedDict[str, nn.Module]",
-        flattened: dict[str, tuple[int, ...]],
-        kernels: list[str],
-    ) -> None:
+    def __init__(self, modules: "OrderedDict[str, nn.Module]", network: Network) -> None:
         super().__init__(modules)
-        self.flattened = flattened
-        self.kernels = kernels
+        made = {name: m for name, m in self.named_children() if isinstance(m, KernelLayer)}
+        self.kernels = [module.kernel.name for module in made.values()]
+        self.transposed = {f"{n}.weight" for n, m in made.items() if m.weight.ndim == 2}
+        self.layout = Layout(network, (0, 1, 2, 3), (0, 1))
 
     @override
     def to_neutral(self, name: str, tensor: Tensor) -> Tensor:
-        if self._is_transposed(name):
-            tensor = tensor.t()
-        if name not in self.flattened:
-            return tensor
-        channels, height, width = self.flattened[name]
-        features = tensor.reshape(-1, height, width, channels)
-        return features.permute(0, 3, 1, 2).reshape(tensor.shape)
+        tensor = tensor.t() if name in self.transposed else tensor
+        return torch.from_numpy(self.layout.outside(name, tensor.numpy()))
 
     @override
     def from_neutral(self, name: str, tensor: Tensor) -> Tensor:
-        if name in self.flattened:
-            features = tensor.reshape(-1, *self.flattened[name])
-            tensor = features.permute(0, 2, 3, 1).reshape(tensor.shape)
-        return tensor.t() if self._is_transposed(name) else tensor
-
-    def _is_transposed(self, name: str) -> bool:
-        layer, _, part = name.rpartition(".")
-        return part == "weight" and isinstance(self.get_submodule(layer), SparseLinearLayer)
+        tensor = torch.from_numpy(self.layout.inside(name, tensor.numpy()))
+        return tensor.t() if name in self.transposed else tensor
 
 
-class FirstConvolutionLayer(nn.Conv2d):
-    """The network's first convolution and the ReLU after it."""
+class KernelLayer(nn.Module):
+    """Layers that one kernel computes, their parameters as it reads them.
 
-    def __init__(self, layer: Layer, kernel: first_convolution.FirstConvolution) -> None:
-        super().__init__(1, layer.filters, layer.kernel, dtype=kernel.dtype)
-        self.kernel = kernel
+    A linear weight is kept as (features, units), contiguous: PyTorch's fused Adam copies anything
+    else back and forth. `rate` is that of a dropout at the end, 0 for none.
+    """
 
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        output: Tensor = FirstConvolutionFunction.apply(x, self.weight, self.bias, self.kernel)
-        return output
-
-
-class PooledConvolutionLayer(nn.Conv2d):
-    """A convolution, max-pool, ReLU and dropout; never the network's first, whose input has too few
-    channels."""
-
-    def __init__(
-        self, layer: Layer, rate: float, kernel: pooled_convolution.PooledConvolution
-    ) -> None:
-        super().__init__(layer.input_shape[0], layer.filters, layer.kernel, dtype=kernel.dtype)
-        # the kernel reads the weight filter by filter, channels last
-        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
-        self.rate = rate
-        self.kernel = kernel
+    def __init__(self, made: kernel.Kernel, rate: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(kernel.dense(torch.empty(made.weight_shape, dtype=made.dtype)))
+        self.bias = nn.Parameter(torch.empty(made.output_shape[:1], dtype=made.dtype))
+        self.kernel, self.rate = made, rate
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.kernel.image_dtype, memory_format=torch.channels_last)
+        x = kernel.dense(x.to(self.kernel.input_dtype))
         keep, scale = None, 1.0
         if self.training and self.rate:
-            keep = dropout.keep_bits(len(x) * math.prod(self.kernel.output_shape), self.rate)
+            keep = keep_bits(len(x) * prod(self.kernel.output_shape), self.rate)
             scale = 1.0 / (1.0 - self.rate)
-        output: Tensor = PooledConvolutionFunction.apply(
-            x, self.weight, self.bias, keep, scale, self.kernel
-        )
-        return output
+        return kernel.KernelFunction.apply(self.kernel, x, self.weight, self.bias, keep, scale)
 
 
 class ChannelsLastFlatten(nn.Module):
@@ -115,69 +72,64 @@ class ChannelsLastFlatten(nn.Module):
         return x.permute(0, 2, 3, 1).reshape(len(x), -1)
 
 
-class SparseLinearLayer(nn.Module):
-    """A fully connected layer on the output of a ReLU.
-
-    The kernel reads the weight feature by feature, so it is kept as (features, units), contiguous:
-    PyTorch's fused Adam copies anything else back and forth.
-    """
-
-    def __init__(self, layer: Layer, kernel: sparse_linear.SparseLinear) -> None:
-        super().__init__()
-        features = layer.input_shape[0]
-        self.weight = nn.Parameter(torch.empty(features, layer.units, dtype=kernel.dtype))
-        self.bias = nn.Parameter(torch.empty(layer.units, dtype=kernel.dtype))
-        self.kernel = kernel
-
-    @override
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.to(self.kernel.input_dtype)
-        output: Tensor = SparseLinearFunction.apply(x, self.weight.t(), self.bias, self.kernel)
-        return output
-
-
 def build_open_network(network: Network, dtype: torch.dtype, bfloat16: bool) -> OpenNetwork:
-    """The layers of `network`, kernels where they can be had.
-
-    Args:
-        network: the layers.
-        dtype: of the parameters.
-        bfloat16: whether images and what is multiplied may be rounded to that.
-    """
+    """The layers of `network`, their parameters of `dtype`, kernels where they can be had; if
+    `bfloat16`, those may round images and what is multiplied to that."""
     layers = relu_after_pool(network.layers)
     modules: OrderedDict[str, nn.Module] = OrderedDict()
-    kernels: list[str] = []
     position = 0
     while position < len(layers):
         layer = layers[position]
-        made = _kernel_layer(layers[position:], layers[:position], dtype, bfloat16)
-        module, length = made or (_plain(layer), 1)
-        if made:
-            kernels.append(f"{type(module.kernel).__module__.rpartition('.')[2]}")
+        module, length = _module(layers[position:], layers[:position], dtype, bfloat16)
         modules[layer.name or f"{layer.kind}{position}"] = module
         position += length
-    return OpenNetwork(modules, flattened_before(network), kernels)
+    return OpenNetwork(modules, network)
 
 
-def _kernel_layer(
+def _module(
     layers: Sequence[Layer], before: Sequence[Layer], dtype: torch.dtype, bfloat16: bool
-) -> tuple[nn.Module, int] | None:
-    """A module that does the first of `layers` in one kernel, and how many they are."""
-    layer, after, then, last = [*layers, *[Layer("end")] * 3][:4]
-    first = not any(other.weight_shape for other in before)
-    if first and first_convolution.supports(layer, after, dtype):
-        kernel = first_convolution.load_verified(layer, dtype, bfloat16)
-        return (FirstConvolutionLayer(layer, kernel), 2) if kernel else None
-    if not first and pooled_convolution.supports(layer, after, then, dtype):
-        pooled = pooled_convolution.load_verified(layer, dtype, bfloat16)
-        drop = last.kind == "dropout" and dropout.in_few_bits(last.rate)
-        rate = last.rate if drop else 0.0
-        return (PooledConvolutionLayer(layer, rate, pooled), 3 + drop) if pooled else None
-    if layer.kind == "linear" and comes_from_relu(before) and sparse_linear.supports(layer, dtype):
-        linear = sparse_linear.load_verified(layer, dtype, bfloat16)
-        return (SparseLinearLayer(layer, linear), 1) if linear else None
-    return None
+) -> tuple[nn.Module, int]:
+    """What does the first of `layers`, in one kernel if it can be had, and how many they are."""
+    for name, source in kernel.SOURCES.items():
+        length = len(source["layers"])
+        those, rest = tuple(layers[:length]), layers[length:]
+        if kernel.supports(name, those, before, dtype):
+            made = kernel.get_kernel(name, those, dtype, bfloat16)
+            dropped = rest[0].rate if rest and "keep" in source["forward"] else 0.0
+            # C drops by few random bits; any other rate is left to PyTorch
+            rate = dropped if (dropped * 2.0**DIGITS).is_integer() else 0.0
+            if made:
+                return KernelLayer(made, rate), length + (rate > 0)
+    flattens = layers[0].kind == "flatten"
+    return ChannelsLastFlatten() if flattens else build_module(layers[0]), 1
 
 
-def _plain(layer: Layer) -> nn.Module:
-    return ChannelsLastFlatten() if layer.kind == "flatten" else build_module(layer)
+def keep_bits(count: int, rate: float) -> Tensor:
+    """Which numbers a dropout keeps, with exactly the declared probability, from PyTorch's default
+    generator: a bit for each of `count`, 0 with probability `rate`, a multiple of 1/256; in whole
+    words, as bytes, the lowest bit of a byte first.
+
+    A Bernoulli draw by floating-point numbers is serial on a CPU and costs more than the layer. A
+    rate takes as many random bits as its fraction has digits: two for 1/4, one for 1/2.
+    """
+    places = digits(rate)
+    random_words = torch.empty(len(places), -(-count // 64), dtype=torch.int64)
+    # from the least number on, without an upper bound, means all 64 bits
+    random_words.random_(torch.iinfo(torch.int64).min, None)
+    return join(random_words.unbind(), places).view(torch.uint8)
+
+
+def digits(rate: float) -> list[bool]:
+    """The binary digits of the probability to be kept, the last 1 first."""
+    kept = int((1 - rate) * 2**DIGITS)
+    places = [bool(kept >> place & 1) for place in range(DIGITS)]
+    return places[places.index(True) :]
+
+
+def join(random: Sequence[Tensor], places: Sequence[bool]) -> Tensor:
+    """Bits that are 1 with the probability that has `places` for `digits`: by OR where one says 1,
+    else by AND; `random`: whole numbers of independent, even bits, a tensor for each."""
+    kept, *rest = random
+    for more, digit in zip(rest, places[1:], strict=True):
+        kept = kept | more if digit else kept & more
+    return kept
