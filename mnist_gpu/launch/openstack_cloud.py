@@ -6,6 +6,7 @@ Source: https://docs.openstack.org/openstacksdk/latest/user/proxies/compute.html
 import base64
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch.entry import Deadline, without_secrets
@@ -45,7 +46,7 @@ class Cloud:
         """
         names = {"flavor": flavor, "image": image, "network": network}
         with _explained("flavor, image and network"):
-            found = {
+            found: dict[str, Any] = {
                 "flavor": self._sdk.compute.find_flavor(flavor),
                 "image": self._sdk.image.find_image(image),
                 "network": self._sdk.network.find_network(network),
