@@ -1,21 +1,19 @@
 #!/usr/bin/env python3
 """Run the benchmark on a platform one does not own, and leave its record where it comes back.
 
-One file, standard library only, Python 3.11 to 3.13, because a Kaggle kernel, `colab run`, a hub's
-terminal and cloud-init each take one text. It puts mnist-gpu into an environment of its own laid
-over the platform's (whose torch, TensorFlow and NumPy are used and never replaced), adds what the
-platform lacks from the project's lock, by its hashes, runs
-`python -m mnist_gpu.train OVERRIDES` as a subprocess and relays its output, with the platform's own
-engine and with Lightning's, by which machines are compared, copies each record to one place and
-prints a line for it: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., "record": ...}`.
+Standard library only, Python 3.11 to 3.13. A Kaggle kernel, `colab run` and cloud-init each take
+one text, so launchers and bundles put `bootstrap_install.py` in the place of its import below.
+mnist-gpu goes into an environment of its own laid over the platform's (whose torch, TensorFlow and
+NumPy are used and never replaced), with what the platform lacks from the project's lock, by its
+hashes. Then `python -m mnist_gpu.train OVERRIDES` runs as a subprocess, its output relayed, with
+the platform's own engine and with Lightning's, by which machines are compared. Each record is
+copied to one place and printed: `MNIST_GPU_RESULT {"status": ..., "sha256": ..., "record": ...}`.
 """
 
 import argparse
 import contextlib
 import ctypes
-import email
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -26,10 +24,25 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
-import venv
 from collections.abc import Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from bootstrap_install import (
+    TORCH_ENGINES,
+    BootstrapError,
+    commit_of,
+    engine_of,
+    fetch,
+    fitting_lock,
+    hidden,
+    install,
+    made,
+    mnist,
+    overlay,
+    say,
+    unpack,
+)
 
 # A launcher whose platform passes no arguments writes its choices here: the options of --help.
 SETTINGS: dict = {}
@@ -38,24 +51,6 @@ MARK = "MNIST_GPU_RESULT"
 GRACE_S = 60
 COMMON = "lightning"  # the engine that every platform runs, stock
 STOPPED = (130, 143, -signal.SIGINT, -signal.SIGTERM)  # exit codes of a run that somebody ended
-# What a platform chose for its hardware: used at the version that is there.
-PROTECTED = (
-    r"torch|torchvision|torchaudio|triton|tensorflow|tensorflow-cpu|keras|numpy|jax|jaxlib|mlx"
-    r"|protobuf|ml-dtypes|grpcio|libtpu|torch-xla|nvidia-.*-cu\d+|tensorflow-metal"
-)
-TORCH_STACK = ("torch", "torchvision", "lightning")
-TORCH_ENGINES = ("torch", "lightning")
-MNIST = {  # sizes in bytes of the gzipped originals, from http://yann.lecun.com/exdb/mnist/
-    "train-images-idx3-ubyte.gz": 9912422,
-    "train-labels-idx1-ubyte.gz": 28881,
-    "t10k-images-idx3-ubyte.gz": 1648877,
-    "t10k-labels-idx1-ubyte.gz": 4542,
-}
-MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # the one torchvision asks first
-
-
-class BootstrapError(Exception):
-    """One line for a person: what went wrong and what to do."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -90,8 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     kaggle = Path("/kaggle/working")
     into = Path(chosen.into or (kaggle if kaggle.is_dir() else "."))
-    temporary = None
-    code = 0
+    temporary, code, result = None, 0, None
     try:
         _check(chosen)
         if chosen.dry_run:
@@ -103,17 +97,17 @@ def main(argv: list[str] | None = None) -> int:
             raise BootstrapError(f"{there[0]} is there already: move it away")
         into.mkdir(parents=True, exist_ok=True)
         work = chosen.work or (temporary := tempfile.mkdtemp(prefix="mnist-gpu-"))
-        for ended, result in bench(chosen, Path(work).resolve(), into.resolve()):
-            announce({"tag": chosen.tag, **result}, chosen.result_to)
+        for ended, of_run in bench(chosen, Path(work).resolve(), into.resolve()):
+            announce({"tag": chosen.tag, **of_run}, chosen.result_to)
             code = code or ended
-    except (BootstrapError, OSError) as fault:
-        code = 1
-        announce({"tag": chosen.tag, **failure(fault)}, chosen.result_to)
+    except (BootstrapError, OSError) as exc:
+        code, result = 1, failure(exc)
     except KeyboardInterrupt:
-        code = 130
-        result = {"status": "interrupted", "reason": "before training began"}
-        announce({"tag": chosen.tag, **result}, chosen.result_to)
+        code, result = 130, {"status": "interrupted", "reason": "before training began"}
     finally:
+        # before the clearing up, which takes its time and may be cut off
+        if result:
+            announce({"tag": chosen.tag, **result}, chosen.result_to)
         if temporary:
             shutil.rmtree(temporary, ignore_errors=True)
     return code
@@ -147,7 +141,7 @@ def bench(chosen: argparse.Namespace, work: Path, into: Path) -> Iterator[tuple[
     ends = time.monotonic() + chosen.timeout if chosen.timeout else None
     work.mkdir(parents=True, exist_ok=True)
     bundle, data = unpack(chosen.bundle, work, chosen.manifest) if chosen.bundle else (None, None)
-    project = installed() if chosen.source == "installed" else fetch(chosen.source, bundle, work)
+    project = fetch(chosen.source, bundle, work)
     runs = plan(chosen, project)
     for name, overrides in runs.items():
         path = into / ("record.json" if name == "own" else f"record-{name}.json")
@@ -157,9 +151,9 @@ def bench(chosen: argparse.Namespace, work: Path, into: Path) -> Iterator[tuple[
             if left_s is not None and left_s <= 0:
                 raise BootstrapError(f"no time is left of {chosen.timeout:g} s (--timeout)")
             code, result = train(python, environment, overrides, path, left_s)
-        except (BootstrapError, OSError) as fault:
+        except (BootstrapError, OSError) as exc:
             hint = "" if name == "own" else f"engine={name}: "
-            code, result = 1, failure(BootstrapError(f"{hint}{fault}"))
+            code, result = 1, failure(BootstrapError(f"{hint}{exc}"))
         stopped = code in STOPPED or result["status"] == "interrupted"
         yield code, {"engine": name, "last": stopped or name == [*runs][-1], **result}
         if stopped:
@@ -185,14 +179,6 @@ def plan(chosen: argparse.Namespace, project: Path) -> dict[str, list[str]]:
     return runs
 
 
-def installed() -> Path:
-    """Where the project lies that this Python would import: a checkout or site-packages."""
-    found = importlib.util.find_spec("mnist_gpu")
-    if not (found and found.submodule_search_locations):
-        raise BootstrapError("--source installed: this Python has no mnist-gpu")
-    return Path(found.submodule_search_locations[0]).parent
-
-
 def prepare(
     chosen: argparse.Namespace,
     overrides: list[str],
@@ -214,9 +200,9 @@ def prepare(
         python = overlay(work / ("torch" if engine in TORCH_ENGINES else engine))
         install(python, project, bundle, engine, chosen.pip_index)
         environment["PYTHONSAFEPATH"] = "1"  # what was installed runs, not a folder of that name
-    if data := data or _mnist(work, python, environment):
+    if data := data or mnist(work, python, environment):
         environment["MNIST_GPU_DATA"] = str(data)
-    if commit := _commit(chosen.source, bundle):
+    if commit := commit_of(chosen.source, bundle):
         environment.setdefault("MNIST_GPU_COMMIT", commit)
     return python, environment
 
@@ -226,272 +212,12 @@ def train(
 ) -> tuple[int, dict]:
     """One run, whose record is copied to `path`: its exit code and result."""
     into = path.parent
-    folder = Path(tempfile.mkdtemp(prefix="run-", dir=_made(into / "outputs")))
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=made(into / "outputs")))
     command = [str(python), "-m", "mnist_gpu.train", *overrides]
     say("running: python -m mnist_gpu.train " + " ".join(overrides))
     command.append(f"hydra.run.dir={folder.relative_to(into)}")
     code, last = relay(command, environment, into, timeout)
     return code, collect(folder, path, last or f"exit code {code}")
-
-
-def _commit(source: str | None, bundle: Path | None) -> str | None:
-    """The commit that was installed, for the record: an installed project does not know its own."""
-    if bundle:
-        return json.loads((bundle / "manifest.json").read_text(encoding="utf-8")).get("commit")
-    found = re.search(r"[0-9a-f]{40}", source or "")
-    return found[0] if found else None
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def overlay(home: Path) -> Path:
-    """An environment of our own that sees the platform's packages; returns its Python.
-
-    Not `--system-site-packages`: where the platform's Python is itself a virtual environment, that
-    would show the packages of the Python below it.
-    """
-    python = home / "bin" / "python"
-    if not python.exists():
-        say(f"making an environment beside the platform's Python {sys.version.split()[0]}")
-        visible = [entry for entry in sys.path if Path(entry).name.endswith("-packages")]
-        has_pip = any((Path(entry) / "pip").is_dir() for entry in visible)
-        try:
-            venv.create(home, symlinks=True, with_pip=not has_pip)
-        except (subprocess.CalledProcessError, OSError):
-            raise BootstrapError(
-                "this Python has no pip and no ensurepip: install python3-pip"
-            ) from None
-        if not has_pip:  # ensurepip's old setuptools would hide the platform's
-            _do([str(python), "-m", "pip", "uninstall", "--quiet", "--yes", "setuptools"])
-        (_packages(home) / "platform.pth").write_text("\n".join(visible) + "\n", encoding="utf-8")
-    return python
-
-
-def _packages(home: Path) -> Path:
-    [found] = (home / "lib").glob("python*/site-packages")
-    return found
-
-
-def fetch(source: str | None, bundle: Path | None, work: Path) -> Path:
-    """The project's own folder: a checkout, or what a wheel holds. Nothing of it is built or run.
-
-    Raises:
-        BootstrapError: there is no project at the source.
-    """
-    home = work / "project"
-    shutil.rmtree(home, ignore_errors=True)
-    if bundle:
-        source = str(max(bundle.glob("mnist_gpu-*.whl"), default=""))
-    elif source.startswith("git+"):
-        url, _, commit = source.removeprefix("git+").rpartition("@")
-        for step in (["init", "-q"], ["fetch", "-q", "--depth=1", url, commit],
-                     ["checkout", "-q", "FETCH_HEAD"]):  # fmt: skip
-            _do(["git", "-C", str(_made(home)), *step])
-    elif "://" in source:
-        name = source.split("?")[0].rstrip("/").rsplit("/", 1)[-1]
-        with urllib.request.urlopen(source, timeout=60) as reply, open(work / name, "wb") as file:
-            shutil.copyfileobj(reply, file)
-        source = str(work / name)
-    if os.path.isfile(source):
-        shutil.unpack_archive(source, home, "zip")  # a wheel is one too
-    root = Path(source) if os.path.isdir(source) else home
-    for found in (root, *(sorted(root.iterdir()) if root.is_dir() else [])):
-        if (found / "mnist_gpu").is_dir():
-            return found.resolve()
-    raise BootstrapError(f"{hidden(source)}: no mnist-gpu in there")
-
-
-def install(
-    python: Path, project: Path, bundle: Path | None, engine: str, pip_index: str | None
-) -> None:
-    """Make the project importable, and add those of its requirements that the platform lacks.
-
-    They come from the bundle, or at the version and hash of the lock, none of them resolved anew.
-
-    Raises:
-        BootstrapError: one is in neither, or cannot be had, or the platform's own is too old.
-    """
-    (_packages(python.parents[1]) / "mnist_gpu.pth").write_text(f"{project}\n", encoding="utf-8")
-    skipped = [] if engine in TORCH_ENGINES else TORCH_STACK
-    asked = {"lines": requirements(project, engine), "engine": engine, "skipped": skipped}
-    locked = {} if bundle else read_lock(project, engine)
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--quiet"]
-    pip += ["--no-color", "--no-input", "--no-cache-dir"]
-    tried: set[str] = set()
-    while True:
-        facts = json.loads(_do([str(python), "-P", "-c", LACKING, PROTECTED], json.dumps(asked)))
-        if facts["unfit"]:
-            raise BootstrapError(f"this platform has {facts['unfit'][0]}")
-        lacking = facts["lacking"]
-        if not lacking:
-            break
-        if lost := [name for name in lacking if name in tried or not (bundle or name in locked)]:
-            raise BootstrapError(f"{', '.join(lost)}: not here, and not in the project's lock")
-        tried.update(lacking)
-        say("adding " + " ".join(lacking))
-        if pip_index and "torch" in lacking:
-            # that index alone is asked, so what it has wins over anything newer elsewhere
-            _do([*pip, "--index-url", pip_index, "torch", "torchvision"])
-        elif bundle:
-            _do([*pip, "--no-deps", "--no-index", "--find-links", str(bundle), *lacking])
-        else:
-            lines = python.parents[1] / "adding.txt"
-            lines.write_text("".join(locked[name] for name in lacking), encoding="utf-8")
-            _do([*pip, "--no-deps", "--require-hashes", "--requirement", str(lines)])
-    say("kept as they are: " + (" ".join(facts["kept"]) or "-"))
-
-
-# Run by the environment's own Python: what of the requirements is lacking there, and what of the
-# platform's own cannot be used. The platform's packages count as whole; ours are looked through.
-LACKING = r"""
-import importlib.metadata, json, re, sys
-from pip._vendor.packaging.requirements import Requirement
-def plain(name): return re.sub('[-_.]+', '-', name).lower()
-def ours(package): return str(package.locate_file('')).startswith(sys.prefix)
-asked, found = json.load(sys.stdin), {}
-for package in importlib.metadata.distributions():
-    if package.name:
-        found.setdefault(plain(package.name), package)
-if 'tensorflow-cpu' in found:
-    found.setdefault('tensorflow', found['tensorflow-cpu'])
-kept = {n for n, p in found.items() if re.fullmatch(sys.argv[1], n) and not ours(p)}
-skipped = {*asked['skipped'], *({'torchvision'} - found.keys() if 'torch' in kept else ())}
-queue, lacking, unfit = [(line, asked['engine']) for line in asked['lines']], set(), []
-seen = set()
-while queue:
-    line, extra = entry = queue.pop()
-    wanted = Requirement(line)
-    name = plain(wanted.name)
-    left_out = wanted.marker and not wanted.marker.evaluate({'extra': extra})
-    if entry in seen or left_out or name in skipped:
-        continue
-    seen.add(entry)
-    have = found.get(name)
-    if have is None or not wanted.specifier.contains(have.version, prereleases=True):
-        if name in kept:
-            unfit.append(f'{name} {have.version}, and {wanted.name}{wanted.specifier} is needed')
-        lacking.add(name)
-    elif ours(have):
-        queue += [(line, e) for line in have.requires or () for e in ('', *wanted.extras)]
-print(json.dumps({'lacking': sorted(lacking), 'unfit': unfit,
-                  'kept': [f'{n}=={found[n].version}' for n in sorted(kept)]}))
-"""
-
-
-def engine_of(project: Path, overrides: list[str]) -> str:
-    """The engine that the overrides name, or their platform's, or the default."""
-    given = dict(entry.split("=", 1) for entry in overrides if "=" in entry)
-    if "engine" in given:
-        return given["engine"]
-    for conf in (project / "conf", project / "mnist_gpu" / "conf"):
-        path = conf / "platform" / f"{given.get('platform', 'auto')}.yaml"
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        if found := re.search(r"override /engine(?:@\S+)?: *(\w+)", text):
-            return found[1]
-    return "lightning"
-
-
-def requirements(project: Path, engine: str) -> list[str]:
-    """The requirement lines of a checkout or an unpacked wheel, those of the engine among them."""
-    if (project / "pyproject.toml").is_file():
-        import tomllib
-
-        table = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        return table["dependencies"] + table["optional-dependencies"].get(engine, [])
-    [metadata] = project.glob("mnist_gpu-*.dist-info/METADATA")
-    return email.message_from_string(metadata.read_text(encoding="utf-8")).get_all("Requires-Dist")
-
-
-def read_lock(project: Path, engine: str) -> dict[str, str]:
-    """By package, its lines of the lock that fits engine and machine: versions and hashes."""
-    path = _locks(project) / f"{engine}.txt"
-    if not path.is_file():
-        path = _locks(project) / f"{fitting_lock(project)}.txt"
-    found: dict[str, str] = {}
-    for block in re.findall(r"^[^#\s].*\n(?:\s.*\n)*", path.read_text(encoding="utf-8"), re.M):
-        name = block.partition("==")[0]
-        found[name] = found.get(name, "") + block
-    return found
-
-
-def _locks(project: Path) -> Path:
-    beside = project / "locks"
-    return beside if beside.is_dir() else project / "mnist_gpu" / "locks"
-
-
-def fitting_lock(project: Path) -> str:
-    """`base`, or `cuda12` where the NVIDIA driver or GPU cannot run the CUDA of torch in `base`."""
-    asks = ["nvidia-smi", "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
-    if not (_locks(project) / "cuda12.txt").is_file() or not shutil.which(asks[0]):
-        return "base"
-    base = (_locks(project) / "base.txt").read_text(encoding="utf-8")
-    facts = (project / "mnist_gpu/measure/data/torch.yaml").read_text(encoding="utf-8")
-    built = re.search(r"^nvidia-cudnn-cu(\d+)==", base, re.M)
-    needs = built and re.search(
-        rf'cuda: {built[1]}\n +driver: "([\d.]+)"\n +capability: ([\d.]+)', facts
-    )
-    shown = subprocess.run(asks, capture_output=True, text=True, check=False).stdout
-    gpus = re.findall(r"^([\d.]+), ([\d.]+)$", shown, re.M)
-    old = [gpu for gpu in gpus if needs and any(map(_before, gpu, needs.groups()))]
-    return "cuda12" if old else "base"
-
-
-def _before(version: str, least: str) -> bool:
-    return [*map(int, version.split("."))] < [*map(int, least.split("."))]
-
-
-def unpack(bundle: str, work: Path, manifest: str | None) -> tuple[Path, Path | None]:
-    """A folder of our own with a bundle's wheels and its manifest, and where its MNIST lies.
-
-    Raises:
-        BootstrapError: no bundle is there, or one of its wheels is not what the manifest names, or
-            that is not the one that was meant.
-    """
-    root = Path(bundle)
-    if root.is_file():
-        shutil.unpack_archive(root, work / "bundle", "zip")
-        root = work / "bundle"
-    # a data set is mounted at a depth that the platform decides
-    lists = [path.parent / "manifest.json" for path in sorted(root.rglob("mnist_gpu-*.whl"))]
-    if not lists or not lists[-1].is_file():
-        raise BootstrapError(f"{bundle}: no bundle there (no mnist_gpu-*.whl with a manifest.json)")
-    text = lists[-1].read_bytes()
-    if manifest and _sha256(text) != manifest:
-        raise BootstrapError(f"{bundle}: its manifest.json is not the one that was sent")
-    home = _made(work / "wheels")
-    (home / "manifest.json").write_bytes(text)
-    for name, wanted in json.loads(text)["sha256"].items():
-        path = lists[-1].parent / Path(name).name
-        if path.suffix == ".whl":
-            content = path.read_bytes() if path.is_file() else b""
-            if _sha256(content) != wanted:
-                raise BootstrapError(f"{name}: not what the bundle's manifest.json names")
-            (home / path.name).write_bytes(content)
-    # MNIST is checked by the project; some platforms unpack it into folders of the files' names
-    images = [path for path in sorted(root.rglob("train-images-idx3-ubyte*")) if path.is_file()]
-    parents = [place for place in images[0].parents if "ubyte" not in place.name] if images else []
-    return home, next(iter(parents), None)
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _mnist(work: Path, python: Path, environment: dict) -> Path | None:
-    """Where MNIST is, if the project cannot be left to find it by itself."""
-    looks = "import importlib.util as u; print(bool(u.find_spec('torchvision')))"
-    if "MNIST_GPU_DATA" in environment or _do([str(python), "-P", "-c", looks]).strip() == "True":
-        return None
-    for name, size in MNIST.items():
-        path = _made(work / "mnist") / name
-        if not (path.exists() and path.stat().st_size == size):
-            say(f"fetching {MIRROR}{name}")
-            with urllib.request.urlopen(MIRROR + name, timeout=60) as reply:
-                path.write_bytes(reply.read())
-    return work / "mnist"
 
 
 def relay(
@@ -563,26 +289,6 @@ def announce(result: dict, also: str | None) -> None:
         with contextlib.suppress(OSError), open(also, "w", encoding="utf-8") as stream:
             # three times: the kernel's own messages may break into one
             stream.write(f"\n{line}\n" * 3)
-
-
-def hidden(text: object) -> str:
-    """`text` without the user, password and tokens of a URL."""
-    plain = re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", str(text))
-    return re.sub(r"([?&][^=&#\s]+=)[^&#\s]+", r"\1***", plain)
-
-
-def say(line: str) -> None:
-    print(f"[bootstrap] {line}", flush=True)
-
-
-def _do(command: list[str], stdin: str = "") -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return done.stdout
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
-    faults = [line for line in lines if line.startswith("ERROR:")] or lines[-1:] or command[:1]
-    hint = "; no internet here? then give --bundle" if "pip" in command else ""
-    raise BootstrapError(f"could not install: {hidden(faults[0].removeprefix('ERROR: '))}{hint}")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ from mnist_gpu.launch import entry, payload
 from mnist_gpu.launch.payload import CHECKOUT
 
 # never bundled: torch, TensorFlow and what only they need
-LEFT_TO_THE_PLATFORM = (
-    "torch", "torchvision", "triton", "tensorflow", "keras", "jax", "jaxlib", "numpy", "mlx",
-)  # fmt: skip
+LEFT_TO_THE_PLATFORM = re.compile(
+    "torch|torchvision|triton|tensorflow|keras|jax|jaxlib|numpy|mlx|(nvidia-c|nvidia-n|cuda-).*"
+)
 # published as source only; pure Python, so its wheel can be built here
 SOURCE_ONLY = ("antlr4-python3-runtime",)
 PYTHONS = ("3.12", "3.13")
@@ -85,7 +85,8 @@ def make(out: Path, mnist: list[Path], pythons: Sequence[str]) -> None:
         _do([*BUILD, str(folder), str(CHECKOUT)])
         for python in pythons:
             _fetch(folder, python)
-        for path in mnist:
+        # what shows the result is for a notebook
+        for path in (*mnist, CHECKOUT / "scripts" / "bootstrap_show.py"):
             shutil.copyfile(path, folder / path.name)
         (folder / "bootstrap.py").write_text(payload.bootstrap(), encoding="utf-8")
         files = sorted(folder.iterdir())
@@ -107,9 +108,8 @@ def _fetch(folder: Path, python: str) -> None:
     text = (CHECKOUT / "locks" / "base.txt").read_text(encoding="utf-8")
     for block in re.findall(r"^[^#\s].*\n(?:\s.*\n)*", text, re.M):
         wanted = Requirement(block.split("\n")[0].rstrip(" \\"))
-        if not _is_framework(wanted.name) and (
-            wanted.marker is None or wanted.marker.evaluate(target)
-        ):
+        applies = wanted.marker is None or wanted.marker.evaluate(target)
+        if applies and not LEFT_TO_THE_PLATFORM.fullmatch(wanted.name):
             # what it says of the machine was judged for the platform, not for this one
             plain = re.sub(r" ; .*(?= \\\n)", "", block, count=1)
             (built if wanted.name in SOURCE_ONLY else kept).append(plain)
@@ -124,37 +124,20 @@ def _fetch(folder: Path, python: str) -> None:
         locked.unlink()
 
 
-def _is_framework(name: str) -> bool:
-    return name in LEFT_TO_THE_PLATFORM or name.startswith(("nvidia-c", "nvidia-n", "cuda-"))
-
-
 def _deliver(folder: Path, out: Path) -> None:
     # it took minutes since `out` was looked at: what came there meanwhile is not ours either
-    if out.suffix != ".zip":
-        out.mkdir(parents=True, exist_ok=True)
-        if any(out.iterdir()):
-            raise UserError(f"--out {out}: holds something by now; name another")
+    zipped = out.suffix == ".zip"
+    (out.parent if zipped else out).mkdir(parents=True, exist_ok=True)
+    if not zipped and any(out.iterdir()):
+        raise UserError(f"--out {out}: holds something by now; name another")
+    if not zipped:
         for path in sorted(folder.iterdir()):
             with (out / path.name).open("xb") as copy:
                 copy.write(path.read_bytes())
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out, "x", zipfile.ZIP_STORED) as archive:
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
-
-
-def digest(bundle: Path) -> str:
-    """SHA-256 (hex) of a bundle's manifest, which names the sums of all else in it.
-
-    Raises:
-        UserError: it is no bundle.
-    """
-    try:
-        with zipfile.ZipFile(bundle) as archive:
-            return hashlib.sha256(archive.read("manifest.json")).hexdigest()
-    except (OSError, KeyError, zipfile.BadZipFile):
-        raise UserError(f"--bundle {bundle}: no bundle; scripts/make_bundle.py makes one") from None
 
 
 def _do(command: list[str]) -> None:

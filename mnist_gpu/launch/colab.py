@@ -5,11 +5,9 @@ runtime uses up compute units, or a free account's quota, until it is stopped: `
 its own. The free tier's terms want runs from the notebook, notebooks/colab.ipynb.
 """
 
-import argparse
 import codecs
 import contextlib
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -21,9 +19,7 @@ from typing import BinaryIO, TextIO
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
-from mnist_gpu.launch.ending import ctrl_c_ignored, signals_as_ctrl_c
 
-PLATFORMS = {"cpu": "colab", "t4": "colab_t4"}
 # kept back from the run, so that it leaves a record before the client gives up
 CLOSING_S = 120
 WAITING = "waiting for the client to stop the runtime"
@@ -31,70 +27,44 @@ LEFT_BEHIND = "a runtime may still be going: `colab sessions` lists it, `colab s
 # with how many seconds each is given
 ENDING = ((signal.SIGINT, 60), (signal.SIGTERM, 10), (signal.SIGKILL, 10))
 # the client's words, google-colab-cli 0.7.5
-MEANINGS = (
-    (
-        r"precondition failed|capacity|rejected accelerator|quota (exceeded|or)|unavailable"
-        r"|no backend|too many (sessions|active)|\b412\b",
+MEANINGS = {
+    r"precondition failed|capacity|rejected accelerator|quota (exceeded|or)|unavailable"
+    r"|no backend|too many (sessions|active)|\b412\b": (
         "Colab has no such runtime to give now (a quota, or none is free): try later, end others"
-        " with `colab stop`, or --accelerator cpu",
+        " with `colab stop`, or --accelerator cpu"
     ),
-    (
-        r"ConnectionError|Max retries|NameResolution|ProxyError|timed out",
-        "cannot reach Colab: is there a network?",
+    entry.NO_NETWORK: "cannot reach Colab: is there a network?",
+    r"\b40[13]\b|credential|authenti|authoriz|sign in|log ?in": (
+        "no valid credentials: `colab --help` names the ways to sign in (--auth)"
     ),
-    (
-        r"\b40[13]\b|credential|authenti|authoriz|sign in|log ?in",
-        "no valid credentials: `colab --help` names the ways to sign in (--auth)",
-    ),
-)
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of `scripts/colab/launch.py`."""
-    parser = _parser()
-    parser.set_defaults(platform=PLATFORMS[parser.parse_args(argv).accelerator])
-    chosen = entry.parse(parser, argv)
+    chosen = entry.parse(entry.options(__doc__, "colab", 4 * 3600, by_client=True), argv)
     if chosen.bundle:
         raise UserError("--bundle: `colab run` sends one file; give --source URL", exit_code=2)
     if chosen.timeout <= CLOSING_S:
         raise UserError(f"--timeout {chosen.timeout}: more than {CLOSING_S} s", exit_code=2)
-    tag = payload.new_tag()
-    with tempfile.TemporaryDirectory() as temporary:
-        script = Path(temporary) / "bootstrap.py"
-        settings = {
-            "tag": tag,
-            "source": chosen.source,
-            "overrides": chosen.overrides,
-            "engines": chosen.engines,
-            "timeout": chosen.timeout - CLOSING_S,
-        }
-        script.write_text(payload.bootstrap(settings), encoding="utf-8")
-        command = _command(chosen, script)
-        if chosen.dry_run:
-            print(entry.without_secrets(_plan(command, chosen)))
-            return 0
-        results = marked.find_results(_relay(command, chosen.timeout), tag)
-    return marked.keep(results, "colab", chosen.out)
-
-
-def _command(chosen: argparse.Namespace, script: Path) -> list[str]:
     # the client's own default is 30 s of wall clock
     command = [*chosen.client, "run", "--timeout", str(chosen.timeout)]
     if chosen.accelerator != "cpu":
         command += ["--gpu", chosen.accelerator.upper()]
-    return [*command, str(script)]
-
-
-def _plan(command: list[str], chosen: argparse.Namespace) -> str:
-    return "\n".join(
-        (
-            f"1. {shlex.join([*command[:-1], 'bootstrap.py'])}",
-            f"2. there: install {chosen.source}, then mnist_gpu.train "
-            + f"{' '.join(chosen.overrides)} (engines: {chosen.engines})",
-            "3. the client stops the runtime",
-            f"4. write the record below {chosen.out}/",
+    if chosen.dry_run:
+        return entry.show(
+            shlex.join([*command, "bootstrap.py"]),
+            entry.run_there(chosen),
+            "the client stops the runtime",
+            f"write the record below {chosen.out}/",
         )
-    )
+    tag = payload.new_tag()
+    settings = payload.settings(chosen, tag, chosen.timeout - CLOSING_S)
+    with tempfile.TemporaryDirectory() as temporary:
+        script = Path(temporary) / "bootstrap.py"
+        script.write_text(payload.bootstrap(settings), encoding="utf-8")
+        log = _relay([*command, str(script)], chosen.timeout)
+    return marked.keep(marked.find_results(log, tag), "colab", chosen.out)
 
 
 def _relay(command: list[str], timeout_s: int) -> str:
@@ -117,14 +87,13 @@ def _relay(command: list[str], timeout_s: int) -> str:
         ) from None
     chatter: list[str] = []
     log: list[str] = []
-    readers = [
-        threading.Thread(target=_copy, args=(client.stdout, sys.stdout, log), daemon=True),
-        threading.Thread(target=_copy, args=(client.stderr, sys.stderr, chatter), daemon=True),
-    ]
+    streams = ((client.stdout, sys.stdout, log), (client.stderr, sys.stderr, chatter))
+    # a thread each: whichever pipe filled up unread would stop the client
+    readers = [threading.Thread(target=_copy, args=each, daemon=True) for each in streams]
     for reader in readers:
         reader.start()
     try:
-        with signals_as_ctrl_c():
+        with entry.signals_as_ctrl_c():
             client.wait(timeout_s + CLOSING_S)
     except subprocess.TimeoutExpired:
         raise UserError(f"timeout: more than {timeout_s} s (--timeout)") from None
@@ -134,13 +103,13 @@ def _relay(command: list[str], timeout_s: int) -> str:
         reader.join(10)
     text = "".join(log)
     if client.returncode and marked.MARK not in text:
-        raise UserError(_explain("".join(chatter) or text))
+        raise UserError(entry.explain("colab run", "".join(chatter) or text, MEANINGS))
     return text
 
 
 def _end(client: subprocess.Popen) -> None:
     """Let the client stop its runtime: it does so on Ctrl-C, and on no other signal."""
-    with ctrl_c_ignored():
+    with entry.ctrl_c_ignored():
         for number, patience_s in ENDING:
             if client.poll() is not None:
                 return
@@ -161,29 +130,9 @@ def _copy(source: BinaryIO, screen: TextIO, kept: list[str]) -> None:
         for piece in text.splitlines(keepends=True):
             line += piece
             begins = line.lstrip()[: len(marked.MARK)]
+            # what may still become the mark is held back until it has or has not
             hold = not line.endswith("\n") and begins and marked.MARK.startswith(begins)
             hide = hold or begins == marked.MARK
             visible = "" if hide else entry.without_secrets(line, queries=False)
             print(visible[shown:], end="", file=screen, flush=True)
             line, shown = ("", 0) if line.endswith("\n") else (line, len(visible))
-
-
-def _explain(text: str) -> str:
-    for pattern, meaning in MEANINGS:
-        if re.search(pattern, text, re.I):
-            return f"colab run: {meaning}"
-    lines = [line for line in text.splitlines() if line.strip()]
-    return f"colab run: {entry.without_secrets((lines or ['failed'])[-1])[:300]}"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = entry.options(__doc__ or "", "colab", 4 * 3600)
-    add = parser.add_argument
-    add("--accelerator", choices=PLATFORMS, default="cpu", help="the runtime's (cpu)")
-    add(
-        "--client",
-        type=shlex.split,
-        default=entry.client("colab"),
-        help="command of Colab's client",
-    )
-    return parser

@@ -1,28 +1,42 @@
-"""What every launcher's command line has in common."""
+"""What every launcher's command line has in common: options, secrets, time, and how it ends."""
 
 import argparse
+import contextlib
 import os
 import re
+import shlex
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble
 from mnist_gpu.launch import payload
 
 ENGINES = "own,lightning"
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# as the vendors' clients, which are written in Python, say that nothing answers
+NO_NETWORK = (
+    r"ConnectionError|Max retries|NameResolution|ProxyError|timed out|(Connect|Read)Timeout"
+)
 
 
-def options(description: str, platform: str, timeout_s: int) -> argparse.ArgumentParser:
+def options(
+    description: str | None, platform: str, timeout_s: int, by_client: bool = False
+) -> argparse.ArgumentParser:
     """A parser with the options that every launcher takes.
 
     Args:
         description: the launcher's module docstring.
         platform: `platform=` of the run unless the overrides name another.
         timeout_s: default of `--timeout`, seconds.
+        by_client: the platform is reached by its vendor's client, and has a T4 to choose, whose
+            platform is called `<platform>_t4`.
     """
     parser = argparse.ArgumentParser(
         prog=f"scripts/{platform}/launch.py", description=description, allow_abbrev=False
@@ -36,6 +50,12 @@ def options(description: str, platform: str, timeout_s: int) -> argparse.Argumen
     add("--out", type=Path, default=Path("outputs"), help="where the record goes (outputs/)")
     add("--timeout", type=int, default=timeout_s, help=f"seconds for all of it ({timeout_s})")
     add("--dry-run", action="store_true", help="show every step and change nothing")
+    if by_client:
+        add("--accelerator", choices=("cpu", "t4"), default="cpu", help="the session's (cpu)")
+        # that of this environment, else that of PATH
+        beside = shutil.which(platform, path=str(Path(sys.executable).parent))
+        command = [beside or shutil.which(platform) or platform]
+        add("--client", type=shlex.split, default=command, help="command of the vendor's client")
     parser.set_defaults(platform=platform)
     return parser
 
@@ -47,12 +67,13 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
         UserError: a file is missing or a value cannot be used.
     """
     chosen = parser.parse_args(argv)
-    for entry in chosen.overrides:
-        if not re.match(r"^[+~]{0,2}[A-Za-z_][\w./@-]*(=.*)?$", entry):
-            raise UserError(f"{entry!r}: overrides look like epochs=3", exit_code=2)
-    if not any(entry.startswith("platform=") for entry in chosen.overrides):
-        chosen.overrides = [f"platform={chosen.platform}", *chosen.overrides]
-    named = any(entry.startswith("engine=") for entry in chosen.overrides)
+    for override in chosen.overrides:
+        if not re.match(r"^[+~]{0,2}[A-Za-z_][\w./@-]*(=.*)?$", override):
+            raise UserError(f"{override!r}: overrides look like epochs=3", exit_code=2)
+    if not any(override.startswith("platform=") for override in chosen.overrides):
+        suffix = "_t4" if getattr(chosen, "accelerator", "") == "t4" else ""
+        chosen.overrides = [f"platform={chosen.platform}{suffix}", *chosen.overrides]
+    named = any(override.startswith("engine=") for override in chosen.overrides)
     chosen.engines = chosen.engines or ("own" if named else ENGINES)
     if not re.fullmatch(r"\w+(,\w+)*", chosen.engines):
         raise UserError(f"--engines {chosen.engines}: names such as {ENGINES}", exit_code=2)
@@ -68,12 +89,6 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
     return chosen
 
 
-def placeholder(missing: str, stands_in: str) -> str:
-    """What a dry run shows for a value that only a real launch needs; it says so on stderr."""
-    print(f"dry run with {stands_in}: {without_secrets(missing)}", file=sys.stderr)
-    return stands_in
-
-
 def _default_source(dry_run: bool) -> str:
     try:
         return payload.default_source()
@@ -81,6 +96,26 @@ def _default_source(dry_run: bool) -> str:
         if not dry_run:
             raise
         return placeholder(str(exc), payload.EXAMPLE)
+
+
+def placeholder(missing: str, stands_in: str) -> str:
+    """What a dry run shows for a value that only a real launch needs; it says so on stderr."""
+    print(f"dry run with {stands_in}: {without_secrets(missing)}", file=sys.stderr)
+    return stands_in
+
+
+def show(*steps: str, before: str = "", after: str = "") -> int:
+    """Print a dry run's steps with their numbers, without secrets; its exit code, 0."""
+    numbered = "".join(f"{number}. {step}\n" for number, step in enumerate(steps, start=1))
+    print(without_secrets(f"{before}{numbered}{after}").rstrip("\n"))
+    return 0
+
+
+def run_there(chosen: argparse.Namespace) -> str:
+    """What a dry run says of the run itself."""
+    where = chosen.bundle or chosen.source
+    overrides = " ".join(chosen.overrides)
+    return f"there: install {where}, mnist_gpu.train {overrides} (engines: {chosen.engines})"
 
 
 def check_folder(out: Path) -> None:
@@ -100,30 +135,16 @@ def run(main: Callable[[], int]) -> None:
     """Call `main` and exit; what the user can mend is one line on stderr, without a traceback."""
     try:
         sys.exit(main())
-    except UserError as fault:
-        print(f"error: {without_secrets(str(fault))}", file=sys.stderr)
-        sys.exit(fault.exit_code)
     except BrokenPipeError:  # whoever read it has left: `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except OSError as exc:
-        print(f"error: {without_secrets(trouble(exc))}", file=sys.stderr)
-        sys.exit(1)
+    except (UserError, OSError) as exc:
+        text = trouble(exc) if isinstance(exc, OSError) else str(exc)
+        print(f"error: {without_secrets(text)}", file=sys.stderr)
+        sys.exit(getattr(exc, "exit_code", 1))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
-
-
-def secret(name: str, where: str) -> str:
-    """A credential from the environment, the only place one is taken from.
-
-    Raises:
-        UserError: it is not set; `where` says where to get it.
-    """
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise UserError(f"{name} is not set: {where}")
-    return value
 
 
 def without_secrets(text: str, queries: bool = True) -> str:
@@ -139,10 +160,19 @@ def without_secrets(text: str, queries: bool = True) -> str:
     return re.sub(r"([?&][^=&#\s]+=)[^&#\s\"']+", r"\1***", text) if queries else text
 
 
-def client(name: str) -> list[str]:
-    """The command of a platform's own client: that of this environment, else that of PATH."""
-    beside = shutil.which(name, path=str(Path(sys.executable).parent))
-    return [beside or shutil.which(name) or name]
+def explain(command: str, text: str, meanings: Mapping[str, str]) -> str:
+    """One line about a client that failed.
+
+    Args:
+        command: what was called, for the message.
+        text: what it printed.
+        meanings: what a pattern in it says; where none is found, its last line speaks for itself.
+    """
+    for pattern, meaning in meanings.items():
+        if re.search(pattern, text, re.I):
+            return f"{command}: {meaning}"
+    lines = [line for line in text.splitlines() if line.strip()] or ["failed"]
+    return f"{command}: {without_secrets(lines[-1])[:300]}"
 
 
 class Deadline:
@@ -172,3 +202,31 @@ class Deadline:
         if self.left_s() <= 0:
             raise UserError(f"timeout: {waiting_for} took more than {self.seconds:g} s (--timeout)")
         self._sleep(min(seconds, self.left_s()))
+
+
+@contextlib.contextmanager
+def signals_as_ctrl_c() -> Iterator[None]:
+    """A closed terminal or a polite kill raises KeyboardInterrupt, as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: types.FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with _handled(interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def ctrl_c_ignored() -> Iterator[None]:
+    """While something is being given back, nothing may stop that."""
+    with _handled(signal.SIG_IGN):
+        yield
+
+
+@contextlib.contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

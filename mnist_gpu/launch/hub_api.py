@@ -1,14 +1,15 @@
-"""The two REST services of a JupyterHub: the hub's own, and one user's Jupyter server.
+"""A JupyterHub's services: the hub's own, and one user's server, its files and its kernels.
 
 Sources: https://jupyterhub.readthedocs.io/en/stable/reference/rest-api.html,
-https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html
+https://jupyter-server.readthedocs.io/en/latest/developers/rest-api.html,
+https://jupyter-client.readthedocs.io/en/stable/messaging.html
 """
 
 import base64
 import contextlib
 import json
+import uuid
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +20,8 @@ CHUNK_BYTES = 4 << 20
 CONNECT_S = 20
 # for a server that was not up in time, seconds
 GIVEN_UP_S = 60
+SILENCE_S = 30
+RECONNECTIONS = 5
 
 
 class Api:
@@ -33,8 +36,9 @@ class Api:
         import requests
 
         self.base = base.rstrip("/")
+        self.authorization = f"token {token}"
         self._session = requests.Session()
-        self._session.headers["Authorization"] = f"token {token}"
+        self._session.headers["Authorization"] = self.authorization
 
     def call(self, method: str, path: str, body: Any = None, wait_s: float = 60) -> Any:
         """One request; the reply's JSON, or None where it has no body.
@@ -52,16 +56,18 @@ class Api:
         """As `call`, but the `requests.Response` itself."""
         import requests
 
+        url, timeout = self.base + path, (CONNECT_S, wait_s)
         try:
-            reply = self._session.request(
-                method, self.base + path, json=body, timeout=(CONNECT_S, wait_s), **more
-            )
+            reply = self._session.request(method, url, json=body, timeout=timeout, **more)
         except requests.Timeout:
             raise UserError(f"timeout: no answer from {self.base} in {wait_s:g} s") from None
         except requests.RequestException:
             raise UserError(f"cannot reach {self.base}: wrong URL, or no network?") from None
         if reply.status_code >= 400:
-            raise RefusedError(reply.status_code, f"{method} {self.base}{path}", _message(reply))
+            why = str(reply.reason)
+            with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object
+                why = str(reply.json().get("message") or why)
+            raise RefusedError(reply.status_code, f"{method} {url}", why)
         return reply
 
 
@@ -69,18 +75,10 @@ class RefusedError(UserError):
     """The service answered with an error status."""
 
     def __init__(self, status: int, request: str, message: str) -> None:
-        hint = ""
-        if status in (401, 403):
-            hint = "; make a token with full scope on the hub's page /hub/token"
-        super().__init__(f"{request}: refused ({status}): {message}{hint}")
+        hint = "; make a token with full scope on the hub's page /hub/token"
+        hint = hint if status in (401, 403) else ""
+        super().__init__(f"{request}: refused ({status}): {message[:200]}{hint}")
         self.status = status
-
-
-def _message(reply: Any) -> str:
-    try:
-        return str(reply.json().get("message") or reply.reason)[:200]
-    except (ValueError, AttributeError):
-        return str(reply.reason)
 
 
 class Hub:
@@ -96,8 +94,8 @@ class Hub:
             raise UserError(f"--hub {url}: a URL such as https://hub.example.org")
         _encrypted(url)
         self.root = f"{parts.scheme}://{parts.netloc}"
-        prefix = parts.path.rstrip("/")
-        self._api = Api(f"{self.root}{prefix.removesuffix('/hub')}/hub/api", token)
+        prefix = parts.path.rstrip("/").removesuffix("/hub")
+        self._api = Api(f"{self.root}{prefix}/hub/api", token)
 
     def user(self) -> str:
         """The name of the token's owner."""
@@ -140,19 +138,15 @@ class Hub:
         """Stop a server, and wait until the hub says that it is gone."""
         asked = False
         while server in self._servers(user):
-            if not asked:
-                asked = self._asked_to_stop(user, server)
+            try:
+                if not asked:
+                    self._api.raw("DELETE", self._path(user, server))
+                    asked = True
+            except RefusedError as exc:
+                # of a server that is still starting the hub says 400: it is asked again
+                if exc.status != 400:
+                    raise
             deadline.pause(1, "stopping the server")
-
-    def _asked_to_stop(self, user: str, server: str) -> bool:
-        """Whether the hub took it: of a server that is still starting it says 400."""
-        try:
-            self._api.raw("DELETE", self._path(user, server))
-        except RefusedError as refused:
-            if refused.status != 400:
-                raise
-            return False
-        return True
 
     def _path(self, user: str, server: str) -> str:
         path = f"/users/{quote(user, safe='')}/server"
@@ -171,26 +165,24 @@ class Hub:
         return _encrypted(url if "://" in url else self.root + url)
 
     def _watch(self, path: str, deadline: Deadline) -> None:
-        """Print the hub's progress messages until the server is ready."""
+        """Print the hub's progress messages until the server is ready, or the stream falls silent.
+
+        Raises:
+            UserError: the hub says that it could not start it, or the deadline passed.
+        """
+        import requests
+
         reply = self._api.raw("GET", path, wait_s=deadline.left_s() or 1, stream=True)
-        for raw in _lines(reply):
-            line = raw.decode(errors="replace")
-            if line.startswith("data:"):
-                event = json.loads(line.removeprefix("data:"))
-                print(f"hub: {event.get('message', '')}", flush=True)
-                if event.get("failed"):
-                    raise UserError(f"the hub could not start a server: {event.get('message')}")
-                if event.get("ready"):
-                    break
-            deadline.pause(0, "starting the server")
-
-
-def _lines(reply: Any) -> Iterator[bytes]:
-    """A stream's lines; where it breaks off or falls silent, those until then."""
-    import requests
-
-    with contextlib.suppress(requests.RequestException):
-        yield from reply.iter_lines()
+        with contextlib.suppress(requests.RequestException):
+            for line in reply.iter_lines():
+                if line.startswith(b"data:"):
+                    event = json.loads(line.removeprefix(b"data:"))
+                    print(f"hub: {event.get('message', '')}", flush=True)
+                    if event.get("failed"):
+                        raise UserError(f"the hub could not start a server: {event.get('message')}")
+                    if event.get("ready"):
+                        return
+                deadline.pause(0, "starting the server")
 
 
 def _encrypted(url: str) -> str:
@@ -214,23 +206,118 @@ class Files:
     def write(self, path: str, content: bytes) -> None:
         """Write a file; a large one in pieces, below the server's limit on a request."""
         pieces = [content[i : i + CHUNK_BYTES] for i in range(0, len(content), CHUNK_BYTES)]
-        for number, piece in enumerate(pieces or [b""], start=1):
-            body: dict[str, Any] = {
-                "type": "file",
-                "format": "base64",
-                "content": base64.b64encode(piece).decode(),
-            }
+        for number, piece in enumerate(pieces, start=1):
+            text = base64.b64encode(piece).decode()
+            body: dict[str, Any] = {"type": "file", "format": "base64", "content": text}
             if len(pieces) > 1:
+                # -1: the last
                 body["chunk"] = -1 if number == len(pieces) else number
             self._api.call("PUT", f"/api/contents/{quote(path)}", body, wait_s=300)
-
-    def upload(self, path: str, source: Path) -> None:
-        """Write a local file."""
-        self.write(path, source.read_bytes())
 
     def read(self, path: str) -> bytes:
         """A file's content."""
         query = "?content=1&format=base64&type=file"
-        return base64.b64decode(
-            self._api.call("GET", f"/api/contents/{quote(path)}{query}")["content"]
-        )
+        found = self._api.call("GET", f"/api/contents/{quote(path)}{query}")
+        return base64.b64decode(found["content"])
+
+
+class Kernel:
+    """A kernel of its own; a connected client and flowing output keep cullers away.
+
+    Args:
+        api: the user's server.
+        name: kernelspec.
+        folder: working folder, below the server's root.
+    """
+
+    def __init__(self, api: Api, name: str, folder: str) -> None:
+        self._api = api
+        made = api.call("POST", "/api/kernels", {"name": name, "path": folder})
+        self._path = f"/api/kernels/{made['id']}"
+        self._session = uuid.uuid4().hex
+
+    def run(self, code: str, deadline: Deadline) -> Iterator[str]:
+        """Execute `code`; yields its output as it comes and returns when it has ended.
+
+        Raises:
+            UserError: the deadline passed, the kernel died, or the connection stayed broken.
+        """
+        import websocket
+
+        request = uuid.uuid4().hex
+        socket = self._connect()
+        socket.send(json.dumps(self._execute_request(request, code)))
+        broken = 0
+        while True:
+            try:
+                text = socket.recv()
+            except websocket.WebSocketTimeoutException:
+                if self._state() == "dead":
+                    raise UserError("the kernel died: out of memory on the hub?") from None
+                deadline.pause(0, "the run")
+                continue
+            except (websocket.WebSocketException, OSError):
+                text = ""
+            if not text:
+                broken += 1
+                if broken > RECONNECTIONS:
+                    raise UserError("the connection to the kernel broke and did not come back")
+                deadline.pause(min(2**broken, 20), "the run")
+                # the server kept what it could not deliver to this session
+                with contextlib.suppress(UserError):
+                    socket = self._connect()
+                if self._state() == "idle":
+                    return
+                continue
+            broken = 0
+            message = json.loads(text)
+            if message.get("parent_header", {}).get("msg_id") == request:
+                yield _output(message)
+                if _ends(message):
+                    return
+            # output that never pauses is no reason to go on past it
+            deadline.pause(0, "the run")
+
+    def close(self) -> None:
+        """Interrupt what runs, and end the kernel; a server that is gone is no fault."""
+        for method, path in (("POST", f"{self._path}/interrupt"), ("DELETE", self._path)):
+            with contextlib.suppress(UserError):
+                self._api.call(method, path)
+
+    def _connect(self) -> Any:
+        import websocket
+
+        url = self._api.base.replace("http", "ws", 1) + self._path
+        header = [f"Authorization: {self._api.authorization}"]
+        try:
+            return websocket.create_connection(
+                f"{url}/channels?session_id={self._session}", header=header, timeout=SILENCE_S
+            )
+        except (websocket.WebSocketException, OSError) as exc:
+            raise UserError(f"no websocket to the kernel: {type(exc).__name__}") from None
+
+    def _state(self) -> str:
+        try:
+            return str(self._api.call("GET", self._path)["execution_state"])
+        except UserError:
+            return "unknown"
+
+    def _execute_request(self, message_id: str, code: str) -> dict[str, Any]:
+        kind = {"msg_id": message_id, "msg_type": "execute_request", "version": "5.3"}
+        header = {**kind, "session": self._session, "username": "", "date": ""}
+        content = {"code": code, "silent": False, "allow_stdin": False}
+        return {"channel": "shell", "header": header, "parent_header": {}, "metadata": {},
+                "content": content}  # fmt: skip
+
+
+def _output(message: dict[str, Any]) -> str:
+    """The text of one message, or nothing."""
+    kind, content = message["header"]["msg_type"], message["content"]
+    if kind == "stream":
+        return str(content["text"])
+    return f"{content['ename']}: {content['evalue']}\n" if kind == "error" else ""
+
+
+def _ends(message: dict[str, Any]) -> bool:
+    ended = message["content"].get("execution_state") in ("idle", "dead", "restarting")
+    return ended and message["header"]["msg_type"] == "status"

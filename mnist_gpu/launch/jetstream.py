@@ -5,11 +5,14 @@ Credentials come from `OS_*` (`source app-cred-openrc.sh`) or clouds.yaml and ar
 """
 
 import argparse
+import base64
+import gzip
+import json
+from typing import Any
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.launch import cloud_init, entry, marked, payload
-from mnist_gpu.launch.ending import ctrl_c_ignored, signals_as_ctrl_c
-from mnist_gpu.launch.openstack_cloud import MARK, NAME, NETWORK, Cloud, print_call
+from mnist_gpu.launch import entry, marked, payload
+from mnist_gpu.launch.openstack_cloud import NAME, NETWORK, Cloud
 from mnist_gpu.paths import conf_dir
 
 POLL_S = 20
@@ -19,6 +22,14 @@ LOOKS = 3
 LOOK_S = 2.0
 # cloud-init ends the run, then the server, before the launcher's own deadline does
 CLOSING_S = 120
+FOLDER = "/opt/mnist-gpu"
+DRIVER_WAIT_S = 900
+# a server with a whole GPU installs its driver during the first boot
+WAIT_FOR_DRIVER = (
+    "if lspci | grep -qi nvidia; then"
+    f" for i in $(seq {DRIVER_WAIT_S // 10}); do nvidia-smi >/dev/null 2>&1 && break; sleep 10;"
+    " done; fi"
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,19 +43,51 @@ def main(argv: list[str] | None = None) -> int:
     rate = _rates().get(chosen.flavor)
     if rate is not None and not any("price." in item for item in chosen.overrides):
         chosen.overrides.append(f"platform.price.amount_per_hour={rate}")
-    tag = payload.new_tag()
-    seconds = max(60, chosen.timeout - CLOSING_S)
-    # a dry run shows it, packed, where no secret would be seen to be one
-    source = entry.without_secrets(chosen.source) if chosen.dry_run else chosen.source
-    user_data = cloud_init.user_data(
-        source, chosen.overrides, tag, seconds, chosen.pip_index, chosen.engines
-    )
     if chosen.dry_run:
-        print(entry.without_secrets(_plan(chosen, user_data, rate)))
-        return 0
-    with signals_as_ctrl_c():
-        results = bench(Cloud(), chosen, tag, user_data)
+        # it is shown packed as well, where no secret would be seen to be one
+        chosen.source = entry.without_secrets(chosen.source)
+    tag = payload.new_tag()
+    more = {"pip_index": chosen.pip_index} if chosen.pip_index else {}
+    seconds = max(60, chosen.timeout - CLOSING_S)
+    text = user_data(payload.settings(chosen, tag, seconds, **more))
+    if chosen.dry_run:
+        return _show(chosen, text, rate)
+    with entry.signals_as_ctrl_c():
+        results = bench(Cloud(), chosen, tag, text)
     return marked.keep(results, "jetstream", chosen.out)
+
+
+def user_data(settings: dict[str, Any]) -> str:
+    """The `#cloud-config` text: run the bootstrap, show the result on the console, switch off.
+
+    The server switches itself off soon after the runs' time is up, even when its launcher is gone.
+    Schema: https://docs.cloud-init.io/en/latest/reference/modules.html
+
+    Args:
+        settings: the bootstrap's; its places on the server are added.
+    """
+    places = {"into": FOLDER, "work": f"{FOLDER}/work", "result_to": "/dev/console"}
+    # without a time in it, so that the same settings make the same text
+    script = gzip.compress(payload.bootstrap(settings | places).encode(), mtime=0)
+    file = {
+        "path": f"{FOLDER}/bootstrap.py",
+        "encoding": "gz+b64",
+        "content": base64.b64encode(script).decode(),
+        "permissions": "0644",
+    }
+    config = {
+        "package_update": True,
+        "packages": ["python3-pip", "python3-venv"],
+        "write_files": [file],
+        "runcmd": [
+            ["shutdown", "-h", f"+{settings['timeout'] // 60 + 5}"],
+            ["sh", "-c", WAIT_FOR_DRIVER],
+            ["env", "HOME=/root", "python3", f"{FOLDER}/bootstrap.py"],
+        ],
+        "power_state": {"mode": "poweroff", "delay": "now", "timeout": 60},
+    }
+    # JSON is YAML too, and needs no quoting rules
+    return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
 
 
 def bench(
@@ -63,29 +106,31 @@ def bench(
         print(f"server {NAME}-{tag} ({server}) on {chosen.flavor}", flush=True)
         return _wait(cloud, server, tag, deadline, chosen.poll)
     finally:
-        with ctrl_c_ignored():
-            _remove(cloud, server, tag, chosen.delete_timeout)
+        with entry.ctrl_c_ignored():
+            deadline = entry.Deadline(chosen.delete_timeout)
+            # the reply to its creation may have been lost
+            if server := server or _find(cloud, tag, deadline):
+                cloud.delete(server, deadline)
+                print(f"server {NAME}-{tag} deleted", flush=True)
 
 
-def _remove(cloud: Cloud, server: str | None, tag: str, seconds: float) -> None:
-    """Delete the server; where the reply to its creation was lost, look for it by name."""
-    deadline = entry.Deadline(seconds)
+def _find(cloud: Cloud, tag: str, deadline: entry.Deadline) -> str | None:
+    """The id of a server by its name; looked for again where there is none, or no answer."""
     looks = 0
-    while server is None and looks < LOOKS:
+    while True:
         try:
             server = cloud.named(tag)
             looks += 1
-        except UserError as fault:
+        except UserError as exc:
+            server = None
             if deadline.left_s() <= 0:
                 raise UserError(
-                    f"a server named {NAME}-{tag} MAY BE THERE AND BURN CREDITS ({fault}):"
+                    f"a server named {NAME}-{tag} MAY BE THERE AND BURN CREDITS ({exc}):"
                     " run `openstack server list`"
                 ) from None
-        if server is None and looks < LOOKS:
-            deadline.pause(LOOK_S, "looking for the server")
-    if server:
-        cloud.delete(server, deadline)
-        print(f"server {NAME}-{tag} deleted", flush=True)
+        if server or looks == LOOKS:
+            return server
+        deadline.pause(LOOK_S, "looking for the server")
 
 
 def _wait(
@@ -128,39 +173,30 @@ def _sweep() -> int:
     return 0
 
 
-def _plan(chosen: argparse.Namespace, user_data: str, rate: float | None) -> str:
+def _show(chosen: argparse.Namespace, user_data: str, rate: float | None) -> int:
     hours = (chosen.timeout + chosen.delete_timeout) / 3600
     ceiling = f"{rate * hours:.1f} SU" if rate else f"unknown: no rate for {chosen.flavor}"
-    calls = [
-        print_call("authorize", credentials="OS_* or clouds.yaml"),
-        print_call("find_flavor", name=chosen.flavor),
-        print_call("find_image", name=chosen.image),
-        print_call("find_network", name=chosen.network)
-        + (" or else get_auto_allocated_topology()" if chosen.network == NETWORK else ""),
-        print_call("create_server", name=f"{NAME}-TAG", metadata=MARK, config_drive=True),
-        print_call("find_server + get_server_console_output", every_s=chosen.poll),
-        print_call("delete_server", until_gone_s=chosen.delete_timeout),
-    ]
-    numbered = "\n".join(f"{number}. {call}" for number, call in enumerate(calls, start=1))
-    return (
-        f"{numbered}\nrun there: mnist_gpu.train {' '.join(chosen.overrides)}, of {chosen.source}"
-        f"\nengines: {chosen.engines}"
-        f"\ncost ceiling: {ceiling} ({hours:.2f} h at {rate} SU/h)"
-        f"\nuser data ({len(user_data)} bytes):\n{user_data}"
+    made = " or else get_auto_allocated_topology()" if chosen.network == NETWORK else ""
+    return entry.show(
+        "authorize(credentials=OS_* or clouds.yaml)",
+        f"find_flavor({chosen.flavor}), find_image({chosen.image})",
+        f"find_network({chosen.network}){made}",
+        f"create_server(name={NAME}-TAG, config_drive=True)",
+        entry.run_there(chosen),
+        f"find_server + get_server_console_output(every_s={chosen.poll})",
+        f"delete_server(until_gone_s={chosen.delete_timeout})",
+        after=f"cost ceiling: {ceiling} ({hours:.2f} h at {rate} SU/h)\n"
+        f"user data ({len(user_data)} bytes):\n{user_data}",
     )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = entry.options(__doc__ or "", "jetstream", 2 * 3600)
+    parser = entry.options(__doc__, "jetstream", 2 * 3600)
     add = parser.add_argument
     add("--flavor", default="g3.xl", help="the server's size by name (g3.xl: one whole A100)")
     add("--image", default="Featured-Ubuntu24", help="by name (Featured-Ubuntu24)")
     add("--network", default=NETWORK, help=f"by name ({NETWORK}, made if it is not there)")
-    add(
-        "--pip-index",
-        default="",
-        help="the index to take torch from, such as PyTorch's for CUDA 12",
-    )
+    add("--pip-index", help="the index to take torch from, such as PyTorch's for CUDA 12")
     add("--poll", type=float, default=POLL_S, help=f"seconds between questions ({POLL_S})")
     add("--delete-timeout", type=float, default=DELETE_S, help="seconds to insist on deletion")
     add("--delete-left-behind", action="store_true", help="delete every benchmark server there is")

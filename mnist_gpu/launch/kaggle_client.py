@@ -10,14 +10,15 @@ import zipfile
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.launch.entry import Deadline, without_secrets
+from mnist_gpu.launch import entry
 
 TRIES = 5
 READY_S = 900
 # it prints these and exits with 0, or goes on
 REFUSALS = re.compile(
-    r"^(Kernel push error|Dataset (version )?creation error|Upload unsuccessful"
-    r"|The following are not valid).*"
+    r"^(?:Kernel push error|Dataset (?:version )?creation error|Upload unsuccessful"
+    r"|The following are not valid).*",
+    re.M,
 )
 
 
@@ -30,6 +31,14 @@ class Client:
 
     def __init__(self, command: list[str]) -> None:
         self._command = command
+        login = f"`{shlex.join(command)} auth login`"
+        self._meanings = {
+            entry.NO_NETWORK: "cannot reach Kaggle: is there a network?",
+            "auth login|authenticat|401": (
+                f"no valid credentials: {login}, or set KAGGLE_API_TOKEN"
+                " (https://www.kaggle.com/settings)"
+            ),
+        }
 
     def push(self, folder: Path, timeout_s: int) -> None:
         """Push a kernel's folder; it starts at once."""
@@ -68,24 +77,19 @@ class Client:
 
     def upload_dataset(self, bundle: Path, dataset: str, poll_s: float) -> None:
         """Upload what a bundle holds as a private data set, or as its next version; wait for it."""
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(temporary)
+        title = dataset.split("/")[1]
+        metadata = {"title": title, "id": dataset, "licenses": [{"name": "other"}]}
+        with tempfile.TemporaryDirectory() as folder:
             with zipfile.ZipFile(bundle) as archive:
                 archive.extractall(folder)
-            metadata = {
-                "title": dataset.split("/")[1],
-                "id": dataset,
-                "licenses": [{"name": "other"}],
-            }
-            (folder / "dataset-metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+            Path(folder, "dataset-metadata.json").write_text(json.dumps(metadata), "utf-8")
             try:
                 self._run("datasets", "status", dataset)
+                how = ["version", "-m", "next version"]
             except UserError:
-                print(self._run("datasets", "create", "-p", str(folder)), flush=True)
-            else:
-                command = ("datasets", "version", "-p", str(folder), "-m", "next version")
-                print(self._run(*command), flush=True)
-        deadline = Deadline(READY_S)
+                how = ["create"]
+            print(self._run("datasets", *how, "-p", folder), flush=True)
+        deadline = entry.Deadline(READY_S)
         while self._run("datasets", "status", dataset).splitlines()[-1] != "ready":
             deadline.pause(poll_s, "Kaggle taking in the data set")
 
@@ -95,30 +99,15 @@ class Client:
         Raises:
             UserError: it is not installed, failed, or said that it was refused.
         """
+        command, name = [*self._command, *arguments], " ".join(("kaggle", *arguments[:2]))
         try:
-            done = subprocess.run(
-                [*self._command, *arguments], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
         except FileNotFoundError:
-            raise UserError(
-                f"{self._command[0]} is missing: scripts/kaggle/launch.py brings it"
-            ) from None
-        lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        refused = [line for line in lines if REFUSALS.match(line)]
-        if done.returncode == 0 and not refused:
-            return done.stdout.strip()
-        raise UserError(without_secrets(self._explain(arguments, lines, refused)))
-
-    def _explain(self, arguments: tuple[str, ...], lines: list[str], refused: list[str]) -> str:
-        name = " ".join(("kaggle", *arguments[:2]))
-        text = "\n".join(lines)
-        if refused:
-            return f"{name}: {refused[0]}"
-        if re.search(r"ConnectionError|Max retries|NameResolution|ProxyError|Timeout", text):
-            return f"{name}: cannot reach Kaggle: is there a network?"
-        if re.search(r"auth login|authenticat|401", text, re.I):
-            return (
-                f"{name}: no valid credentials: `{shlex.join(self._command)} auth login`, or set"
-                " KAGGLE_API_TOKEN (https://www.kaggle.com/settings)"
-            )
-        return f"{name}: {(lines or ['failed'])[-1][:300]}"
+            missing = f"{command[0]} is missing: scripts/kaggle/launch.py brings it"
+            raise UserError(missing) from None
+        said = f"{done.stdout}\n{done.stderr}"
+        if refused := REFUSALS.search(said):
+            raise UserError(entry.without_secrets(f"{name}: {refused[0]}"))
+        if done.returncode:
+            raise UserError(entry.explain(name, said, self._meanings))
+        return done.stdout.strip()

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +36,25 @@ class Result:
     last: bool = True
 
 
-def file_name(engine: str) -> str:
-    """What the bootstrap calls the file with an engine's record."""
-    return "record.json" if engine == OWN else f"record-{engine}.json"
+def of_files(texts: Mapping[str, bytes], since: datetime | None = None) -> dict[str, Result]:
+    """By engine, the results of runs of which the records alone came home.
 
-
-def of_file(record: dict[str, Any], engine: str) -> Result:
-    """The result of a run of which its record alone came home."""
-    return Result(str(record.get("status", "failed")), None, record, engine)
+    Args:
+        texts: by the stem of the file's name as the bootstrap chose it: `record-<engine>`, and
+            `record` for the platform's own.
+        since: leave out what is older.
+    """
+    found = {}
+    for stem, text in texts.items():
+        try:
+            record = json.loads(text)
+            made = datetime.fromisoformat(record["created_at"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        if not since or made >= since:
+            engine = stem.removeprefix("record").removeprefix("-") or OWN
+            found[engine] = Result(str(record.get("status", "failed")), None, record, engine)
+    return found
 
 
 def find_results(log: str, tag: str) -> dict[str, Result]:
@@ -65,10 +78,9 @@ def _parse(text: str, tag: str) -> Result | None:
         return None
     if not isinstance(found, dict) or found.get("tag", "") != tag:
         return None
-    record = found.get("record")
+    record, reason = found.get("record"), found.get("reason")
     if record is not None and digest(record) != found.get("sha256"):
         return None
-    reason = found.get("reason")
     return Result(
         status=str(found.get("status", "failed")),
         reason=reason and str(reason)[:300],
@@ -84,7 +96,7 @@ def digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def keep(results: dict[str, Result], where: str, out: Path) -> int:
+def keep(results: Mapping[str, Result], where: str, out: Path) -> int:
     """Save every record there is and say where; 0 when all runs completed, else 1.
 
     Args:
@@ -100,9 +112,9 @@ def keep(results: dict[str, Result], where: str, out: Path) -> int:
     faults = []
     for result in sorted(results.values(), key=lambda result: result.engine != OWN):
         try:
-            print(f"record: {save(result, where, out)}", flush=True)
-        except UserError as fault:
-            faults.append(str(fault))
+            print(f"record: {_save(result, out)}", flush=True)
+        except UserError as exc:
+            faults.append(f"{where}: {exc}")
     if not any(result.last for result in results.values()):
         faults.append(f"{where}: it ended before every engine had its turn; its log says why")
     if faults:
@@ -110,38 +122,30 @@ def keep(results: dict[str, Result], where: str, out: Path) -> int:
     return 0 if all(result.status == "completed" for result in results.values()) else 1
 
 
-def save(result: Result, where: str, out: Path) -> Path:
-    """Write the record of a result to `out/<platform>/<time>-seed<seed>-<id>/record.json`.
-
-    Args:
-        result: as found.
-        where: the platform, for the message.
-        out: the folder `outputs/`, or another.
+def _save(result: Result, out: Path) -> Path:
+    """Write a result's record to `out/<platform>/<time>-seed<seed>-<id>/record.json`.
 
     Raises:
         UserError: there is no valid record in it, or it cannot be written; nothing that is there
             is replaced.
     """
     if result.record is None:
-        raise UserError(f"{where}: the run failed: {result.reason or 'no reason given'}")
+        raise UserError(f"the run failed: {result.reason or 'no reason given'}")
     try:
         record = Record.model_validate(result.record)
-    except ValueError as fault:
-        raise UserError(f"{where}: the record is not valid: {_first_line(fault)}") from None
+    except ValueError as exc:
+        raise UserError(f"the record is not valid: {' '.join(str(exc).split())[:200]}") from None
+    platform = record.platform.name
+    # the schema lets a name hold dots, and these two are folders
+    if platform in (".", ".."):
+        raise UserError(f"the record is not valid: platform.name {platform!r}")
     stamp = record.created_at.split(".")[0].replace("-", "").replace(":", "").rstrip("Z")
     name = f"{stamp}Z-seed{record.workload.seed}-{record.run_id[:6]}"
-    if record.platform.name in (".", ".."):
-        raise UserError(f"{where}: the record is not valid: platform.name {record.platform.name!r}")
-    path = out / record.platform.name / name / "record.json"
-    text = json.dumps(result.record, indent=2) + "\n"
+    path = out / platform / name / "record.json"
     try:
-        write_whole(path, text.encode(), new=True)
+        write_whole(path, (json.dumps(result.record, indent=2) + "\n").encode(), new=True)
     except OSError as exc:
         if os.path.lexists(path):
             raise UserError(f"{path} is there already: this record was saved before") from None
         raise UserError(trouble(exc, path)) from None
     return path
-
-
-def _first_line(fault: ValueError) -> str:
-    return " ".join(str(fault).split())[:200]

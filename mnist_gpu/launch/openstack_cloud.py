@@ -12,7 +12,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.launch.entry import Deadline, without_secrets
 
 NAME = "mnist-gpu-bench"
-MARK = "mnist_gpu"
+MARK = {"mnist_gpu": "benchmark"}
 # what OpenStack names the network that it makes for a project on request
 NETWORK = "auto_allocated_network"
 # an image of 7 GB, 5.6 GB of packages, and 3 GB of wheels while those are unpacked
@@ -30,9 +30,8 @@ class Cloud:
         try:
             import openstack
         except ImportError:
-            raise UserError(
-                "openstacksdk is missing: scripts/jetstream/launch.py brings it"
-            ) from None
+            missing = "openstacksdk is missing: scripts/jetstream/launch.py brings it"
+            raise UserError(missing) from None
         with _explained("authentication"):
             self._sdk = openstack.connect(app_name="mnist-gpu")
             self._sdk.authorize()
@@ -54,16 +53,17 @@ class Cloud:
             }
             if found["network"] is None and network == NETWORK:
                 found["network"] = self._sdk.network.get_auto_allocated_topology()
-        for kind, entry in found.items():
-            if entry is None:
+        for kind, resource in found.items():
+            if resource is None:
                 raise UserError(f"--{kind} {names[kind]}: this project has none of that name")
         # 0: the flavor leaves it to the image
-        if 0 < (found["flavor"].disk or 0) < LEAST_DISK_GB:
+        disk_gb = found["flavor"].disk or 0
+        if 0 < disk_gb < LEAST_DISK_GB:
             raise UserError(
-                f"--flavor {flavor}: its disk of {found['flavor'].disk} GB is too small; the system"
-                f" and PyTorch need {LEAST_DISK_GB} GB"
+                f"--flavor {flavor}: its disk of {disk_gb} GB is too small; the system and PyTorch"
+                f" need {LEAST_DISK_GB} GB"
             )
-        return {kind: str(entry.id) for kind, entry in found.items()}
+        return {kind: str(resource.id) for kind, resource in found.items()}
 
     def create(self, tag: str, ids: dict[str, str], flavor: str, user_data: str) -> str:
         """Ask for a server; returns its id.
@@ -74,7 +74,7 @@ class Cloud:
             flavor: by name, for the server's metadata.
             user_data: for cloud-init.
         """
-        metadata = {MARK: "benchmark", "mnist_gpu_flavor": flavor}
+        metadata = {**MARK, "mnist_gpu_flavor": flavor}
         if "jetstream-cloud.org" in str(self._sdk.config.auth.get("auth_url", "")):
             metadata["mnist_gpu_cloud"] = "jetstream2"
         with _explained("creating the server"):
@@ -93,9 +93,9 @@ class Cloud:
         """Its status (BUILD, ACTIVE, SHUTOFF, ERROR, DELETED) and the reason of an error."""
         with _explained("asking for the server"):
             found = self._sdk.compute.find_server(server)
-            if found is None:
-                return "DELETED", ""
-            return str(found.status), str((found.fault or {}).get("message", ""))
+        if found is None:
+            return "DELETED", ""
+        return str(found.status), str((found.fault or {}).get("message", ""))
 
     def console(self, server: str) -> str:
         """What it wrote to its console; empty while it has none."""
@@ -107,18 +107,15 @@ class Cloud:
     def named(self, tag: str) -> str | None:
         """The id of this launch's server, if the cloud has it."""
         with _explained("looking for the server"):
-            for server in self._sdk.compute.servers(details=False, name=f"{NAME}-{tag}"):
-                return str(server.id)
-        return None
+            servers = self._sdk.compute.servers(details=False, name=f"{NAME}-{tag}")
+            return next((str(server.id) for server in servers), None)
 
     def left_behind(self) -> list[tuple[str, str]]:
         """Id and name of every benchmark server of this project."""
         with _explained("listing servers"):
-            return [
-                (str(server.id), str(server.name))
-                for server in self._sdk.compute.servers(name=NAME)
-                if (server.metadata or {}).get(MARK) == "benchmark"
-            ]
+            servers = self._sdk.compute.servers(name=NAME)
+            ours = [server for server in servers if MARK.items() <= (server.metadata or {}).items()]
+            return [(str(server.id), str(server.name)) for server in ours]
 
     def delete(self, server: str, deadline: Deadline) -> None:
         """Delete a server and see it gone; asks again until the deadline.
@@ -126,18 +123,18 @@ class Cloud:
         Raises:
             UserError: it is still there; the message says how to delete it by hand.
         """
-        fault = ""
+        why = ""
         while deadline.left_s() > 0:
             try:
                 with _explained("deleting the server"):
                     self._sdk.compute.delete_server(server, ignore_missing=True)
                 if self.state(server)[0] == "DELETED":
                     return
-            except UserError as problem:
-                fault = f" ({problem})"
+            except UserError as exc:
+                why = f" ({exc})"
             deadline.pause(3, "deleting the server")
         raise UserError(
-            f"SERVER {server} IS STILL THERE AND BURNS CREDITS{fault}:"
+            f"SERVER {server} IS STILL THERE AND BURNS CREDITS{why}:"
             f" run `openstack server delete {server}`"
         )
 
@@ -155,23 +152,11 @@ def _explained(doing: str) -> Iterator[None]:
             "no OpenStack credentials: `source app-cred-openrc.sh` (Horizon, Identity,"
             " Application Credentials), or set OS_CLOUD"
         ) from None
-    except (keystone.ClientException, sdk.SDKException) as why:
+    except (keystone.ClientException, sdk.SDKException) as exc:
+        why = without_secrets(" ".join(str(exc).split()))[:300]
         # the SDK hands on what Keystone's client raised as text only
-        raise UserError(f"{doing}: {_reason(_line(why))}") from None
-
-
-def _reason(line: str) -> str:
-    if "HTTP 401" in line:
-        return "the credentials were refused; have they expired?"
-    if line.startswith(("Unable to establish connection", "Failed to discover")):
-        return f"cannot reach the cloud: {line}"
-    return line
-
-
-def _line(fault: Exception) -> str:
-    return without_secrets(" ".join(str(fault).split()))[:300]
-
-
-def print_call(call: str, **values: Any) -> str:
-    """One API call of a dry run as text."""
-    return f"{call}({', '.join(f'{key}={value}' for key, value in values.items())})"
+        if "HTTP 401" in why:
+            why = "the credentials were refused; have they expired?"
+        elif why.startswith(("Unable to establish connection", "Failed to discover")):
+            why = f"cannot reach the cloud: {why}"
+        raise UserError(f"{doing}: {why}") from None

@@ -1,7 +1,6 @@
 """The one file that is sent: what it installs, from where, and what it refuses."""
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
@@ -9,18 +8,17 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from mnist_gpu.launch import bundle as bundles
+from mnist_gpu.launch import payload
 from tests.platforms.conftest import CHECKOUT
 
 SCRIPT = CHECKOUT / "scripts" / "bootstrap.py"
-spec = importlib.util.spec_from_file_location("bootstrap", SCRIPT)
-assert spec is not None
-bootstrap = importlib.util.module_from_spec(spec)
-assert spec.loader is not None
-spec.loader.exec_module(bootstrap)
+# as it is sent: one text
+bootstrap = ModuleType("bootstrap")
+exec(payload.bootstrap(), vars(bootstrap))
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def test_a_manifest_that_was_changed_with_its_wheel_is_refused(
     rebuilt, bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     path = rebuilt("manifest.json", lambda content: content.replace(b"\n", b"\n "))
-    sent = ["--manifest", bundles.digest(bundle)]
+    sent = ["--manifest", payload.manifest_digest(bundle)]
     error = said(capsys, "--bundle", str(path), *sent, "--into", str(tmp_path / "into"))
     assert "not the one that was sent" in error
 
@@ -134,7 +132,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (package / "train.py").write_text(f"import json, sys\n{body}\n")
         monkeypatch.setenv("PYTHONPATH", str(package.parent))
         monkeypatch.setenv("MNIST_GPU_DATA", str(tmp_path))
-        monkeypatch.setattr(bootstrap, "installed", lambda: CHECKOUT)
+        monkeypatch.setattr(bootstrap, "fetch", lambda *_: CHECKOUT)
         said: list[dict] = []
         monkeypatch.setattr(bootstrap, "announce", lambda result, also: said.append(result))
         into = ["--source", "installed", "--into", str(tmp_path / "into")]

@@ -1,6 +1,7 @@
 """The Colab launcher, on a stand-in for `colab run` that runs the script it is sent here."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -111,6 +112,24 @@ def test_a_bundle_is_refused_because_one_file_is_sent(launch: Callable, tmp_path
     assert "one file" in done.stderr
 
 
+ASKS = """
+print("Enter the authorization code: ", end="", file=sys.{stream}, flush=True)
+sys.exit("thanks" if input() == "4/0Ab" else "the answer did not arrive")
+"""
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_sign_in_is_seen_before_it_is_answered(tmp_path: Path, stream: str) -> None:
+    process = started(tmp_path, ASKS.format(stream=stream))
+    shown, prompt = getattr(process, stream), "Enter the authorization code: "
+    # the client waits for an answer, so what comes now comes without a line's end
+    ready, _, _ = select.select([shown], [], [], 30)
+    assert ready
+    assert os.read(shown.fileno(), 4096).decode() == prompt
+    _, errors = process.communicate("4/0Ab\n", timeout=60)
+    assert "thanks" in errors
+
+
 # as Google's client: the runtime is given back in a `finally`, which only Ctrl-C reaches
 HOLDS_A_RUNTIME = """
 import time
@@ -131,6 +150,7 @@ def started(tmp_path: Path, body: str, *arguments: str) -> subprocess.Popen:
          *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

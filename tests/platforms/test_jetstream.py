@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.launch import cloud_init, jetstream
+from mnist_gpu.launch import jetstream
 from mnist_gpu.launch.entry import Deadline
 from mnist_gpu.records.store import read_record
 from tests.platforms.conftest import CHECKOUT
@@ -295,17 +295,28 @@ def test_a_dry_run_shows_every_call_and_the_cost_ceiling(
     assert not cloud.calls
 
 
+@pytest.mark.parametrize(("flavor", "rate"), [("m3.3xl", 128), ("r3.large", 128), ("r3.xl", 256)])
+def test_the_largest_flavors_without_a_gpu_have_their_rates(
+    launch: Callable, flavor: str, rate: int
+) -> None:
+    # an hour with the time to delete it
+    done = launch(LAUNCH, *OPTIONS, "--flavor", flavor, "--dry-run", "--timeout", "3000")
+    assert done.returncode == 0, done.stderr
+    assert f"cost ceiling: {rate}.0 SU" in done.stdout
+    assert f"platform.price.amount_per_hour={rate}" in done.stdout
+
+
 def test_cloud_init_accepts_the_user_data_and_refuses_a_wrong_one(
     cloud_init_schema: Callable[[str], str],
 ) -> None:
-    text = cloud_init.user_data("https://example.org/a.zip", ["platform=jetstream"], "t", 600)
+    text = jetstream.user_data({"tag": "t", "overrides": ["platform=jetstream"], "timeout": 600})
     assert cloud_init_schema(text) == ""
     wrong = text.replace('"gz+b64"', '"zstd"')
     assert "write_files" in cloud_init_schema(wrong)
 
 
 def test_user_data_fits_what_nova_takes() -> None:
-    text = cloud_init.user_data("https://example.org/a.zip", ["a=b"] * 50, "t", 600)
+    text = jetstream.user_data({"tag": "t", "overrides": ["a=b"] * 50, "timeout": 600})
     assert len(text) * 4 / 3 < 65535  # base64, bytes: Nova's limit
 
 
@@ -317,7 +328,7 @@ def test_the_bootstrap_in_the_user_data_runs(
     def boot(_: str) -> str:
         script, console = tmp_path / "bootstrap.py", tmp_path / "console"
         text = bootstrap_of(cloud.created[0]).replace("/dev/console", str(console))
-        script.write_text(text.replace(cloud_init.FOLDER, str(tmp_path / "opt")))
+        script.write_text(text.replace(jetstream.FOLDER, str(tmp_path / "opt")))
         environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), "MNIST_GPU_DATA": str(mnist_dir)}
         subprocess.run(
             [sys.executable, str(script)], env=environment, capture_output=True, check=False

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mnist_gpu.records.store import read_record
+from tests.platforms.conftest import CHECKOUT
 from tests.platforms.kaggle_api import TOKEN, Kaggle
 
 QUICK = ("model=mlp", "epochs=1", "logger=none")
@@ -132,3 +134,17 @@ def test_a_dry_run_shows_every_step_and_contacts_nobody(
     assert "kernels push" in done.stdout
     assert not kaggle.kernel
     assert kaggle.asked == 0
+
+
+@pytest.mark.parametrize("name", ["kaggle", "kaggle_t4"])
+def test_a_price_names_no_source_that_says_nothing_of_prices(name: str) -> None:
+    """Kaggle publishes no price list: it is said why nothing is paid, and no page stands in."""
+    text = (CHECKOUT / "conf" / "platform" / f"{name}.yaml").read_text(encoding="utf-8")
+    platform = yaml.safe_load(text)
+    price, limits = platform["price"], platform["limits"]
+    assert price["free"] is True
+    assert price["amount_per_hour"] is None
+    assert price["source"] is None
+    assert "free of charge" in price["reason"]
+    # what the quotas are taken from is theirs
+    assert limits["source"].startswith("https://github.com/Kaggle/")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu.launch import payload
 from mnist_gpu.records.store import read_record
 from tests.platforms import kaggle_api
 from tests.platforms.conftest import CHECKOUT
@@ -178,7 +179,7 @@ def test_the_badge_opens_the_generated_notebook(name: str, opens: str) -> None:
 
 def test_a_script_sent_by_colab_run_works_inside_a_kernel(tmp_path: Path) -> None:
     """`colab run` executes a script's text in a kernel: no __file__, arguments in sys.argv."""
-    script = (CHECKOUT / "scripts" / "bootstrap.py").read_text(encoding="utf-8")
+    script = payload.bootstrap()
     harness = (
         "import sys\n"
         "sys.argv = ['bootstrap.py', '--source', 'installed', '--dry-run', 'platform=colab']\n"
