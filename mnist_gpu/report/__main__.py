@@ -33,7 +33,7 @@ def _main(options: argparse.Namespace) -> int:
 
             show(gather(options.paths))
             return 0
-        from mnist_gpu.report.load import load
+        from mnist_gpu.report.summary import load
 
         summary = load(options.paths)
         if options.check:
@@ -65,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _check(summary: "Summary", readme: Path) -> int:
-    from mnist_gpu.report.documents import stale
+    from mnist_gpu.report.document import stale
 
     found = stale(summary, readme)
     for path in found:
@@ -76,8 +76,8 @@ def _check(summary: "Summary", readme: Path) -> int:
 
 
 def _report(summary: "Summary", options: argparse.Namespace) -> int:
-    from mnist_gpu.report.documents import renew, stale
-    from mnist_gpu.report.extra import write_files
+    from mnist_gpu.report.document import renew, stale
+    from mnist_gpu.report.export import write_files
     from mnist_gpu.report.table import print_console
 
     print_console(summary)

@@ -4,35 +4,26 @@ One paragraph a topic. Those of the project's four questions are always there, a
 missing where nothing may be said.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from mnist_gpu.report.comparison import (
-    ANYWHERE,
-    MOST_NAMED,
-    Field,
-    Rows,
-    against,
-    best,
-    comparable,
-    fields,
-    is_apart,
-    leader,
-    missing,
-    newest,
-    sides,
-    sound,
-    time_of,
-    versions,
-)
-from mnist_gpu.report.gate import NOT_JUDGED, NOT_SHOWN, PASSES
-from mnist_gpu.report.numbers import counted, figure, percent, times
-from mnist_gpu.report.rows import Row
+from mnist_gpu.records.schema import Record
+from mnist_gpu.report import comparison
+from mnist_gpu.report.comparison import Field, Rows, Side, against, comparable, sound, versions
+from mnist_gpu.report.numbers import counted, figure, times
+from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Row
 from mnist_gpu.report.statistics import ratio, time_to
 
 TARGET = 0.99
 MOST_SENTENCES = 8
+MOST_NAMED = 6
+# a device that is busy for less than this waits for the host most of the time
+HALF_BUSY_PERCENT = 50
+UNPRICED = (
+    "Nothing can be said yet. Missing: a price in conf/platform, or a reading of energy, for the"
+    " machines there are."
+)
 PHASES = {
     "train": "training",
     "eval": "evaluation",
@@ -56,7 +47,7 @@ class Finding:
 
 def find(rows: Rows) -> list[Finding]:
     """Every sentence that the rows bear, in a fixed order."""
-    comparisons = fields(rows)
+    comparisons = comparison.fields(rows)
     return [
         Finding(topic, text, tuple(row.ref for row in named))
         for topic, make in TOPICS.items()
@@ -72,9 +63,10 @@ def machines(rows: Rows, comparisons: list[Field]) -> Sentences:
     for field in comparisons:
         if len(field.rows) > 1:
             first, second = field.rows[:2]
+            leads = comparison.leader(field.rows, "machines")
             yield (
-                f"With {field.engine}, {first.place} {leader(field.rows, 'machines')}:"
-                f" {time_of(first)} of training; the next, {second.place}, {time_of(second)},"
+                f"With {field.engine}, {first.place} {leads}: {first.training_time} of training;"
+                f" the next, {second.place}, {second.training_time},"
                 f" {against(second, first)}{versions(first, second)}.",
                 (first, second),
             )
@@ -82,12 +74,19 @@ def machines(rows: Rows, comparisons: list[Field]) -> Sentences:
 
 def accelerators(rows: Rows, comparisons: list[Field]) -> Sentences:
     """The first of the accelerators beside the first of the CPUs."""
-    yield from _question(rows, comparisons, "accelerators", ("accelerator", "CPU"))
+    found = list(_between(comparisons, comparison.ACCELERATOR, comparison.CPU))
+    missing = comparison.missing(rows, comparison.ACCELERATOR, comparison.CPU)
+    yield from found or [(missing, ())]
 
 
 def cloud_and_local(rows: Rows, comparisons: list[Field]) -> Sentences:
     """The first of the clouds beside the first of the local machines."""
-    yield from _question(rows, comparisons, "cloud", ("cloud machine", "local machine"))
+    found = [
+        (text, (cloud, home))
+        for text, (cloud, home) in _between(comparisons, comparison.CLOUD, comparison.HOME)
+        if cloud.key.machine.host != home.key.machine.host
+    ]
+    yield from found or [(comparison.missing(rows, comparison.CLOUD, comparison.HOME), ())]
 
 
 def resource_use(rows: Rows, comparisons: list[Field]) -> Sentences:
@@ -96,19 +95,17 @@ def resource_use(rows: Rows, comparisons: list[Field]) -> Sentences:
     if not used:
         yield "Nothing can be said yet. Missing: a standard run in the stock division.", ()
         return
-    memory = sorted(((peak, row) for row in used if (peak := row.used("rss_peak_mib"))), key=_first)
-    if listed := [
-        f"{row.ref} {figure(peak)} MiB{_busy(row)} (n = {row.n})" for peak, row in memory
-    ]:
-        named = [row for _, row in memory[:MOST_NAMED]]
-        yield f"Memory at its peak, the smallest row first: {_some(listed)}.", named
-    metered = sorted(
-        ((joules, row) for row in used if (joules := row.used("energy_j"))), key=_first
-    )
-    listed = [f"{row.ref} {figure(energy_j / 1000)} kJ (n = {row.n})" for energy_j, row in metered]
-    if listed:
-        named = [row for _, row in metered[:MOST_NAMED]]
-        yield f"Energy of a run where it was metered: {_some(listed)}.", named
+    memory, metered = _least_first(used, "rss_peak_mib"), _least_first(used, "energy_j")
+    if memory:
+        said = _some(
+            f"{row.ref} {figure(peak)} MiB{_busy(row)} (n = {row.n})" for row, peak in memory
+        )
+        yield f"Memory at its peak, the smallest row first: {said}.", _rows(memory)
+    if metered:
+        said = _some(
+            f"{row.ref} {figure(energy_j / 1000)} kJ (n = {row.n})" for row, energy_j in metered
+        )
+        yield f"Energy of a run where it was metered: {said}.", _rows(metered)
     else:
         yield "Of energy nothing can be said. Missing: a run on a machine that meters it.", ()
 
@@ -121,21 +118,15 @@ def cost_effectiveness(rows: Rows, comparisons: list[Field]) -> Sentences:
         priced.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
         free = [row for row in field.rows if row.cost.free]
         for what, named in (("a run costs", priced), ("free of charge", free)):
-            listed = [
-                f"{row.place} {_cost(row)}".rstrip() + f", in {time_of(row)} of training"
-                for row in named
-            ]
-            if listed:
+            if named:
                 said = True
-                yield f"With {field.engine}, {what}: {_some(listed)}.", named[:MOST_NAMED]
+                listed = _some(
+                    f"{row.place} {_cost(row)}".rstrip() + f", in {row.training_time} of training"
+                    for row in named
+                )
+                yield f"With {field.engine}, {what}: {listed}.", named[:MOST_NAMED]
     if not said:
-        yield UNPRICED if comparisons else missing(rows, [ANYWHERE]), ()
-
-
-UNPRICED = (
-    "Nothing can be said yet. Missing: a price in conf/platform, or a reading of energy, for the"
-    " machines there are."
-)
+        yield UNPRICED if comparisons else comparison.missing(rows, comparison.ANYWHERE), ()
 
 
 def time_to_accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
@@ -143,15 +134,15 @@ def time_to_accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
     clock = "on the training clock, which stands still during evaluations"
     for field in comparisons:
         arrived = [row for row in field.rows if row.reached[TARGET].n == row.n]
-        arrived.sort(key=lambda row: row.reached[TARGET].train_s or 0.0)
+        arrived.sort(key=_arrival)
         if not arrived:
             continue
         first = arrived[0]
-        after = f"after {figure(first.reached[TARGET].train_s or 0.0)} s {clock}"
+        after = f"after {figure(_arrival(first))} s {clock}"
         if len(arrived) == 1:
             yield f"With {field.engine}, {first.place} is at 99 % {after}.", (first,)
             continue
-        apart = is_apart(arrived[1], first, _arrivals)
+        apart = comparison.is_apart(arrived[1], first, _arrivals)
         yield (
             f"With {field.engine}, {first.place} is {'' if apart else 'by median '}the first at"
             f" 99 % of {len(arrived)} machines whose runs all get there, {after}; the next,"
@@ -164,15 +155,13 @@ def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
     """Engines on one machine by one program version."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
-        programs = {run.record.software.program_version for run in row.group.runs}
+        programs = row.software("program_version")
         if len(programs) == 1:
             key = row.key
             place = (key.platform, key.rehearsal, key.machine, key.precision)
             found.setdefault((programs.pop(), *place), []).append(row)
     for (program, *_), members in found.items():
-        ordered = sorted(
-            newest(members, lambda row: row.engine), key=lambda row: row.train_s.median
-        )
+        ordered = comparison.newest(members, lambda row: row.engine)
         if len(ordered) < 2:
             continue
         first = ordered[0]
@@ -182,8 +171,8 @@ def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
             f"On {first.label}, {first.machine}{precision}, by program version {program},"
-            f" {first.engine} (n = {first.n}) {leader(ordered, 'frameworks')}:"
-            f" {time_of(first)} of training; {others}.",
+            f" {first.engine} (n = {first.n}) {comparison.leader(ordered, 'frameworks')}:"
+            f" {first.training_time} of training; {others}.",
             ordered,
         )
 
@@ -209,12 +198,11 @@ def accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
     }
     if passed := sorted(judged[PASSES], key=lambda row: row.accuracy.median):
         low, high = passed[0], passed[-1]
-        span = percent(low.accuracy.median, low.accuracy.sd)
-        if low is not high:
-            span = f"medians from {span} to {percent(high.accuracy.median, high.accuracy.sd)}"
-        verb = "passes" if low is high else "pass"
-        named = (low,) if low is high else (low, high)
-        yield f"{counted(len(passed), 'row')} {verb} the accuracy gate: {span}.", named
+        if low is high:
+            yield f"1 row passes the accuracy gate: {low.test_accuracy}.", (low,)
+        else:
+            span = f"medians from {low.test_accuracy} to {high.test_accuracy}"
+            yield f"{len(passed)} rows pass the accuracy gate: {span}.", (low, high)
     for row in judged[NOT_SHOWN]:
         yield f"{row.name} is {NOT_SHOWN}: {row.gate.basis}.", (row,)
     if unjudged := judged[NOT_JUDGED]:
@@ -230,7 +218,7 @@ def where_time_goes(rows: Rows, comparisons: list[Field]) -> Sentences:
     """Shares of the whole, row by row."""
     for row in filter(sound, rows):
         shares = sorted(
-            ((row.share_of(phase), name) for phase, name in PHASES.items()), reverse=True
+            ((_share(row, phase), name) for phase, name in PHASES.items()), reverse=True
         )
         said = ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares[:4])
         yield f"{row.ref} (n = {row.n}): {said}{_waiting(row)}.", (row,)
@@ -250,33 +238,30 @@ TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
 }
 
 
-def _question(
-    rows: Rows, comparisons: list[Field], question: str, nouns: tuple[str, str]
-) -> Sentences:
-    said = False
-    one, other = sides(question)
+def _between(comparisons: list[Field], one: Side, other: Side) -> Iterator[tuple[str, list[Row]]]:
+    """The first rows of two sides beside each other, a sentence for each field that has both."""
     for field in comparisons:
-        ours, theirs = list(filter(one.holds, field.rows)), list(filter(other.holds, field.rows))
-        if ours and theirs and _differ(ours[0], theirs[0], question):
-            said = True
-            fast, slow = sorted((ours[0], theirs[0]), key=lambda row: row.train_s.median)
+        sides = [(list(filter(side.holds, field.rows)), side.noun) for side in (one, other)]
+        if all(there for there, _ in sides):
+            ours, theirs = (there[0] for there, _ in sides)
+            first, second = (comparison.best(there, noun) for there, noun in sides)
+            fast, slow = sorted((ours, theirs), key=lambda row: row.train_s.median)
             yield (
-                f"With {field.engine}, {best(ours, nouns[0])} takes {time_of(ours[0])} of training,"
-                f" {best(theirs, nouns[1])} {time_of(theirs[0])}: {slow.ref}"
+                f"With {field.engine}, {first} takes {ours.training_time} of training,"
+                f" {second} {theirs.training_time}: {slow.ref}"
                 f" {against(slow, fast)}{versions(fast, slow)}.",
-                (ours[0], theirs[0]),
+                [ours, theirs],
             )
-    if not said:
-        yield missing(rows, (one, other)), ()
 
 
-def _differ(one: Row, other: Row, question: str) -> bool:
-    """Whether a cloud is compared with another computer than the one at home."""
-    return question != "cloud" or one.key.machine.host != other.key.machine.host
+def _least_first(rows: Rows, reading: str) -> list[tuple[Row, float]]:
+    """The rows that have a reading of `resources`, and its median."""
+    found = [(row, value) for row in rows if (value := row.used(reading))]
+    return sorted(found, key=lambda pair: pair[1])
 
 
-def _first(pair: tuple[float, Row]) -> float:
-    return pair[0]
+def _rows(pairs: Sequence[tuple[Row, float]]) -> list[Row]:
+    return [row for row, _ in pairs[:MOST_NAMED]]
 
 
 def _busy(row: Row) -> str:
@@ -285,14 +270,18 @@ def _busy(row: Row) -> str:
     return said + (f", GPU busy {gpu_percent:.0f} % of the time" if gpu_percent else "")
 
 
+def _share(row: Row, phase: str) -> float:
+    """The median share of a phase in the whole time, 0 to 1."""
+    timings = [run.record.timing for run in row.runs]
+    return median([getattr(t, f"{phase}_s") / t.total_s for t in timings if t.total_s] or [0.0])
+
+
 def _waiting(row: Row) -> str:
-    waits = [
-        timing.data_wait_s / timing.train_s
-        for run in row.group.runs
-        if (timing := run.record.timing).data_wait_s is not None and timing.train_s
-    ]
-    if len(waits) < row.n:
+    timings = [run.record.timing for run in row.runs]
+    known = [t for t in timings if t.data_wait_s is not None and t.train_s]
+    if len(known) < row.n:
         return ""
+    waits = [(t.data_wait_s or 0.0) / t.train_s for t in known]
     return f"; {100 * median(waits):.1f} % of the training waited for data"
 
 
@@ -301,18 +290,22 @@ def _bears_a_ratio(row: Row) -> bool:
 
 
 def _beside_stock(row: Row, base: Row) -> str:
-    found = ratio(row.group.train_s, base.group.train_s)
+    found = ratio(row.train_s.points, base.train_s.points)
     if not found.may_be_said:
-        return f"{row.division} (n = {row.n}) has a ratio to stock too uncertain to be said"
-    if not found.tells_apart:
-        return f"{row.division} (n = {row.n}) cannot be told apart from stock"
-    return (
-        f"{row.division} (n = {row.n}) takes {times(found.value, found.interval)} as long as stock"
-    )
+        said = "has a ratio to stock too uncertain to be said"
+    elif not found.tells_apart:
+        said = "cannot be told apart from stock"
+    else:
+        said = f"takes {times(found.value, found.interval)} as long as stock"
+    return f"{row.division} (n = {row.n}) {said}"
+
+
+def _arrival(row: Row) -> float:
+    return row.reached[TARGET].train_s or 0.0
 
 
 def _arrivals(row: Row) -> Sequence[float]:
-    return [time_to(run, TARGET) or 0.0 for run in row.group.runs]
+    return [time_to(run, TARGET) or 0.0 for run in row.runs]
 
 
 def _cost(row: Row) -> str:
@@ -321,6 +314,35 @@ def _cost(row: Row) -> str:
     return f"{said} ({dollars})" if dollars else said
 
 
-def _some(listed: Sequence[str]) -> str:
+def _some(texts: Iterable[str]) -> str:
+    listed = list(texts)
     more = len(listed) - MOST_NAMED
     return "; ".join(listed[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+
+
+def remarks(record: Record) -> list[str]:
+    """What the record's own readings say; nothing of what was not measured."""
+    timing, used = record.timing, record.resources
+    found = []
+    if timing.data_wait_s is not None and timing.train_s:
+        found.append(f"{timing.data_wait_s / timing.train_s:.0%} of training waited for data")
+    if used.gpu_percent is not None:
+        busy = f"the GPU was busy {used.gpu_percent:.0f} % of the time"
+        if used.gpu_percent < HALF_BUSY_PERCENT:
+            busy += f": batches of {record.workload.batch_size} are too small to fill it"
+        found.append(busy)
+    if record.epochs and timing.train_s < timing.total_s / 2:
+        before = {
+            "starting Python and its libraries": timing.startup_s,
+            "data": timing.data_s,
+            "building": timing.build_s,
+            "warming up": timing.warmup_s,
+            "evaluating": timing.eval_s,
+            "checkpoints": timing.checkpoint_s,
+        }
+        most = max(before, key=lambda what: before[what])
+        found.append(
+            f"{1 - timing.train_s / timing.total_s:.0%} of the run was not training,"
+            f" most of it {most}: {before[most]:.1f} s"
+        )
+    return found

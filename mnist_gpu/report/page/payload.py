@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice, zip_longest
+from dataclasses import asdict
+from itertools import chain, islice, zip_longest
 from statistics import median
 from typing import Any
 
@@ -11,17 +12,18 @@ from mnist_gpu.records.store import printable
 from mnist_gpu.report.compare import MEASURES
 from mnist_gpu.report.cost import Cost
 from mnist_gpu.report.groups import CATEGORIES
-from mnist_gpu.report.numbers import efficiency, figure, percent, seconds
+from mnist_gpu.report.numbers import efficiency, figure
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.scaling import Scaling
 from mnist_gpu.report.statistics import CONFIDENCE, ENOUGH, WIDEST, Sample, middle_places
-from mnist_gpu.report.summary import Summary
+from mnist_gpu.report.summary import Scaling, Summary
 from mnist_gpu.report.table import missing
 
 MOST_DETAILS = 80
 MOST_RUNS_LISTED = 20_000
 MOST_POINTS = 1000
 MOST_SIZES = 8
+OF_ROW = ("ref", "category", "label", "engine", "origin", "machine", "n", "name", "doubts", "notes")
+OF_KEY = ("platform", "division", "precision", "model", "dataset", "compile", "deviations")
 PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
 USED = {
     "cpu_percent": "CPU use of the process, % (100 is one core)",
@@ -38,22 +40,16 @@ def payload(summary: Summary) -> dict[str, Any]:
     """Plain values for JSON. Colours and layout are the page's business."""
     spread = list(islice(_one_of_each_row_at_a_time(summary.rows), MOST_DETAILS))
     by_stock = {row.key.stock: row.ref for row in summary.rows if row.key.division == "stock"}
-    stock_of = {
-        row.ref: by_stock[row.key.stock] for row in summary.rows if row.key.stock in by_stock
-    }
     return {
         "categories": CATEGORIES,
         "phases": PHASES,
         "used": USED,
-        "rows": [_row(row, stock_of) for row in summary.rows],
+        "rows": [_row(row, by_stock.get(row.key.stock)) for row in summary.rows],
         "runs": {
-            row.ref: [_run(run) for run in row.group.runs[: _listed(row, summary)]]
+            row.ref: [_run(run) for run in row.runs[: _listed(row, summary)]]
             for row in summary.rows
         },
-        "findings": [
-            {"topic": found.topic, "text": found.text, "refs": found.refs}
-            for found in summary.findings
-        ],
+        "findings": [asdict(found) for found in summary.findings],
         "compared": _compared(summary.rows),
         "scaling": [_scaling(entry) for entry in summary.scaling],
         "promised": missing(summary),
@@ -81,9 +77,7 @@ def _compared(rows: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         left -= row.n
         if left >= 0:
-            points[row.ref] = [
-                [_fine(of(run)) for run in row.group.runs] for of in MEASURES.values()
-            ]
+            points[row.ref] = [[_fine(of(run)) for run in row.runs] for of in MEASURES.values()]
     return {
         "measures": list(MEASURES),
         "confidence": CONFIDENCE,
@@ -106,8 +100,8 @@ def _fine(value: float | None) -> float | None:
 
 def _one_of_each_row_at_a_time(rows: Sequence[Row]) -> Iterator[Run]:
     """Runs in an order whose every beginning is spread over all rows."""
-    for layer in zip_longest(*(row.group.runs for row in rows)):
-        yield from (run for run in layer if run is not None)
+    layers = zip_longest(*(row.runs for row in rows))
+    return filter(None, chain.from_iterable(layers))
 
 
 def _listed(row: Row, summary: Summary) -> int:
@@ -115,40 +109,24 @@ def _listed(row: Row, summary: Summary) -> int:
     return max(1, row.n * MOST_RUNS_LISTED // max(MOST_RUNS_LISTED, len(summary.runs)))
 
 
-def _row(row: Row, stock_of: dict[str, str]) -> dict[str, Any]:
-    key = row.key
+def _row(row: Row, stock: str | None) -> dict[str, Any]:
     return {
-        "ref": row.ref,
-        "category": row.category,
-        "label": row.label,
-        "platform": key.platform,
-        "engine": row.engine,
-        "division": key.division,
+        **{name: getattr(row, name) for name in OF_ROW},
+        **{name: getattr(row.key, name) for name in OF_KEY},
         "tuning": row.division,
-        "stock": None if key.division == "stock" else stock_of.get(row.ref),
-        "origin": row.origin,
-        "precision": key.precision,
-        "machine": row.machine,
-        "model": key.model,
-        "dataset": key.dataset,
-        "compile": key.compile,
-        "deviations": key.deviations,
+        "stock": None if row.key.division == "stock" else stock,
         "trained": row.trained_by,
-        "n": row.n,
-        "name": row.name,
         "train": _sample(row.train_s, row.training_time),
-        "total": _sample(row.total_s, seconds(row.total_s.median, row.total_s.sd)),
-        "accuracy": _sample(row.accuracy, percent(row.accuracy.median, row.accuracy.sd)),
+        "total": _sample(row.total_s, row.whole_time),
+        "accuracy": _sample(row.accuracy, row.test_accuracy),
         "interval": _interval_text(row.train_s),
         "gate": {"outcome": row.gate.outcome, "basis": row.gate.basis},
-        "cost": _cost(row.cost),
+        "cost": {**_cost_text(row.cost), "usd": _short(row.cost.usd), "basis": row.cost.basis},
         "costTo99": None if row.cost_to_99 is None else _cost_text(row.cost_to_99),
         "reached": {
             f"{target:.0%}": {"s": _short(found.train_s), "n": found.n, "of": found.of}
             for target, found in row.reached.items()
         },
-        "doubts": row.doubts,
-        "notes": row.notes,
         "fronts": sorted(row.fronts),
         "phases": [_phase(row, phase) for phase in PHASES],
         "used": {name: value for name in USED if (value := _short(row.used(name))) is not None},
@@ -178,16 +156,12 @@ def _interval_text(sample: Sample) -> str:
     return f"{low} to {high} s"
 
 
-def _cost(cost: Cost) -> dict[str, Any]:
-    return {**_cost_text(cost), "usd": _short(cost.usd), "basis": cost.basis}
-
-
 def _cost_text(cost: Cost) -> dict[str, str]:
     return {"text": cost.text(), "usdText": cost.usd_text()}
 
 
 def _phase(row: Row, phase: str) -> float:
-    return _short(median(getattr(run.record.timing, f"{phase}_s") for run in row.group.runs)) or 0.0
+    return _short(median(getattr(run.record.timing, f"{phase}_s") for run in row.runs)) or 0.0
 
 
 def _run(run: Run) -> tuple[str, int, float, float, str]:
