@@ -18,14 +18,6 @@ MOST_PLATFORMS = 8
 
 
 @dataclass(frozen=True)
-class Field:
-    """Machines that may be compared: one row each, the fastest first."""
-
-    engine: str
-    rows: list[Row]
-
-
-@dataclass(frozen=True)
 class Side:
     """One side of a question: where a run is to be made, and who has made one.
 
@@ -38,30 +30,20 @@ class Side:
     holds: Callable[[Row], bool]
     wanted: tuple[str, set[str]]
 
-    @property
-    def platforms(self) -> list[str]:
-        """The names of the platforms on this side."""
-        field, values = self.wanted
-        return [name for name, entry in known_platforms().items() if str(entry[field]) in values]
 
-
-def at_home(row: Row) -> bool:
-    """Whether a row was made on a machine of one's own."""
-    return row.newest.platform.kind == "local" and not row.key.rehearsal
-
-
-def rented(row: Row) -> bool:
-    """Whether a row was made in a cloud."""
-    return row.newest.platform.kind != "local" and not row.key.rehearsal
-
-
-ANYWHERE = Side("on any machine", "machine", lambda row: True, ("kind", {"local", "cloud", "hpc"}))
+RENTED = {"cloud", "hpc"}
+ANYWHERE = Side("on any machine", "machine", lambda row: True, ("kind", {"local", *RENTED}))
 CPU = Side("on a CPU", "CPU", lambda row: row.on_cpu, ("accelerator", {"cpu"}))
 ACCELERATOR = Side(
     "on an accelerator", "accelerator", lambda row: not row.on_cpu, ("accelerator", {"cuda", "mps"})
 )
-CLOUD = Side("in a cloud", "cloud machine", rented, ("kind", {"cloud", "hpc"}))
-HOME = Side("on a machine of one's own", "local machine", at_home, ("kind", {"local"}))
+CLOUD = Side("in a cloud", "cloud machine", lambda row: row.kind in RENTED, ("kind", RENTED))
+HOME = Side(
+    "on a machine of one's own",
+    "local machine",
+    lambda row: row.kind == "local",
+    ("kind", {"local"}),
+)
 
 
 def training_time(row: Row) -> Sequence[float]:
@@ -69,9 +51,14 @@ def training_time(row: Row) -> Sequence[float]:
     return row.train_s.points
 
 
+def trusted(row: Row) -> bool:
+    """Whether a row is standard, of no shown inequivalence and under no doubt."""
+    return row.category == "standard" and not row.doubts and not row.gate.failed
+
+
 def sound(row: Row) -> bool:
-    """Whether a row is standard, stock, of no shown inequivalence and under no doubt."""
-    return _candidate(row) and not row.doubts and not row.gate.failed
+    """Whether it is trusted, and stock."""
+    return trusted(row) and row.key.division == "stock"
 
 
 def comparable(row: Row) -> bool:
@@ -79,18 +66,15 @@ def comparable(row: Row) -> bool:
     return sound(row) and row.n >= ENOUGH
 
 
-def fields(rows: Rows) -> list[Field]:
-    """The sets within which machines are compared, the common engine's first."""
+def fields(rows: Rows) -> list[Rows]:
+    """Machines that may be compared, one row each, the fastest first; the common engine's first."""
     common = protocol()["common_engine"]
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
         key = row.key
         group = (key.engine != common, key.engine, key.backend, key.precision)
         found.setdefault((*group, -key.engine_version), []).append(row)
-    return [
-        Field(members[0].trained_by, newest(members))
-        for _, members in sorted(found.items(), key=lambda item: item[0])
-    ]
+    return [newest(found[group]) for group in sorted(found)]
 
 
 def newest(rows: Rows, *also: Callable[[Row], object]) -> list[Row]:
@@ -147,15 +131,18 @@ def missing(rows: Rows, *wanted: Side) -> str:
 
 def _lacking(rows: Rows, side: Side) -> Iterator[str]:
     engine = protocol()["common_engine"]
-    ours = [row for row in rows if _candidate(row) and row.key.engine == engine]
+    wanted = ("standard", "stock", engine)
+    ours = [r for r in rows if (r.category, r.key.division, r.key.engine) == wanted]
     there = list(filter(side.holds, ours))
     if any(map(comparable, there)):
         return
     if there:
         yield _obstacle(max(there, key=lambda row: (sound(row), row.n)))
         return
-    platforms = ",".join(side.platforms[:MOST_PLATFORMS])
-    yield f"engine={engine} {side.where} (platform={platforms}; seed=0,1,2 or more)"
+    field, values = side.wanted
+    names = [name for name, entry in known_platforms().items() if str(entry[field]) in values]
+    where = f"{side.where} (platform={','.join(names[:MOST_PLATFORMS])}"
+    yield f"engine={engine} {where}; seed=0,1,2 or more)"
 
 
 def _obstacle(row: Row) -> str:
@@ -167,7 +154,3 @@ def _obstacle(row: Row) -> str:
     left = [seed for seed in protocol()["seeds"] if seed not in made]
     seeds = ",".join(map(str, left[: ENOUGH - row.n]))
     return f"seed={seeds or 'any'} of {row.ref} (n = {row.n})"
-
-
-def _candidate(row: Row) -> bool:
-    return row.category == "standard" and row.key.division == "stock"

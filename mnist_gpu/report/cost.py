@@ -47,6 +47,10 @@ class Cost:
             return ""
         return f"{self.estimate or 'about'} {figure(self.usd)} USD"
 
+    def full_text(self) -> str:
+        """With the dollars in brackets, where the unit is another."""
+        return f"{self.text()} ({self.usd_text()})" if self.usd_text() else self.text()
+
 
 def run_cost(run: Run) -> Cost:
     """The cost of a whole run: everybody charges for the time a machine is held."""

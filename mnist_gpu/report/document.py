@@ -67,32 +67,8 @@ def update(readme: Path, block: str, name: str = "results") -> bool:
     return True
 
 
-def stale(summary: "Summary", readme: Path) -> list[Path]:
-    """The documents that are not what the records make of them.
-
-    Raises:
-        UserError: the README cannot be read or lacks the markers of the results.
-    """
-    found: dict[Path, None] = {}
-    for path, marker, content in _contents(summary, readme):
-        old, new = replaced(path, content, marker)
-        if old != new:
-            found[path] = None
-    return list(found)
-
-
-def renew(summary: "Summary", readme: Path) -> Iterator[str]:
-    """Write the documents; yield a line about each block.
-
-    Raises:
-        UserError: as `stale`, or a document cannot be written.
-    """
-    for path, marker, content in _contents(summary, readme):
-        changed = update(path, content, marker)
-        yield f"{path} {'renewed' if changed else 'was current'} ({marker})"
-
-
-def _contents(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str]]:
+def blocks(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str]]:
+    """(document, what should stand in it, marker) for the README and the documents beside it."""
     from mnist_gpu.report.table import markdown, published_markdown
 
     makers = (markdown, published_markdown, _checkpoint_share)
@@ -100,7 +76,7 @@ def _contents(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str
         path = readme if document == README else readme.parent / document
         # somebody else's README holds the results and need not hold the rest
         if marker == "results" or has_markers(path, marker):
-            yield path, marker, make(summary)
+            yield path, make(summary), marker
 
 
 def _checkpoint_share(summary: "Summary") -> str:

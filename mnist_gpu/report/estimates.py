@@ -100,9 +100,8 @@ def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
     for one in ranked:
         fits = fit(one)
         precision = "" if one.precision == "float32" else f"\n{one.precision}"
-        low, high = duration(one.total_s.low_s), duration(one.total_s.high_s)
         table.add_row(
-            f"{duration(one.total_s.value_s)}\n{low} to {high}",
+            f"{duration(one.total_s.value_s)}\n{_range(one.total_s)}",
             f"{one.label}\n{one.hardware}",
             f"{one.engine}\n{one.division}{precision}",
             cost(one).text(),
@@ -115,9 +114,12 @@ def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
         console.print(f"not all of the same training: {'; '.join(unlike)}")
 
 
+def _range(span: Span) -> str:
+    return f"{duration(span.low_s)} to {duration(span.high_s)}"
+
+
 def _span(span: Span) -> str:
-    low, high = duration(span.low_s), duration(span.high_s)
-    return f"about {duration(span.value_s)} ({low} to {high}, 9 times of 10)"
+    return f"about {duration(span.value_s)} ({_range(span)}, 9 times of 10)"
 
 
 def _in(path: Path) -> list[Estimate]:

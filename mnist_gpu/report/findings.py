@@ -10,10 +10,10 @@ from statistics import median
 
 from mnist_gpu.records.schema import Record
 from mnist_gpu.report import comparison
-from mnist_gpu.report.comparison import Field, Rows, Side, against, comparable, sound, versions
-from mnist_gpu.report.numbers import counted, figure, times
+from mnist_gpu.report.comparison import Rows, Side, against, comparable, sound, versions
+from mnist_gpu.report.numbers import figure, times
 from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Row
-from mnist_gpu.report.statistics import ratio, time_to
+from mnist_gpu.report.statistics import ENOUGH, ratio, time_to
 
 TARGET = 0.99
 MOST_SENTENCES = 8
@@ -36,6 +36,10 @@ PHASES = {
 }
 
 
+Fields = Sequence[Rows]
+Sentences = Iterator[tuple[str, Sequence[Row]]]
+
+
 @dataclass(frozen=True)
 class Finding:
     """One sentence of a paragraph and the rows it rests on; none where it names what is missing."""
@@ -47,111 +51,95 @@ class Finding:
 
 def find(rows: Rows) -> list[Finding]:
     """Every sentence that the rows bear, in a fixed order."""
-    comparisons = comparison.fields(rows)
+    fields = comparison.fields(rows)
     return [
         Finding(topic, text, tuple(row.ref for row in named))
         for topic, make in TOPICS.items()
-        for text, named in list(make(rows, comparisons))[:MOST_SENTENCES]
+        for text, named in list(make(rows, fields))[:MOST_SENTENCES]
     ]
 
 
-Sentences = Iterator[tuple[str, Sequence[Row]]]
-
-
-def machines(rows: Rows, comparisons: list[Field]) -> Sentences:
+def machines(_: Rows, fields: Fields) -> Sentences:
     """The shortest training time within one engine, and how far ahead of the next."""
-    for field in comparisons:
-        if len(field.rows) > 1:
-            first, second = field.rows[:2]
-            leads = comparison.leader(field.rows, "machines")
+    for field in fields:
+        if len(field) > 1:
+            first, second = field[:2]
             yield (
-                f"With {field.engine}, {first.place} {leads}: {first.training_time} of training;"
-                f" the next, {second.place}, {second.training_time},"
-                f" {against(second, first)}{versions(first, second)}.",
+                f"With {first.trained_by}, {first.place} {comparison.leader(field, 'machines')}:"
+                f" {first.training_time} of training; the next, {second.place},"
+                f" {second.training_time}, {against(second, first)}{versions(first, second)}.",
                 (first, second),
             )
 
 
-def accelerators(rows: Rows, comparisons: list[Field]) -> Sentences:
+def accelerators(rows: Rows, fields: Fields) -> Sentences:
     """The first of the accelerators beside the first of the CPUs."""
-    found = list(_between(comparisons, comparison.ACCELERATOR, comparison.CPU))
-    missing = comparison.missing(rows, comparison.ACCELERATOR, comparison.CPU)
-    yield from found or [(missing, ())]
+    sides = comparison.ACCELERATOR, comparison.CPU
+    return _between(rows, fields, sides, lambda one, other: True)
 
 
-def cloud_and_local(rows: Rows, comparisons: list[Field]) -> Sentences:
-    """The first of the clouds beside the first of the local machines."""
-    found = [
-        (text, (cloud, home))
-        for text, (cloud, home) in _between(comparisons, comparison.CLOUD, comparison.HOME)
-        if cloud.key.machine.host != home.key.machine.host
-    ]
-    yield from found or [(comparison.missing(rows, comparison.CLOUD, comparison.HOME), ())]
+def cloud_and_local(rows: Rows, fields: Fields) -> Sentences:
+    """The first of the clouds beside the first of the local machines, on another computer."""
+    sides = comparison.CLOUD, comparison.HOME
+    return _between(rows, fields, sides, _on_other_hosts)
 
 
-def resource_use(rows: Rows, comparisons: list[Field]) -> Sentences:
+def resource_use(rows: Rows, _: Fields) -> Sentences:
     """Memory and processors row by row, memory beside the smallest row's; energy."""
     used = list(filter(sound, rows))
     if not used:
         yield "Nothing can be said yet. Missing: a standard run in the stock division.", ()
         return
-    memory, metered = _least_first(used, "rss_peak_mib"), _least_first(used, "energy_j")
-    if memory:
+    if memory := _least_first(used, "rss_peak_mib"):
         said = _some(
-            f"{row.ref} {figure(peak)} MiB{_busy(row)} (n = {row.n})" for row, peak in memory
+            f"{row.ref} {figure(mib)} MiB{_busy(row)} (n = {row.n})" for mib, row in memory
         )
-        yield f"Memory at its peak, the smallest row first: {said}.", _rows(memory)
-    if metered:
-        said = _some(
-            f"{row.ref} {figure(energy_j / 1000)} kJ (n = {row.n})" for row, energy_j in metered
-        )
-        yield f"Energy of a run where it was metered: {said}.", _rows(metered)
+        yield f"Memory at its peak, the smallest row first: {said}.", _named(memory)
+    if metered := _least_first(used, "energy_j"):
+        said = _some(f"{row.ref} {figure(joule / 1000)} kJ (n = {row.n})" for joule, row in metered)
+        yield f"Energy of a run where it was metered: {said}.", _named(metered)
     else:
         yield "Of energy nothing can be said. Missing: a run on a machine that meters it.", ()
 
 
-def cost_effectiveness(rows: Rows, comparisons: list[Field]) -> Sentences:
+def cost_effectiveness(rows: Rows, fields: Fields) -> Sentences:
     """What a run costs on each machine, within one engine."""
-    said = False
-    for field in comparisons:
-        priced = [row for row in field.rows if row.cost.amount is not None]
-        priced.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
-        free = [row for row in field.rows if row.cost.free]
-        for what, named in (("a run costs", priced), ("free of charge", free)):
+    priced = [[row for row in field if row.cost.amount is not None] for field in fields]
+    free = [[row for row in field if row.cost.free] for field in fields]
+    for costing, others in zip(priced, free, strict=True):
+        costing.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
+        for what, named in (("a run costs", costing), ("free of charge", others)):
             if named:
-                said = True
-                listed = _some(
-                    f"{row.place} {_cost(row)}".rstrip() + f", in {row.training_time} of training"
-                    for row in named
-                )
-                yield f"With {field.engine}, {what}: {listed}.", named[:MOST_NAMED]
-    if not said:
-        yield UNPRICED if comparisons else comparison.missing(rows, comparison.ANYWHERE), ()
+                said = _some(f"{_priced(row)}, in {row.training_time} of training" for row in named)
+                yield f"With {named[0].trained_by}, {what}: {said}.", named[:MOST_NAMED]
+    if not any(priced + free):
+        yield UNPRICED if fields else comparison.missing(rows, comparison.ANYWHERE), ()
 
 
-def time_to_accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
+def time_to_accuracy(_: Rows, fields: Fields) -> Sentences:
     """Who is first at 99 %, on the training clock."""
     clock = "on the training clock, which stands still during evaluations"
-    for field in comparisons:
-        arrived = [row for row in field.rows if row.reached[TARGET].n == row.n]
-        arrived.sort(key=_arrival)
+    for field in fields:
+        arrived = [row for row in field if row.reached[TARGET].n == row.n]
+        arrived.sort(key=lambda row: row.reached[TARGET].train_s or 0.0)
         if not arrived:
             continue
-        first = arrived[0]
-        after = f"after {figure(_arrival(first))} s {clock}"
-        if len(arrived) == 1:
-            yield f"With {field.engine}, {first.place} is at 99 % {after}.", (first,)
+        first, *others = arrived
+        with_first = f"With {first.trained_by}, {first.place} is"
+        after = f"after {figure(first.reached[TARGET].train_s or 0.0)} s {clock}"
+        if not others:
+            yield f"{with_first} at 99 % {after}.", (first,)
             continue
-        apart = comparison.is_apart(arrived[1], first, _arrivals)
+        apart = comparison.is_apart(others[0], first, _arrivals)
         yield (
-            f"With {field.engine}, {first.place} is {'' if apart else 'by median '}the first at"
+            f"{with_first} {'' if apart else 'by median '}the first at"
             f" 99 % of {len(arrived)} machines whose runs all get there, {after}; the next,"
-            f" {arrived[1].place}, {against(arrived[1], first, _arrivals)}.",
-            (first, arrived[1]),
+            f" {others[0].place}, {against(others[0], first, _arrivals)}.",
+            (first, others[0]),
         )
 
 
-def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
+def frameworks(rows: Rows, _: Fields) -> Sentences:
     """Engines on one machine by one program version."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
@@ -161,36 +149,34 @@ def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
             place = (key.platform, key.rehearsal, key.machine, key.precision)
             found.setdefault((programs.pop(), *place), []).append(row)
     for (program, *_), members in found.items():
-        ordered = comparison.newest(members, lambda row: row.engine)
-        if len(ordered) < 2:
+        first, *others = ordered = comparison.newest(members, lambda row: row.engine)
+        if not others:
             continue
-        first = ordered[0]
-        others = "; ".join(
-            f"{row.engine} (n = {row.n}) {against(row, first)}" for row in ordered[1:]
-        )
+        said = "; ".join(f"{row.engine} (n = {row.n}) {against(row, first)}" for row in others)
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
             f"On {first.label}, {first.machine}{precision}, by program version {program},"
             f" {first.engine} (n = {first.n}) {comparison.leader(ordered, 'frameworks')}:"
-            f" {first.training_time} of training; {others}.",
+            f" {first.training_time} of training; {said}.",
             ordered,
         )
 
 
-def switches_and_kernels(rows: Rows, comparisons: list[Field]) -> Sentences:
+def switches_and_kernels(rows: Rows, _: Fields) -> Sentences:
     """What tuned and open add to their own stock row: one sentence a machine and framework."""
     stock = {row.key.stock: row for row in filter(comparable, rows)}
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if row.key.division != "stock" and row.key.stock in stock and _bears_a_ratio(row):
-            found.setdefault(stock[row.key.stock].ref, []).append(row)
+        base = stock.get(row.key.stock)
+        if base and row.key.division != "stock" and comparison.trusted(row) and row.n >= ENOUGH:
+            found.setdefault(base.ref, []).append(row)
     for base in stock.values():
-        if members := found.get(base.ref):
-            said = "; ".join(_beside_stock(row, base) for row in members[:MOST_NAMED])
-            yield f"On {base.place} with {base.trained_by}: {said}.", (base, *members[:MOST_NAMED])
+        if members := found.get(base.ref, [])[:MOST_NAMED]:
+            said = "; ".join(_beside_stock(row, base) for row in members)
+            yield f"On {base.place} with {base.trained_by}: {said}.", (base, *members)
 
 
-def accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
+def accuracy(rows: Rows, _: Fields) -> Sentences:
     """Which rows pass the gate, which are not shown to, and which are not judged."""
     judged = {
         outcome: [r for r in rows if r.category == "standard" and r.gate.outcome == outcome]
@@ -206,15 +192,12 @@ def accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
     for row in judged[NOT_SHOWN]:
         yield f"{row.name} is {NOT_SHOWN}: {row.gate.basis}.", (row,)
     if unjudged := judged[NOT_JUDGED]:
-        reasons = sorted({row.gate.basis for row in unjudged})
-        verb = "is" if len(unjudged) == 1 else "are"
-        yield (
-            f"{counted(len(unjudged), 'row')} {verb} {NOT_JUDGED} ({'; '.join(reasons)}).",
-            unjudged[:MOST_NAMED],
-        )
+        reasons = "; ".join(sorted({row.gate.basis for row in unjudged}))
+        said = "1 row is" if len(unjudged) == 1 else f"{len(unjudged)} rows are"
+        yield f"{said} {NOT_JUDGED} ({reasons}).", unjudged[:MOST_NAMED]
 
 
-def where_time_goes(rows: Rows, comparisons: list[Field]) -> Sentences:
+def where_time_goes(rows: Rows, _: Fields) -> Sentences:
     """Shares of the whole, row by row."""
     for row in filter(sound, rows):
         shares = sorted(
@@ -224,7 +207,7 @@ def where_time_goes(rows: Rows, comparisons: list[Field]) -> Sentences:
         yield f"{row.ref} (n = {row.n}): {said}{_waiting(row)}.", (row,)
 
 
-TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
+TOPICS: dict[str, Callable[[Rows, Fields], Sentences]] = {
     "Machines": machines,
     "Accelerators": accelerators,
     "Cloud against local": cloud_and_local,
@@ -238,30 +221,39 @@ TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
 }
 
 
-def _between(comparisons: list[Field], one: Side, other: Side) -> Iterator[tuple[str, list[Row]]]:
-    """The first rows of two sides beside each other, a sentence for each field that has both."""
-    for field in comparisons:
-        sides = [(list(filter(side.holds, field.rows)), side.noun) for side in (one, other)]
-        if all(there for there, _ in sides):
-            ours, theirs = (there[0] for there, _ in sides)
-            first, second = (comparison.best(there, noun) for there, noun in sides)
-            fast, slow = sorted((ours, theirs), key=lambda row: row.train_s.median)
+def _between(
+    rows: Rows, fields: Fields, sides: tuple[Side, Side], differ: Callable[[Row, Row], bool]
+) -> Sentences:
+    """The first rows of two sides beside each other, or what is missing for that."""
+    said = False
+    for field in fields:
+        ours, theirs = (list(filter(side.holds, field)) for side in sides)
+        if ours and theirs and differ(ours[0], theirs[0]):
+            said = True
+            fast, slow = sorted((ours[0], theirs[0]), key=lambda row: row.train_s.median)
             yield (
-                f"With {field.engine}, {first} takes {ours.training_time} of training,"
-                f" {second} {theirs.training_time}: {slow.ref}"
-                f" {against(slow, fast)}{versions(fast, slow)}.",
-                [ours, theirs],
+                f"With {fast.trained_by}, {comparison.best(ours, sides[0].noun)} takes"
+                f" {ours[0].training_time} of training, {comparison.best(theirs, sides[1].noun)}"
+                f" {theirs[0].training_time}: {slow.ref} {against(slow, fast)}"
+                f"{versions(fast, slow)}.",
+                (ours[0], theirs[0]),
             )
+    if not said:
+        yield comparison.missing(rows, *sides), ()
 
 
-def _least_first(rows: Rows, reading: str) -> list[tuple[Row, float]]:
-    """The rows that have a reading of `resources`, and its median."""
-    found = [(row, value) for row in rows if (value := row.used(reading))]
-    return sorted(found, key=lambda pair: pair[1])
+def _on_other_hosts(one: Row, other: Row) -> bool:
+    return one.key.machine.host != other.key.machine.host
 
 
-def _rows(pairs: Sequence[tuple[Row, float]]) -> list[Row]:
-    return [row for row, _ in pairs[:MOST_NAMED]]
+def _least_first(rows: Rows, reading: str) -> list[tuple[float, Row]]:
+    """The median of a reading of `resources`, and its row, of the rows that have one."""
+    found = [(value, row) for row in rows if (value := row.used(reading))]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _named(pairs: Sequence[tuple[float, Row]]) -> list[Row]:
+    return [row for _, row in pairs[:MOST_NAMED]]
 
 
 def _busy(row: Row) -> str:
@@ -285,10 +277,6 @@ def _waiting(row: Row) -> str:
     return f"; {100 * median(waits):.1f} % of the training waited for data"
 
 
-def _bears_a_ratio(row: Row) -> bool:
-    return row.category == "standard" and row.n > 2 and not row.doubts and not row.gate.failed
-
-
 def _beside_stock(row: Row, base: Row) -> str:
     found = ratio(row.train_s.points, base.train_s.points)
     if not found.may_be_said:
@@ -300,18 +288,12 @@ def _beside_stock(row: Row, base: Row) -> str:
     return f"{row.division} (n = {row.n}) {said}"
 
 
-def _arrival(row: Row) -> float:
-    return row.reached[TARGET].train_s or 0.0
-
-
 def _arrivals(row: Row) -> Sequence[float]:
     return [time_to(run, TARGET) or 0.0 for run in row.runs]
 
 
-def _cost(row: Row) -> str:
-    dollars = row.cost.usd_text()
-    said = "" if row.cost.free else row.cost.text()
-    return f"{said} ({dollars})" if dollars else said
+def _priced(row: Row) -> str:
+    return row.place if row.cost.free else f"{row.place} {row.cost.full_text()}"
 
 
 def _some(texts: Iterable[str]) -> str:

@@ -90,6 +90,11 @@ class Row:
         return self.key.category
 
     @property
+    def kind(self) -> str:
+        """The platform's, `local`, `cloud` or `hpc`; `rehearsal` for a stand-in at home."""
+        return "rehearsal" if self.key.rehearsal else self.newest.platform.kind
+
+    @property
     def on_cpu(self) -> bool:
         """Whether no accelerator took part."""
         return self.key.machine.accelerator == "cpu"

@@ -44,17 +44,12 @@ class Sample:
     @cached_property
     def sd(self) -> float | None:
         """Standard deviation (n - 1); None for a single run."""
-        return stdev(self.points) if self.n > 1 else None
-
-    @property
-    def n(self) -> int:
-        """How many runs."""
-        return len(self.points)
+        return stdev(self.points) if len(self.points) > 1 else None
 
     @cached_property
     def interval(self) -> Interval | None:
         """95 % bootstrap interval of the median; None for fewer than three runs."""
-        return None if self.n < ENOUGH else bounds(resampled_medians(self.points))
+        return None if len(self.points) < ENOUGH else bounds(resampled_medians(self.points))
 
 
 @dataclass(frozen=True)

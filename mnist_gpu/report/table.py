@@ -26,12 +26,6 @@ WIDTH_IN_FILES = 240
 RIGHT_ALIGNED = ("Training time", "Whole run", "Test accuracy", "Cost of a run", "n", "Efficiency")
 
 
-def cost_text(row: Row) -> str:
-    """The cost of a run, with its conversion to dollars where the unit is another."""
-    dollars = row.cost.usd_text()
-    return f"{row.cost.text()} ({dollars})" if dollars else row.cost.text()
-
-
 def accuracy_text(row: Row) -> str:
     """The accuracy, and what the gate said of it."""
     gated = row.category in GATED
@@ -46,7 +40,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "Training time": lambda row: row.training_time,
     "Whole run": lambda row: row.whole_time,
     "Test accuracy": accuracy_text,
-    "Cost of a run": cost_text,
+    "Cost of a run": lambda row: row.cost.full_text(),
     "n": lambda row: str(row.n),
     "Version, commit, date": lambda row: row.origin,
 }

@@ -10,16 +10,7 @@ from typing import Any
 from mnist_gpu.report.page.payload import payload
 from mnist_gpu.report.summary import Summary
 
-SCRIPTS = (
-    "dom.js",
-    "address.js",
-    "table.js",
-    "details.js",
-    "compare.js",
-    "svg.js",
-    "charts.js",
-    "main.js",
-)
+SCRIPTS = ("dom", "address", "table", "details", "compare", "svg", "charts", "main")
 
 
 def page(summary: Summary) -> str:
@@ -29,7 +20,7 @@ def page(summary: Summary) -> str:
     and the scripts write them as text. A Content-Security-Policy lets only the script named
     by its hash run, and nothing be fetched.
     """
-    application = _closed("\n".join(_asset(name) for name in SCRIPTS))
+    application = _closed("\n".join(_asset(f"{name}.js") for name in SCRIPTS))
     values = {
         "policy": _policy(application),
         "style": _asset("page.css"),

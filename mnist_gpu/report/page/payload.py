@@ -1,7 +1,7 @@
 """What the page knows: rows and runs in full, histories and details of as many as it can bear."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain, islice, zip_longest
 from statistics import median
@@ -11,11 +11,12 @@ from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.compare import MEASURES
 from mnist_gpu.report.cost import Cost
+from mnist_gpu.report.findings import PHASES
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.numbers import efficiency, figure
 from mnist_gpu.report.rows import Row
 from mnist_gpu.report.statistics import CONFIDENCE, ENOUGH, WIDEST, Sample, middle_places
-from mnist_gpu.report.summary import Scaling, Summary
+from mnist_gpu.report.summary import Summary
 from mnist_gpu.report.table import missing
 
 MOST_DETAILS = 80
@@ -24,7 +25,6 @@ MOST_POINTS = 1000
 MOST_SIZES = 8
 OF_ROW = ("ref", "category", "label", "engine", "origin", "machine", "n", "name", "doubts", "notes")
 OF_KEY = ("platform", "division", "precision", "model", "dataset", "compile", "deviations")
-PHASES = ("train", "eval", "startup", "data", "build", "warmup", "checkpoint", "other")
 USED = {
     "cpu_percent": "CPU use of the process, % (100 is one core)",
     "rss_peak_mib": "Peak memory, MiB",
@@ -38,20 +38,34 @@ USED = {
 
 def payload(summary: Summary) -> dict[str, Any]:
     """Plain values for JSON. Colours and layout are the page's business."""
-    spread = list(islice(_one_of_each_row_at_a_time(summary.rows), MOST_DETAILS))
+    # a run of each row at a time, so that these few are spread over all rows
+    layers = zip_longest(*(row.runs for row in summary.rows))
+    spread = list(islice(filter(None, chain.from_iterable(layers)), MOST_DETAILS))
+    # all runs of a row, unless there are too many for any page
+    share = min(1.0, MOST_RUNS_LISTED / max(1, len(summary.runs)))
     by_stock = {row.key.stock: row.ref for row in summary.rows if row.key.division == "stock"}
     return {
         "categories": CATEGORIES,
-        "phases": PHASES,
+        "phases": list(PHASES),
         "used": USED,
         "rows": [_row(row, by_stock.get(row.key.stock)) for row in summary.rows],
         "runs": {
-            row.ref: [_run(run) for run in row.runs[: _listed(row, summary)]]
+            row.ref: [_run(run) for run in row.runs[: max(1, int(row.n * share))]]
             for row in summary.rows
         },
         "findings": [asdict(found) for found in summary.findings],
         "compared": _compared(summary.rows),
-        "scaling": [_scaling(entry) for entry in summary.scaling],
+        "scaling": [
+            {
+                "ref": entry.row.ref,
+                "base": entry.base.ref,
+                "devices": entry.devices,
+                "weak": entry.weak,
+                "efficiency": entry.efficiency.value,
+                "text": efficiency(entry.efficiency.value, entry.efficiency.interval),
+            }
+            for entry in summary.scaling
+        ],
         "promised": missing(summary),
         "published": summary.published.model_dump(exclude={"ranges", "far"}),
         "histories": {run.record.run_id: _history(run) for run in spread},
@@ -98,17 +112,6 @@ def _fine(value: float | None) -> float | None:
     return value if value is None else float(f"{value:.9g}")
 
 
-def _one_of_each_row_at_a_time(rows: Sequence[Row]) -> Iterator[Run]:
-    """Runs in an order whose every beginning is spread over all rows."""
-    layers = zip_longest(*(row.runs for row in rows))
-    return filter(None, chain.from_iterable(layers))
-
-
-def _listed(row: Row, summary: Summary) -> int:
-    """All runs of a row, unless there are too many for any page."""
-    return max(1, row.n * MOST_RUNS_LISTED // max(MOST_RUNS_LISTED, len(summary.runs)))
-
-
 def _row(row: Row, stock: str | None) -> dict[str, Any]:
     return {
         **{name: getattr(row, name) for name in OF_ROW},
@@ -130,18 +133,6 @@ def _row(row: Row, stock: str | None) -> dict[str, Any]:
         "fronts": sorted(row.fronts),
         "phases": [_phase(row, phase) for phase in PHASES],
         "used": {name: value for name in USED if (value := _short(row.used(name))) is not None},
-    }
-
-
-def _scaling(entry: Scaling) -> dict[str, Any]:
-    found = entry.efficiency
-    return {
-        "ref": entry.row.ref,
-        "base": entry.base.ref,
-        "devices": entry.devices,
-        "weak": entry.weak,
-        "efficiency": found.value,
-        "text": efficiency(found.value, found.interval),
     }
 
 
