@@ -7,7 +7,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.numbers import counted, figure, times
 from mnist_gpu.report.rows import PASSES, Row
@@ -24,12 +23,12 @@ from mnist_gpu.report.summary import load
 if TYPE_CHECKING:
     from mnist_gpu.report.statistics import Array
 
-MEASURES: dict[str, Callable[[Run], float | None]] = {
-    "training time": lambda run: run.record.timing.train_s,
-    "time of an epoch": lambda run: median(run.train_s) if run.train_s else None,
-    "whole run": lambda run: run.record.timing.total_s,
-    "peak memory": lambda run: run.record.resources.rss_peak_mib,
-    "energy": lambda run: run.record.resources.energy_j,
+MEASURES: dict[str, Callable[[Row], list[Any]]] = {
+    "training time": lambda row: row.over("timing.train_s"),
+    "time of an epoch": lambda row: [median(run.train_s or [0.0]) for run in row.runs],
+    "whole run": lambda row: row.over("timing.total_s"),
+    "peak memory": lambda row: row.over("resources.rss_peak_mib"),
+    "energy": lambda row: row.over("resources.energy_j"),
 }
 OVER_EPOCHS = ("training time", "time of an epoch")
 
@@ -71,7 +70,7 @@ def beside(a: Row, b: Row) -> Iterator[str]:
     yield "A against B, ratios of medians:"
     for measure in MEASURES:
         yield f"- {measure}: {_measured(a, b, measure)}"
-    yield f"- test accuracy: {a.test_accuracy} against {b.test_accuracy}"
+    yield f"- test accuracy: {a.accuracy} against {b.accuracy}"
     yield f"- cost of a run: {a.cost.text()} against {b.cost.text()}"
     yield ""
     found = list(differences(a, b))
@@ -84,7 +83,7 @@ def beside(a: Row, b: Row) -> Iterator[str]:
 
 def ratio_of(a: Row, b: Row, measure: str) -> Ratio | None:
     """The ratio of the medians of a measure; None where a run of either lacks it."""
-    points = [[MEASURES[measure](run) or 0.0 for run in row.runs] for row in (a, b)]
+    points = [MEASURES[measure](row) for row in (a, b)]
     if not all(map(all, points)):
         return None
     drawn = [
@@ -108,9 +107,8 @@ def _measured(a: Row, b: Row, measure: str) -> str:
     found = ratio_of(a, b, measure)
     if found is None:
         return "not measured in every run"
-    of = MEASURES[measure]
-    values = [median(of(run) or 0.0 for run in row.runs) for row in (a, b)]
-    said = f"{times(found.value, found.interval)} ({figure(values[0])} against {figure(values[1])})"
+    ours, theirs = (figure(median(MEASURES[measure](row))) for row in (a, b))
+    said = f"{times(found.value, found.interval)} ({ours} against {theirs})"
     if found.interval is None:
         return f"{said}, without an interval: it takes {ENOUGH} runs on both sides"
     return said if found.tells_apart else f"{said}; not told apart"

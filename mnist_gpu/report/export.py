@@ -96,8 +96,6 @@ def as_parquet(columns: Columns) -> bytes:
 
 def _harmless(values: list[Any]) -> list[Any]:
     """What no spreadsheet takes for a formula."""
-    if not any(type(value) is str for value in values):
-        return values
     return [
         f"'{value}" if type(value) is str and value[:1] in FORMULA_STARTS else value
         for value in values

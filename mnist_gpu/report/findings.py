@@ -6,6 +6,7 @@ missing where nothing may be said.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from statistics import median
 
 from mnist_gpu.records.schema import Record
@@ -66,8 +67,8 @@ def machines(_: Rows, fields: Fields) -> Sentences:
             first, second = field[:2]
             yield (
                 f"With {first.trained_by}, {first.place} {comparison.leader(field, 'machines')}:"
-                f" {first.training_time} of training; the next, {second.place},"
-                f" {second.training_time}, {against(second, first)}{versions(first, second)}.",
+                f" {first.train_s} of training; the next, {second.place},"
+                f" {second.train_s}, {against(second, first)}{versions(first, second)}.",
                 (first, second),
             )
 
@@ -90,12 +91,12 @@ def resource_use(rows: Rows, _: Fields) -> Sentences:
     if not used:
         yield "Nothing can be said yet. Missing: a standard run in the stock division.", ()
         return
-    if memory := _least_first(used, "rss_peak_mib"):
+    if memory := _least_first(used, "resources.rss_peak_mib"):
         said = _some(
             f"{row.ref} {figure(mib)} MiB{_busy(row)} (n = {row.n})" for mib, row in memory
         )
         yield f"Memory at its peak, the smallest row first: {said}.", _named(memory)
-    if metered := _least_first(used, "energy_j"):
+    if metered := _least_first(used, "resources.energy_j"):
         said = _some(f"{row.ref} {figure(joule / 1000)} kJ (n = {row.n})" for joule, row in metered)
         yield f"Energy of a run where it was metered: {said}.", _named(metered)
     else:
@@ -110,7 +111,7 @@ def cost_effectiveness(rows: Rows, fields: Fields) -> Sentences:
         costing.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
         for what, named in (("a run costs", costing), ("free of charge", others)):
             if named:
-                said = _some(f"{_priced(row)}, in {row.training_time} of training" for row in named)
+                said = _some(f"{_priced(row)}, in {row.train_s} of training" for row in named)
                 yield f"With {named[0].trained_by}, {what}: {said}.", named[:MOST_NAMED]
     if not any(priced + free):
         yield UNPRICED if fields else comparison.missing(rows, comparison.ANYWHERE), ()
@@ -143,7 +144,7 @@ def frameworks(rows: Rows, _: Fields) -> Sentences:
     """Engines on one machine by one program version."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
-        programs = row.software("program_version")
+        programs = set(row.over("software.program_version"))
         if len(programs) == 1:
             key = row.key
             place = (key.platform, key.rehearsal, key.machine, key.precision)
@@ -157,7 +158,7 @@ def frameworks(rows: Rows, _: Fields) -> Sentences:
         yield (
             f"On {first.label}, {first.machine}{precision}, by program version {program},"
             f" {first.engine} (n = {first.n}) {comparison.leader(ordered, 'frameworks')}:"
-            f" {first.training_time} of training; {said}.",
+            f" {first.train_s} of training; {said}.",
             ordered,
         )
 
@@ -185,9 +186,9 @@ def accuracy(rows: Rows, _: Fields) -> Sentences:
     if passed := sorted(judged[PASSES], key=lambda row: row.accuracy.median):
         low, high = passed[0], passed[-1]
         if low is high:
-            yield f"1 row passes the accuracy gate: {low.test_accuracy}.", (low,)
+            yield f"1 row passes the accuracy gate: {low.accuracy}.", (low,)
         else:
-            span = f"medians from {low.test_accuracy} to {high.test_accuracy}"
+            span = f"medians from {low.accuracy} to {high.accuracy}"
             yield f"{len(passed)} rows pass the accuracy gate: {span}.", (low, high)
     for row in judged[NOT_SHOWN]:
         yield f"{row.name} is {NOT_SHOWN}: {row.gate.basis}.", (row,)
@@ -233,8 +234,8 @@ def _between(
             fast, slow = sorted((ours[0], theirs[0]), key=lambda row: row.train_s.median)
             yield (
                 f"With {fast.trained_by}, {comparison.best(ours, sides[0].noun)} takes"
-                f" {ours[0].training_time} of training, {comparison.best(theirs, sides[1].noun)}"
-                f" {theirs[0].training_time}: {slow.ref} {against(slow, fast)}"
+                f" {ours[0].train_s} of training, {comparison.best(theirs, sides[1].noun)}"
+                f" {theirs[0].train_s}: {slow.ref} {against(slow, fast)}"
                 f"{versions(fast, slow)}.",
                 (ours[0], theirs[0]),
             )
@@ -247,8 +248,8 @@ def _on_other_hosts(one: Row, other: Row) -> bool:
 
 
 def _least_first(rows: Rows, reading: str) -> list[tuple[float, Row]]:
-    """The median of a reading of `resources`, and its row, of the rows that have one."""
-    found = [(value, row) for row in rows if (value := row.used(reading))]
+    """The median of a reading, and its row, of the rows that have one."""
+    found = [(value, row) for row in rows if (value := row.typical(reading))]
     return sorted(found, key=lambda pair: pair[0])
 
 
@@ -257,24 +258,24 @@ def _named(pairs: Sequence[tuple[float, Row]]) -> list[Row]:
 
 
 def _busy(row: Row) -> str:
-    cpu_percent, gpu_percent = row.used("cpu_percent"), row.used("gpu_percent")
+    cpu_percent = row.typical("resources.cpu_percent")
+    gpu_percent = row.typical("resources.gpu_percent")
     said = f", {cpu_percent / 100:.1f} CPUs busy" if cpu_percent else ""
     return said + (f", GPU busy {gpu_percent:.0f} % of the time" if gpu_percent else "")
 
 
 def _share(row: Row, phase: str) -> float:
     """The median share of a phase in the whole time, 0 to 1."""
-    timings = [run.record.timing for run in row.runs]
-    return median([getattr(t, f"{phase}_s") / t.total_s for t in timings if t.total_s] or [0.0])
+    spent = zip(row.over(f"timing.{phase}_s"), row.total_s.points, strict=True)
+    return median([part_s / total_s for part_s, total_s in spent if total_s] or [0.0])
 
 
 def _waiting(row: Row) -> str:
-    timings = [run.record.timing for run in row.runs]
-    known = [t for t in timings if t.data_wait_s is not None and t.train_s]
-    if len(known) < row.n:
+    waits = row.over("timing.data_wait_s")
+    if None in waits or not all(row.train_s.points):
         return ""
-    waits = [(t.data_wait_s or 0.0) / t.train_s for t in known]
-    return f"; {100 * median(waits):.1f} % of the training waited for data"
+    share = median(map(truediv, waits, row.train_s.points))
+    return f"; {100 * share:.1f} % of the training waited for data"
 
 
 def _beside_stock(row: Row, base: Row) -> str:

@@ -5,7 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -127,9 +127,10 @@ def refs(keys: Sequence[Key]) -> list[str]:
 
     Where a few digits of the digest are another's, both are written out.
     """
-    digests = [
-        hashlib.sha256(json.dumps(asdict(key), sort_keys=True).encode()).hexdigest() for key in keys
-    ]
+    digests = []
+    for key in keys:
+        plain = {**vars(key), "machine": vars(key.machine)}
+        digests.append(hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
     times = Counter(digest[:HASH_DIGITS] for digest in digests)
     return [
         f"{_slug(key.platform)}-{_slug(key.engine)}-"

@@ -102,15 +102,15 @@ def notes(row: Row) -> Iterator[str]:
             f" (median of {n} runs, all in one direction)"
         )
     yield from (line for line, count in _disturbances(row) if 0 < 2 * count < n)
-    versions = row.software("program_version")
+    versions = set(row.over("software.program_version"))
     if len(versions) > 1:
         yield f"runs of {len(versions)} program versions: {', '.join(sorted(versions))}"
 
 
 def _disturbances(row: Row) -> list[tuple[str, int]]:
-    used = [(run.record.resources, run.record.timing.total_s) for run in row.runs]
-    throttled = sum((each.throttled_s or 0) > THROTTLED * total_s for each, total_s in used)
-    warned = sum(bool(each.warnings) for each, _ in used)
+    held_back_s = zip(row.over("resources.throttled_s"), row.total_s.points, strict=True)
+    throttled = sum((held_s or 0) > THROTTLED * total_s for held_s, total_s in held_back_s)
+    warned = sum(map(bool, row.over("resources.warnings")))
     return [
         (f"throttled by the CPU quota in {throttled} of {row.n} runs", throttled),
         (f"disturbed in {warned} of {row.n} runs: see their warnings", warned),

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -102,17 +103,17 @@ class Row:
     @cached_property
     def train_s(self) -> Sample:
         """The training time of each run."""
-        return Sample(tuple([run.record.timing.train_s for run in self.runs]))
+        return Sample(tuple(self.over("timing.train_s")), seconds)
 
     @cached_property
     def total_s(self) -> Sample:
         """The whole time of each run."""
-        return Sample(tuple([run.record.timing.total_s for run in self.runs]))
+        return Sample(tuple(self.over("timing.total_s")), seconds)
 
     @cached_property
     def accuracy(self) -> Sample:
         """The test accuracy of each run, 0 to 1."""
-        return Sample(tuple([run.test_accuracy[-1] for run in self.runs]))
+        return Sample(tuple([run.test_accuracy[-1] for run in self.runs]), percent)
 
     @cached_property
     def cost(self) -> Cost:
@@ -178,21 +179,6 @@ class Row:
         return f"{devices} x {name}" if devices > 1 else name
 
     @property
-    def training_time(self) -> str:
-        """Median and standard deviation."""
-        return seconds(self.train_s.median, self.train_s.sd)
-
-    @property
-    def whole_time(self) -> str:
-        """Median and standard deviation."""
-        return seconds(self.total_s.median, self.total_s.sd)
-
-    @property
-    def test_accuracy(self) -> str:
-        """Median and standard deviation, in percent."""
-        return percent(self.accuracy.median, self.accuracy.sd)
-
-    @property
     def place(self) -> str:
         """For sentences about machines: `Kaggle (T4), Tesla T4 (n = 5)`."""
         return f"{self.label}, {self.machine} (n = {self.n})"
@@ -205,24 +191,20 @@ class Row:
     @cached_property
     def origin(self) -> str:
         """Program version, commit and date: `0.2.0, 1535419, 2026-11-20`."""
-        commits = {(commit or "")[:COMMIT_DIGITS] for commit in self.software("git_commit")} - {""}
-        first, last = (self.runs[place].record.created_at[:10] for place in (0, -1))
-        return ", ".join(
-            [
-                *_few(self.software("program_version"), "versions"),
-                *_few(commits, "commits"),
-                first if first == last else f"{first} to {last}",
-            ]
-        )
+        versions = set(self.over("software.program_version"))
+        commits = {(commit or "")[:COMMIT_DIGITS] for commit in self.over("software.git_commit")}
+        days = [instant[:10] for instant in self.over("created_at")]
+        dates = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+        return ", ".join([*_few(versions, "versions"), *_few(commits - {""}, "commits"), dates])
 
-    def software(self, name: str) -> set[Any]:
-        """The values of a field of `software` over the runs."""
-        return {getattr(run.record.software, name) for run in self.runs}
+    def over(self, field: str) -> list[Any]:
+        """A field of the records, such as `timing.train_s`, run by run."""
+        value_of = attrgetter(field)
+        return [value_of(run.record) for run in self.runs]
 
-    def used(self, name: str) -> float | None:
-        """The median of a reading of `resources` over the runs that have it."""
-        readings = [getattr(run.record.resources, name) for run in self.runs]
-        known = [value for value in readings if value is not None]
+    def typical(self, field: str) -> float | None:
+        """The median of a reading over the runs that have it."""
+        known = [value for value in self.over(field) if value is not None]
         return median(known) if known else None
 
 

@@ -6,13 +6,14 @@ Beta(k, n - k + 1); so the median of a resample is drawn directly, whatever n is
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from mnist_gpu.records.run import Run
+from mnist_gpu.report.numbers import figure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,9 +33,18 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Sample:
-    """What is known of one quantity over the runs of a group; `points` has one a run."""
+    """What is known of one quantity over the runs of a row.
+
+    Attributes:
+        points: one a run.
+        written: how a value and its spread are written.
+    """
 
     points: tuple[float, ...]
+    written: Callable[[float, float | None], str] = figure
+
+    def __str__(self) -> str:
+        return self.written(self.median, self.sd)
 
     @cached_property
     def median(self) -> float:

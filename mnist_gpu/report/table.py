@@ -28,8 +28,7 @@ RIGHT_ALIGNED = ("Training time", "Whole run", "Test accuracy", "Cost of a run",
 
 def accuracy_text(row: Row) -> str:
     """The accuracy, and what the gate said of it."""
-    gated = row.category in GATED
-    return f"{row.test_accuracy} ({row.gate.outcome})" if gated else row.test_accuracy
+    return f"{row.accuracy} ({row.gate.outcome})" if row.category in GATED else str(row.accuracy)
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
@@ -37,8 +36,8 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "Platform": lambda row: row.label,
     "Trained by": lambda row: row.trained_by,
     "On": lambda row: row.machine,
-    "Training time": lambda row: row.training_time,
-    "Whole run": lambda row: row.whole_time,
+    "Training time": lambda row: str(row.train_s),
+    "Whole run": lambda row: str(row.total_s),
     "Test accuracy": accuracy_text,
     "Cost of a run": lambda row: row.cost.full_text(),
     "n": lambda row: str(row.n),
@@ -49,7 +48,7 @@ SCALING: dict[str, Callable[[Scaling], str]] = {
     "Rows": lambda entry: f"{entry.row.ref} against {entry.base.ref}",
     "Platform": lambda entry: f"{entry.row.label}, {entry.row.trained_by}",
     "Devices": lambda entry: f"{entry.devices}{', 64 images on each' if entry.weak else ''}",
-    "Training time": lambda entry: entry.row.training_time,
+    "Training time": lambda entry: str(entry.row.train_s),
     "Efficiency": lambda entry: efficiency(entry.efficiency.value, entry.efficiency.interval),
 }
 PUBLISHED: dict[str, Callable[[Any], str]] = {

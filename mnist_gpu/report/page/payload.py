@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import chain, islice, zip_longest
-from statistics import median
 from typing import Any
 
 from mnist_gpu.records.run import Run
@@ -91,7 +90,7 @@ def _compared(rows: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         left -= row.n
         if left >= 0:
-            points[row.ref] = [[_fine(of(run)) for run in row.runs] for of in MEASURES.values()]
+            points[row.ref] = [list(map(_fine, of(row))) for of in MEASURES.values()]
     return {
         "measures": list(MEASURES),
         "confidence": CONFIDENCE,
@@ -113,15 +112,16 @@ def _fine(value: float | None) -> float | None:
 
 
 def _row(row: Row, stock: str | None) -> dict[str, Any]:
+    used = {name: row.typical(f"resources.{name}") for name in USED}
     return {
         **{name: getattr(row, name) for name in OF_ROW},
         **{name: getattr(row.key, name) for name in OF_KEY},
         "tuning": row.division,
         "stock": None if row.key.division == "stock" else stock,
         "trained": row.trained_by,
-        "train": _sample(row.train_s, row.training_time),
-        "total": _sample(row.total_s, row.whole_time),
-        "accuracy": _sample(row.accuracy, row.test_accuracy),
+        "train": _sample(row.train_s),
+        "total": _sample(row.total_s),
+        "accuracy": _sample(row.accuracy),
         "interval": _interval_text(row.train_s),
         "gate": {"outcome": row.gate.outcome, "basis": row.gate.basis},
         "cost": {**_cost_text(row.cost), "usd": _short(row.cost.usd), "basis": row.cost.basis},
@@ -131,13 +131,13 @@ def _row(row: Row, stock: str | None) -> dict[str, Any]:
             for target, found in row.reached.items()
         },
         "fronts": sorted(row.fronts),
-        "phases": [_phase(row, phase) for phase in PHASES],
-        "used": {name: value for name in USED if (value := _short(row.used(name))) is not None},
+        "phases": [_short(row.typical(f"timing.{phase}_s")) for phase in PHASES],
+        "used": {name: _short(value) for name, value in used.items() if value is not None},
     }
 
 
-def _sample(sample: Sample, text: str) -> dict[str, Any]:
-    return {"median": _short(sample.median), "sd": _short(sample.sd), "text": text}
+def _sample(sample: Sample) -> dict[str, Any]:
+    return {"median": _short(sample.median), "sd": _short(sample.sd), "text": str(sample)}
 
 
 def _interval_text(sample: Sample) -> str:
@@ -149,10 +149,6 @@ def _interval_text(sample: Sample) -> str:
 
 def _cost_text(cost: Cost) -> dict[str, str]:
     return {"text": cost.text(), "usdText": cost.usd_text()}
-
-
-def _phase(row: Row, phase: str) -> float:
-    return _short(median(getattr(run.record.timing, f"{phase}_s") for run in row.runs)) or 0.0
 
 
 def _run(run: Run) -> tuple[str, int, float, float, str]:
