@@ -11,6 +11,7 @@ from typing import Any, get_origin
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble, write_own
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.schema import Record
 from mnist_gpu.report.cost import run_cost
 from mnist_gpu.report.page import page
 from mnist_gpu.report.statistics import time_to
@@ -63,12 +64,7 @@ def flat_runs(summary: Summary) -> Columns:
         "created_at": [record.created_at for record in records],
         "status": [record.status for record in records],
     }
-    for part in PARTS:
-        holders = [getattr(record, part) for record in records]
-        for name, field in type(holders[0]).model_fields.items() if holders else ():
-            values, kind = list(map(attrgetter(name), holders)), get_origin(field.annotation)
-            if kind is not dict:
-                found[f"{part}.{name}"] = [*map("; ".join, values)] if kind is list else values
+    found |= _parts(records)
     for target in protocol()["targets"]:
         found[f"time_to_{100 * target:.0f}_s"] = [time_to(run, target) for run in runs]
     costs = list(map(run_cost, runs))
@@ -92,6 +88,24 @@ def as_parquet(columns: Columns) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer)
     return buffer.getvalue()
+
+
+def _parts(records: list[Record]) -> Columns:
+    """The fields of the records' parts, but mappings, by their dotted names."""
+    if not records:
+        return {}
+    kinds = {
+        f"{part}.{name}": get_origin(field.annotation)
+        for part in PARTS
+        for name, field in type(getattr(records[0], part)).model_fields.items()
+    }
+    names = [name for name, kind in kinds.items() if kind is not dict]
+    # all of one record at once: thousands of records do not fit the processor's cache
+    found = dict(zip(names, zip(*map(attrgetter(*names), records), strict=True), strict=True))
+    return {
+        name: ["; ".join(each) for each in values] if kinds[name] is list else list(values)
+        for name, values in found.items()
+    }
 
 
 def _harmless(values: list[Any]) -> list[Any]:

@@ -116,11 +116,17 @@ def middle_places(n: int, side: int) -> "tuple[Places, Places]":
 
 
 def bounds(values: "Array") -> Interval:
-    """The middle 95 % of what resampling gave."""
+    """The middle 95 % of what resampling gave, between neighbours by a straight line."""
     import numpy as np
 
-    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
+    ordered = np.sort(values)
+    low, high = ((1 + side * CONFIDENCE) / 2 * (len(ordered) - 1) for side in (-1, 1))
+    return _between(ordered, low), _between(ordered, high)
+
+
+def _between(ordered: "Array", place: float) -> float:
+    below = int(place)
+    return float(ordered[below] + (ordered[below + 1] - ordered[below]) * (place - below))
 
 
 def stdev(points: Sequence[float]) -> float:

@@ -105,11 +105,13 @@ def summarise(
 
 def scaling(rows: Sequence[Row]) -> list[Scaling]:
     """Every row on several devices for which there is one on a single device."""
+    several = [row for row in rows if row.key.devices > 1]
+    if not several:
+        return []
     single: dict[Hashable, Row] = {}
     for row in sorted(rows, key=lambda row: row.train_s.median):
         if row.key.devices == 1:
             single.setdefault(_alike(row), row)
-    several = [row for row in rows if row.key.devices > 1]
     found = [_scaling(row, base) for row in several if (base := single.get(_alike(row)))]
     return sorted(found, key=lambda entry: (entry.base.ref, entry.weak, entry.devices))
 

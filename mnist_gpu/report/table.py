@@ -44,6 +44,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "Version, commit, date": lambda row: row.origin,
 }
 HEADINGS = tuple(COLUMNS)
+SCALING_TITLE = "Efficiency against number of devices: time on 1 / (N x time on N)"
 SCALING: dict[str, Callable[[Scaling], str]] = {
     "Rows": lambda entry: f"{entry.row.ref} against {entry.base.ref}",
     "Platform": lambda entry: f"{entry.row.label}, {entry.row.trained_by}",
@@ -75,27 +76,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """One category of runs, or the efficiencies."""
+    """One category of runs, or the efficiencies; the page has what is left out."""
 
     title: str
     lines: list[Line]
+    left_out: int = 0
     headings: Sequence[str] = HEADINGS
-
-    @property
-    def shown(self) -> list[Line]:
-        """Those that a table can bear; the page has them all."""
-        return self.lines[:MOST_ROWS]
-
-    @property
-    def left_out(self) -> str:
-        """A sentence's beginning, empty where all are shown."""
-        more = len(self.lines) - MOST_ROWS
-        return f"... and {more} more rows" if more > 0 else ""
 
     @property
     def notes(self) -> Iterator[tuple[str, str]]:
         """(row, note) of the lines that have one."""
-        return ((line.cells[0], line.note) for line in self.shown if line.note)
+        return ((line.cells[0], line.note) for line in self.lines if line.note)
 
 
 def sections(summary: Summary) -> list[Section]:
@@ -103,16 +94,19 @@ def sections(summary: Summary) -> list[Section]:
     found = []
     for category, title in CATEGORIES.items():
         rows = [row for row in summary.rows if row.category == category]
-        promises = facts("rows") if category == "standard" else ()
-        found.append(Section(title, list(_lines(rows, promises))))
-    title = "Efficiency against number of devices: time on 1 / (N x time on N)"
-    efficiencies = [Line(_cells(SCALING, entry)) for entry in summary.scaling]
-    found.append(Section(title, efficiencies, tuple(SCALING)))
+        entries = list(_entries(rows, facts("rows") if category == "standard" else ()))
+        lines = [line(row, label) for row, label in entries[:MOST_ROWS]]
+        found.append(Section(title, lines, len(entries) - len(lines)))
+    lines = [Line(_cells(SCALING, entry)) for entry in summary.scaling[:MOST_ROWS]]
+    left_out = len(summary.scaling) - len(lines)
+    found.append(Section(SCALING_TITLE, lines, left_out, tuple(SCALING)))
     return [section for section in found if section.lines]
 
 
-def line(row: Row, label: str) -> Line:
-    """The cells of a row: medians and standard deviations over its runs."""
+def line(row: Row | None, label: str) -> Line:
+    """The cells of a row: medians and standard deviations over its runs; TBD where none is."""
+    if row is None:
+        return Line(("", label, *[TBD] * 6, "0", ""))
     notes = [
         *row.key.deviations,
         *(f"doubted: {doubt}" for doubt in row.doubts[:MOST_NOTES]),
@@ -137,12 +131,12 @@ def markdown(summary: Summary) -> str:
     """What stands between the README's markers, without them; ends with a newline."""
     parts = ["*Made from the records in `results/` by `python -m mnist_gpu.report`; not edited.*"]
     for section in sections(summary):
-        cells = [list(map(escape, entry.cells)) for entry in section.shown]
+        cells = [list(map(escape, entry.cells)) for entry in section.lines]
         if section.headings is HEADINGS:
             cells = [[_anchored(ref), *others] for ref, *others in cells]
         parts += [f"**{section.title}**", _markdown_table(section.headings, cells)]
         if section.left_out:
-            parts.append(f"{section.left_out} on the page.")
+            parts.append(f"... and {section.left_out} more rows on the page.")
         if notes := [f"- {ref}: {escape(note)}" for ref, note in section.notes]:
             parts.append("\n".join(notes))
     parts += [legend(summary), "**Key findings**"]
@@ -195,7 +189,7 @@ def print_console(summary: Summary) -> None:
         for ref, note in section.notes:
             console.print(Text(f"  {ref}: {printable(note)}", style="dim"))
         if section.left_out:
-            console.print(f"  {section.left_out}: see the page")
+            console.print(f"  ... and {section.left_out} more rows: see the page")
     for topic, found in groupby(summary.findings, key=lambda finding: finding.topic):
         console.print(Text(topic, style="bold"))
         for finding in found:
@@ -209,21 +203,19 @@ def _cells(columns: dict[str, Callable[[Any], str]], entry: object) -> tuple[str
     return tuple(of(entry) for of in columns.values())
 
 
-def _lines(rows: Sequence[Row], promises: Sequence[dict[str, Any]]) -> Iterator[Line]:
-    """Stock rows in front, what is tuned or open beneath its own stock row."""
+def _entries(
+    rows: Sequence[Row], promises: Sequence[dict[str, Any]]
+) -> Iterator[tuple[Row | None, str]]:
+    """Stock rows in front, what is tuned or open beneath its own stock row; with their labels."""
     beneath: dict[object, list[Row]] = {}
     for row in rows:
         if row.key.division != "stock":
             beneath.setdefault(row.key.stock, []).append(row)
     for stock, label in _in_order([r for r in rows if r.key.division == "stock"], promises):
-        if stock is None:
-            yield Line(("", label, *[TBD] * 6, "0", ""))
-            continue
-        yield line(stock, label)
-        for row in beneath.pop(stock.key.stock, ()):
-            yield line(row, BENEATH + label)
-    for row in (row for members in beneath.values() for row in members):
-        yield line(row, row.label)
+        yield stock, label
+        if stock and beneath:
+            yield from ((row, BENEATH + label) for row in beneath.pop(stock.key.stock, ()))
+    yield from ((row, row.label) for members in beneath.values() for row in members)
 
 
 def _in_order(
@@ -270,7 +262,7 @@ def _rich_table(section: Section) -> "RenderableType":
     table = Table(title=section.title, title_justify="left", title_style="bold", box=SIMPLE)
     for heading in section.headings:
         table.add_column(heading, justify="right" if heading in RIGHT_ALIGNED else "left")
-    for entry in section.shown:
+    for entry in section.lines:
         # Text, because a string would be read for markup
         table.add_row(*(Text(printable(cell)) for cell in entry.cells))
     return table
