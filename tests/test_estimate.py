@@ -14,7 +14,7 @@ from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.schema import Limits, Price
 from mnist_gpu.report.__main__ import main as report
 from mnist_gpu.report.estimates import fit, sentences, show
-from mnist_gpu.report.findings import remarks
+from mnist_gpu.report.remarks import remarks
 from mnist_gpu.timing.pieces import Enough, Piece, Pieces, extrapolate
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline

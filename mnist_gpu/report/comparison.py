@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mnist_gpu.protocol.standard import protocol
-from mnist_gpu.records.rules.names import known_platforms
 from mnist_gpu.report.numbers import times
-from mnist_gpu.report.rows import NOT_SHOWN, Row
-from mnist_gpu.report.statistics import ENOUGH, ratio
+from mnist_gpu.report.rows import NOT_SHOWN, Row, known_platforms
+from mnist_gpu.report.statistics import ENOUGH, Ratio, ratio
 
 Rows = Sequence[Row]
-Values = Callable[[Row], Sequence[float]]
 MOST_PLATFORMS = 8
 
 
@@ -44,11 +42,6 @@ HOME = Side(
     lambda row: row.kind == "local",
     ("kind", {"local"}),
 )
-
-
-def training_time(row: Row) -> Sequence[float]:
-    """What rows are compared by unless said otherwise."""
-    return row.train_s.points
 
 
 def trusted(row: Row) -> bool:
@@ -85,9 +78,13 @@ def newest(rows: Rows, *also: Callable[[Row], object]) -> list[Row]:
     return sorted(found.values(), key=lambda row: row.train_s.median)
 
 
-def against(slow: Row, fast: Row, values: Values = training_time) -> str:
+def beside(slow: Row, fast: Row) -> Ratio:
+    """The ratio of their training times."""
+    return ratio(slow.train_s.points, fast.train_s.points)
+
+
+def against(found: Ratio) -> str:
     """`takes 2.31 times (95 % interval 2.28 to 2.34) as long`, or what may be said instead."""
-    found = ratio(values(slow), values(fast))
     said = times(found.value, found.interval)
     if found.tells_apart:
         unsure = "takes longer, by a ratio too uncertain to be said"
@@ -98,21 +95,16 @@ def against(slow: Row, fast: Row, values: Values = training_time) -> str:
 
 def leader(rows: Rows, what: str) -> str:
     """`is the fastest of 3 machines`, where the next of the sorted rows can be told apart."""
-    said = "is the fastest" if is_apart(rows[1], rows[0]) else "has the shortest median"
-    return f"{said} of {len(rows)} {what}"
+    apart = beside(rows[1], rows[0]).tells_apart
+    return f"{'is the fastest' if apart else 'has the shortest median'} of {len(rows)} {what}"
 
 
 def best(rows: Rows, what: str) -> str:
     """The first of sorted rows, for a sentence that goes on."""
     if len(rows) == 1:
         return f"the only {what}, {rows[0].place},"
-    said = "fastest" if is_apart(rows[1], rows[0]) else "first by median"
+    said = "fastest" if beside(rows[1], rows[0]).tells_apart else "first by median"
     return f"the {said} of {len(rows)} {what}s, {rows[0].place},"
-
-
-def is_apart(slow: Row, fast: Row, values: Values = training_time) -> bool:
-    """Whether the ratio's interval leaves 1 out."""
-    return ratio(values(slow), values(fast)).tells_apart
 
 
 def versions(*rows: Row) -> str:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from operator import truediv
 from statistics import median
 
-from mnist_gpu.records.schema import Record
 from mnist_gpu.report import comparison
-from mnist_gpu.report.comparison import Rows, Side, against, comparable, sound, versions
+from mnist_gpu.report.comparison import Rows, Side, against, beside, comparable, sound, versions
 from mnist_gpu.report.numbers import figure, times
 from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Row
 from mnist_gpu.report.statistics import ENOUGH, ratio, time_to
@@ -19,8 +18,6 @@ from mnist_gpu.report.statistics import ENOUGH, ratio, time_to
 TARGET = 0.99
 MOST_SENTENCES = 8
 MOST_NAMED = 6
-# a device that is busy for less than this waits for the host most of the time
-HALF_BUSY_PERCENT = 50
 UNPRICED = (
     "Nothing can be said yet. Missing: a price in conf/platform, or a reading of energy, for the"
     " machines there are."
@@ -68,7 +65,7 @@ def machines(_: Rows, fields: Fields) -> Sentences:
             yield (
                 f"With {first.trained_by}, {first.place} {comparison.leader(field, 'machines')}:"
                 f" {first.train_s} of training; the next, {second.place},"
-                f" {second.train_s}, {against(second, first)}{versions(first, second)}.",
+                f" {second.train_s}, {against(beside(second, first))}{versions(first, second)}.",
                 (first, second),
             )
 
@@ -131,11 +128,11 @@ def time_to_accuracy(_: Rows, fields: Fields) -> Sentences:
         if not others:
             yield f"{with_first} at 99 % {after}.", (first,)
             continue
-        apart = comparison.is_apart(others[0], first, _arrivals)
+        later = ratio(_arrivals(others[0]), _arrivals(first))
         yield (
-            f"{with_first} {'' if apart else 'by median '}the first at"
+            f"{with_first} {'' if later.tells_apart else 'by median '}the first at"
             f" 99 % of {len(arrived)} machines whose runs all get there, {after}; the next,"
-            f" {others[0].place}, {against(others[0], first, _arrivals)}.",
+            f" {others[0].place}, {against(later)}.",
             (first, others[0]),
         )
 
@@ -149,11 +146,14 @@ def frameworks(rows: Rows, _: Fields) -> Sentences:
             key = row.key
             place = (key.platform, key.rehearsal, key.machine, key.precision)
             found.setdefault((programs.pop(), *place), []).append(row)
-    for (program, *_), members in found.items():
-        first, *others = ordered = comparison.newest(members, lambda row: row.engine)
+    for (program, *_place), members in found.items():
+        ordered = comparison.newest(members, lambda row: row.engine)
+        first, *others = ordered
         if not others:
             continue
-        said = "; ".join(f"{row.engine} (n = {row.n}) {against(row, first)}" for row in others)
+        said = "; ".join(
+            f"{row.engine} (n = {row.n}) {against(beside(row, first))}" for row in others
+        )
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
             f"On {first.label}, {first.machine}{precision}, by program version {program},"
@@ -235,7 +235,7 @@ def _between(
             yield (
                 f"With {fast.trained_by}, {comparison.best(ours, sides[0].noun)} takes"
                 f" {ours[0].train_s} of training, {comparison.best(theirs, sides[1].noun)}"
-                f" {theirs[0].train_s}: {slow.ref} {against(slow, fast)}"
+                f" {theirs[0].train_s}: {slow.ref} {against(beside(slow, fast))}"
                 f"{versions(fast, slow)}.",
                 (ours[0], theirs[0]),
             )
@@ -279,7 +279,7 @@ def _waiting(row: Row) -> str:
 
 
 def _beside_stock(row: Row, base: Row) -> str:
-    found = ratio(row.train_s.points, base.train_s.points)
+    found = beside(row, base)
     if not found.may_be_said:
         said = "has a ratio to stock too uncertain to be said"
     elif not found.tells_apart:
@@ -301,31 +301,3 @@ def _some(texts: Iterable[str]) -> str:
     listed = list(texts)
     more = len(listed) - MOST_NAMED
     return "; ".join(listed[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
-
-
-def remarks(record: Record) -> list[str]:
-    """What the record's own readings say; nothing of what was not measured."""
-    timing, used = record.timing, record.resources
-    found = []
-    if timing.data_wait_s is not None and timing.train_s:
-        found.append(f"{timing.data_wait_s / timing.train_s:.0%} of training waited for data")
-    if used.gpu_percent is not None:
-        busy = f"the GPU was busy {used.gpu_percent:.0f} % of the time"
-        if used.gpu_percent < HALF_BUSY_PERCENT:
-            busy += f": batches of {record.workload.batch_size} are too small to fill it"
-        found.append(busy)
-    if record.epochs and timing.train_s < timing.total_s / 2:
-        before = {
-            "starting Python and its libraries": timing.startup_s,
-            "data": timing.data_s,
-            "building": timing.build_s,
-            "warming up": timing.warmup_s,
-            "evaluating": timing.eval_s,
-            "checkpoints": timing.checkpoint_s,
-        }
-        most = max(before, key=lambda what: before[what])
-        found.append(
-            f"{1 - timing.train_s / timing.total_s:.0%} of the run was not training,"
-            f" most of it {most}: {before[most]:.1f} s"
-        )
-    return found

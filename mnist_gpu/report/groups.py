@@ -4,8 +4,8 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import Field, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -42,7 +42,7 @@ class Machine:
     @classmethod
     def of(cls, record: Record) -> "Machine":
         """The machine of a record."""
-        named = _fields_of(cls, vars(record.hardware))
+        named = _those_of(fields(cls), vars(record.hardware))
         return cls(**{**named, "ram_gib": _ram_class(named["ram_gib"])})
 
     @property
@@ -92,18 +92,19 @@ class Key:
             "machine": Machine.of(record),
             "engine": engine.name,
             "engine_version": engine.version,
-            "framework": f"{engine.framework} {_minor(engine.framework_version)}",
+            "framework": f"{engine.framework} {'.'.join(engine.framework_version.split('.')[:2])}",
             "switches": _named(engine.switches),
             "kernels": tuple(sorted(engine.kernels)),
             "environment": _named(engine.environment),
             "deviations": tuple(sorted(workload.deviations)),
             "resumed": record.timing.segments > 1,
         }
-        return cls(**{**_fields_of(cls, {**vars(engine), **vars(workload)}), **worked_out})
+        named = _those_of(fields(cls), {**vars(engine), **vars(workload)})
+        return cls(**{**named, **worked_out})
 
-    def without(self, *fields: str) -> Hashable:
-        """Equal for keys that differ in `fields` alone."""
-        return tuple(value for name, value in vars(self).items() if name not in fields)
+    def without(self, *names: str) -> Hashable:
+        """Equal for keys that differ in `names` alone."""
+        return tuple(value for name, value in vars(self).items() if name not in names)
 
     @property
     def stock(self) -> Hashable:
@@ -139,18 +140,13 @@ def refs(keys: Sequence[Key]) -> list[str]:
     ]
 
 
-def _fields_of(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+def _those_of(wanted: Iterable[Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
     """Those of the values for which a data class has a field."""
-    return {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+    return {field.name: values[field.name] for field in wanted if field.name in values}
 
 
 def _slug(name: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in name.lower())[:20]
-
-
-@lru_cache
-def _minor(version: str) -> str:
-    return ".".join(version.split(".")[:2])
 
 
 def _named(values: dict[str, bool | int | str] | dict[str, str]) -> tuple[str, ...]:

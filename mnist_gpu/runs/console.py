@@ -10,7 +10,7 @@ from mnist_gpu import output
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.schema import Record
-from mnist_gpu.report.numbers import duration
+from mnist_gpu.report.remarks import remarks
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 REDRAW_S = 0.5
@@ -113,7 +113,7 @@ class Progress(Observer):
         if done <= 0 or to_do <= 0:
             return ""
         seconds = (self.clock() - self._began_at) / done * to_do
-        return f"{duration(seconds)} left"
+        return f"{_duration(seconds)} left"
 
     def _draw(self, line: str) -> None:
         self.out.write(f"\r\x1b[K{line}")
@@ -124,8 +124,6 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
     """Print the closing table of one run: phases, accuracy, speed, where the record is."""
     from rich.console import Console
     from rich.table import Table
-
-    from mnist_gpu.report.findings import remarks
 
     timing, result = record.timing, record.result
     table = Table()
@@ -163,3 +161,11 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
 
 def _because(reason: str | None) -> str:
     return f" ({reason})" if reason else ""
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
