@@ -44,28 +44,13 @@ def compare(asked: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
         UserError: a side is no single row, which the message says.
     """
     named = [] if all(Path(name).exists() for name in asked) else load(paths).rows
-    found = [
+    sides = [
         load([name]).rows if Path(name).exists() else [row for row in named if row.ref == name]
         for name in asked
     ]
-    a, b = map(_only, asked, found)
+    a, b = map(_only, asked, sides)
     for letter, name, row in zip("AB", asked, (a, b), strict=True):
         yield f"{letter}: {printable(name)}: {row.name} (n = {row.n}; {row.origin})"
-    yield from beside(a, b)
-
-
-def _only(asked: str, rows: Sequence[Row]) -> Row:
-    if len(rows) == 1:
-        return rows[0]
-    why = "no acceptable record of a completed run there"
-    if rows:
-        names = ", ".join(row.ref for row in rows[:8])
-        why = f"holds {len(rows)} rows; name one of them: {names}"
-    raise UserError(f"--compare {printable(asked)}: {why}")
-
-
-def beside(a: Row, b: Row) -> Iterator[str]:
-    """Ratios with intervals, what differs, and what cannot be concluded."""
     yield ""
     yield "A against B, ratios of medians:"
     for measure in MEASURES:
@@ -79,6 +64,16 @@ def beside(a: Row, b: Row) -> Iterator[str]:
     yield ""
     yield "What cannot be concluded:"
     yield from (f"- {line}" for line in _limits(a, b, len(found)))
+
+
+def _only(asked: str, rows: Sequence[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    why = "no acceptable record of a completed run there"
+    if rows:
+        names = ", ".join(row.ref for row in rows[:8])
+        why = f"holds {len(rows)} rows; name one of them: {names}"
+    raise UserError(f"--compare {printable(asked)}: {why}")
 
 
 def ratio_of(a: Row, b: Row, measure: str) -> Ratio | None:

@@ -21,7 +21,6 @@ from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Gate, Row
 from mnist_gpu.report.statistics import ENOUGH, drift, equivalence_p
 
 Lines = Mapping[str, Sequence[str]]
-GATED = ("standard", "unverified", "resumed")
 SIGNIFICANT = 0.05
 WIDE_SPREAD = 0.10
 DRIFTING = 0.05
@@ -37,7 +36,7 @@ def pinned() -> dict[str, float]:
 
 def gate(row: Row, reference: Mapping[str, float]) -> Gate:
     """Judge one row beside the reference runs (run_id -> test accuracy)."""
-    if row.category not in GATED:
+    if not row.gated:
         return Gate(NOT_JUDGED, "another workload than the reference's")
     if len(reference) < ENOUGH:
         return Gate(NOT_JUDGED, "no reference runs are pinned yet")

@@ -91,6 +91,11 @@ class Row:
         return self.key.category
 
     @property
+    def gated(self) -> bool:
+        """Whether its accuracy can be judged beside the reference's."""
+        return self.category in ("standard", "unverified", "resumed")
+
+    @property
     def kind(self) -> str:
         """The platform's, `local`, `cloud` or `hpc`; `rehearsal` for a stand-in at home."""
         return "rehearsal" if self.key.rehearsal else self.newest.platform.kind

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.groups import CATEGORIES
-from mnist_gpu.report.judgement import GATED
 from mnist_gpu.report.numbers import efficiency
 from mnist_gpu.report.rows import Row
 from mnist_gpu.report.summary import Scaling, Summary
@@ -26,11 +25,6 @@ WIDTH_IN_FILES = 240
 RIGHT_ALIGNED = ("Training time", "Whole run", "Test accuracy", "Cost of a run", "n", "Efficiency")
 
 
-def accuracy_text(row: Row) -> str:
-    """The accuracy, and what the gate said of it."""
-    return f"{row.accuracy} ({row.gate.outcome})" if row.category in GATED else str(row.accuracy)
-
-
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "Row": lambda row: row.ref,
     "Platform": lambda row: row.label,
@@ -38,7 +32,7 @@ COLUMNS: dict[str, Callable[[Row], str]] = {
     "On": lambda row: row.machine,
     "Training time": lambda row: str(row.train_s),
     "Whole run": lambda row: str(row.total_s),
-    "Test accuracy": accuracy_text,
+    "Test accuracy": lambda row: f"{row.accuracy}" + f" ({row.gate.outcome})" * row.gated,
     "Cost of a run": lambda row: row.cost.full_text(),
     "n": lambda row: str(row.n),
     "Version, commit, date": lambda row: row.origin,
@@ -133,7 +127,8 @@ def markdown(summary: Summary) -> str:
     for section in sections(summary):
         cells = [list(map(escape, entry.cells)) for entry in section.lines]
         if section.headings is HEADINGS:
-            cells = [[_anchored(ref), *others] for ref, *others in cells]
+            # where the findings' links lead
+            cells = [[f'<a id="row-{ref}"></a>{ref}' * bool(ref), *more] for ref, *more in cells]
         parts += [f"**{section.title}**", _markdown_table(section.headings, cells)]
         if section.left_out:
             parts.append(f"... and {section.left_out} more rows on the page.")
@@ -241,10 +236,6 @@ def _fits(row: Row, promised: dict[str, list[str]]) -> bool:
         and any(fnmatchcase(row.key.platform, pattern) for pattern in promised["platforms"])
         and any(fnmatchcase(row.key.engine, engine) for engine in promised["engines"])
     )
-
-
-def _anchored(ref: str) -> str:
-    return f'<a id="row-{ref}"></a>{ref}' if ref else ""
 
 
 def _markdown_table(headings: Iterable[str], lines: Iterable[Iterable[str]]) -> str:

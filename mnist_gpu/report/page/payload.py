@@ -90,7 +90,8 @@ def _compared(rows: Sequence[Row]) -> dict[str, Any]:
     for row in rows:
         left -= row.n
         if left >= 0:
-            points[row.ref] = [list(map(_fine, of(row))) for of in MEASURES.values()]
+            # what an interval is made of has more digits than its bounds show
+            points[row.ref] = [[_short(v, 9) for v in of(row)] for of in MEASURES.values()]
     return {
         "measures": list(MEASURES),
         "confidence": CONFIDENCE,
@@ -104,11 +105,6 @@ def _compared(rows: Sequence[Row]) -> dict[str, Any]:
 def _places(n: int, side: int) -> list[list[int]]:
     low, high = middle_places(n, side)
     return [low.tolist()] if n % 2 else [low.tolist(), high.tolist()]
-
-
-def _fine(value: float | None) -> float | None:
-    """Nine digits: what an interval is made of has more of them than its bounds show."""
-    return value if value is None else float(f"{value:.9g}")
 
 
 def _row(row: Row, stock: str | None) -> dict[str, Any]:
@@ -158,9 +154,9 @@ def _run(run: Run) -> tuple[str, int, float, float, str]:
     return record.run_id, seed, train_s, accuracy, record.created_at
 
 
-def _short(value: float | None) -> float | None:
+def _short(value: float | None, digits: int = 6) -> float | None:
     """As many digits as anybody sees in a chart."""
-    return value if value is None else float(f"{value:.6g}")
+    return value if value is None else float(f"{value:.{digits}g}")
 
 
 def _history(run: Run) -> dict[str, Any]:
