@@ -217,16 +217,15 @@ def _in_order(
     rows: Sequence[Row], promises: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[Row | None, str]]:
     """Rows and their labels; None for a promised row that is not there yet."""
-    shown = set()
+    left = list(rows)
     for promised in promises:
-        fitting = [row for row in rows if _fits(row, promised) and row.ref not in shown]
-        fitting.sort(key=lambda row: row.key.precision != "float32")
-        for row in fitting:
-            shown.add(row.ref)
-            yield row, promised["label"] if row is fitting[0] else row.label
-        if not fitting:
-            yield None, promised["label"]
-    yield from ((row, row.label) for row in rows if row.ref not in shown)
+        fitting = [row for row in left if _fits(row, promised)]
+        left = [row for row in left if row not in fitting]
+        # what is not of full precision stands behind, under its platform's own name
+        first, *others = sorted(fitting, key=lambda row: row.key.precision != "float32") or [None]
+        yield first, promised["label"]
+        yield from ((row, row.label) for row in others if row)
+    yield from ((row, row.label) for row in left)
 
 
 def _fits(row: Row, promised: dict[str, list[str]]) -> bool:
