@@ -222,9 +222,9 @@ def _in_order(
         fitting = [row for row in left if _fits(row, promised)]
         left = [row for row in left if row not in fitting]
         # what is not of full precision stands behind, under its platform's own name
-        first, *others = sorted(fitting, key=lambda row: row.key.precision != "float32") or [None]
-        yield first, promised["label"]
-        yield from ((row, row.label) for row in others if row)
+        fitting.sort(key=lambda row: row.key.precision != "float32")
+        yield fitting[0] if fitting else None, promised["label"]
+        yield from ((row, row.label) for row in fitting[1:])
     yield from ((row, row.label) for row in left)
 
 
