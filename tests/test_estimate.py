@@ -14,9 +14,9 @@ from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.schema import Limits, Price
 from mnist_gpu.records.store import write_record
-from mnist_gpu.report import remarks
 from mnist_gpu.report.__main__ import main as report
 from mnist_gpu.report.estimates import fit, sentences, show
+from mnist_gpu.report.remarks import remarks
 from mnist_gpu.timing.pieces import Enough, Piece, Pieces, extrapolate
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
@@ -257,14 +257,14 @@ def test_an_estimate_of_the_standard_run_ends_a_run_that_asks_for_one(digits, tm
 
 def test_where_the_time_went_is_said_from_what_was_measured():
     record = make_record(timing__data_wait_s=139.5, resources__gpu_percent=22.0)
-    said = remarks.remarks(record)
+    said = remarks(record)
     assert f"{139.5 / record.timing.train_s:.0%} of training waited for data" in said
     assert "the GPU was busy 22 % of the time: batches of 64 are too small to fill it" in said
 
 
 def test_of_what_was_not_measured_nothing_is_said():
     record = make_record(timing__data_wait_s=None, resources__gpu_percent=None)
-    assert remarks.remarks(record) == []
+    assert remarks(record) == []
 
 
 def test_estimates_are_laid_beside_the_run_that_came_of_them(tmp_path, capsys, monkeypatch):

@@ -10,9 +10,8 @@ import pytest
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import write_record
 from mnist_gpu.report.__main__ import main
-from mnist_gpu.report.document import has_markers
-from mnist_gpu.report.documents import BLOCKS
-from mnist_gpu.report.gate import pinned
+from mnist_gpu.report.document import BLOCKS, has_markers
+from mnist_gpu.report.judgement import pinned
 from mnist_gpu.report.summary import summarise
 from mnist_gpu.report.table import escape, markdown, missing, sections
 from tests.records import make_record, write_records
@@ -378,8 +377,8 @@ def test_the_work_grows_no_faster_than_the_number_of_records(monkeypatch):
             return wrapper
 
         monkeypatch.setattr(groups.Key, "without", counted(original_without))
-        monkeypatch.setattr("mnist_gpu.report.summary.time_to", counted(statistics.time_to))
-        monkeypatch.setattr("mnist_gpu.report.summary.run_cost", counted(original_cost))
+        monkeypatch.setattr("mnist_gpu.report.rows.time_to", counted(statistics.time_to))
+        monkeypatch.setattr("mnist_gpu.report.rows.run_cost", counted(original_cost))
         records = [
             make_record(seed=n % 5, platform=f"p{n // 5}", epochs=50, epoch_s=9 + n / 999)
             for n in range(count)

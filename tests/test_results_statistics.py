@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from mnist_gpu.records.run import Run
-from mnist_gpu.report.doubts import notes
-from mnist_gpu.report.gate import NOT_JUDGED, NOT_SHOWN, PASSES, gate
-from mnist_gpu.report.groups import group_runs
+from mnist_gpu.report.judgement import gate, notes
 from mnist_gpu.report.numbers import figure, percent, seconds, times
+from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, group_runs
 from mnist_gpu.report.statistics import (
     Sample,
     drift,
@@ -132,7 +131,7 @@ def passing(n, difference, draws=400):
         reference = dict(enumerate(random.normal(0.9915, 0.0006, 5)))
         accuracies = np.round(random.normal(0.9915 - difference / 100, 0.0006, n), 4)
         group = GROUPS[n]
-        group.__dict__["accuracy"] = list(accuracies)
+        group.__dict__["accuracy"] = Sample(tuple(accuracies))
         passed += gate(group, reference).outcome == PASSES
     return passed / draws
 
@@ -184,7 +183,8 @@ def noted(epochs_of):
         Run(run.path, run.record, tuple(times), *run_columns(run))
         for run, times in zip(group.runs, epochs_of, strict=True)
     ]
-    return list(notes(group, Sample(tuple(map(math.fsum, epochs_of)))))
+    group.train_s = Sample(tuple(map(math.fsum, epochs_of)))
+    return list(notes(group))
 
 
 def run_columns(run):

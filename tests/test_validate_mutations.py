@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from mnist_gpu.records.rules import check_files
 from mnist_gpu.report.export import flat_runs
-from mnist_gpu.report.page import json_block
-from mnist_gpu.report.page.payload import payload
+from mnist_gpu.report.page import json_block, payload
 from mnist_gpu.report.summary import summarise
 from mnist_gpu.report.table import markdown
 from tests.records import NOW, make_document

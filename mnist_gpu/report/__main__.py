@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,9 @@ def _main(options: argparse.Namespace) -> int:
 
             show(gather(options.paths))
             return 0
-        from mnist_gpu.report.load import load
+        from mnist_gpu.report.summary import load
 
-        summary = load(options.paths)
-        if options.check:
-            return _check(summary, Path(options.readme or "README.md"))
-        return _report(summary, options)
+        return _report(load(options.paths), options)
     except UserError as fault:
         print(f"mnist-gpu: {fault}", file=sys.stderr)
         return fault.exit_code
@@ -64,31 +61,32 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _check(summary: "Summary", readme: Path) -> int:
-    from mnist_gpu.report.documents import stale
-
-    found = stale(summary, readme)
-    for path in found:
-        print(f"{path} is not current: run python -m mnist_gpu.report PATH --readme {readme}")
-    if not found:
-        print(f"{readme} is current, and so are the documents beside it")
-    return 1 if found else 0
-
-
 def _report(summary: "Summary", options: argparse.Namespace) -> int:
-    from mnist_gpu.report.documents import renew, stale
-    from mnist_gpu.report.extra import write_files
+    from mnist_gpu.report.document import blocks, replaced, update
+    from mnist_gpu.report.export import write_files
     from mnist_gpu.report.table import print_console
 
+    readme = Path(options.readme or "README.md")
+    found = list(blocks(summary, readme)) if options.readme or options.check else []
+    # what speaks against one of the documents speaks against all: nothing is half renewed
+    texts = [(path, *replaced(path, content, marker)) for path, content, marker in found]
+    if options.check:
+        return _say_stale(dict.fromkeys(path for path, old, new in texts if old != new), readme)
     print_console(summary)
-    if options.readme:
-        # what speaks against one of the two speaks against both: nothing is half renewed
-        stale(summary, Path(options.readme))
     lines = list(write_files(summary, Path(options.out)))
-    for line in renew(summary, Path(options.readme)) if options.readme else ():
-        print(line)
+    for path, content, marker in found:
+        done = "renewed" if update(path, content, marker) else "was current"
+        print(f"{path} {done} ({marker})")
     print("\n".join(lines))
     return 0
+
+
+def _say_stale(stale: Collection[Path], readme: Path) -> int:
+    for path in stale:
+        print(f"{path} is not current: run python -m mnist_gpu.report PATH --readme {readme}")
+    if not stale:
+        print(f"{readme} is current, and so are the documents beside it")
+    return 1 if stale else 0
 
 
 if __name__ == "__main__":

@@ -5,49 +5,53 @@ Machines are compared within one engine, stock and one precision; nothing else m
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from mnist_gpu.protocol.standard import protocol
-from mnist_gpu.report.gate import NOT_SHOWN
-from mnist_gpu.report.numbers import seconds, times
-from mnist_gpu.report.platforms import known_platforms, platforms_with
-from mnist_gpu.report.rows import Row
-from mnist_gpu.report.statistics import ENOUGH, ratio
+from mnist_gpu.report.numbers import times
+from mnist_gpu.report.rows import NOT_SHOWN, Row, known_platforms
+from mnist_gpu.report.statistics import ENOUGH, Ratio, ratio
 
 Rows = Sequence[Row]
-Values = Callable[[Row], Sequence[float]]
-MOST_NAMED = 6
 MOST_PLATFORMS = 8
 
 
 @dataclass(frozen=True)
-class Field:
-    """Machines that may be compared: one row each, the fastest first."""
-
-    engine: str
-    rows: list[Row]
-
-
-@dataclass(frozen=True)
 class Side:
-    """One side of a question: where a run is to be made, and who has made one."""
+    """One side of a question: where a run is to be made, and who has made one.
+
+    Attributes:
+        wanted: the values of which a field of `conf/platform/` has one on this side.
+    """
 
     where: str
+    noun: str
     holds: Callable[[Row], bool]
-    platforms: list[str]
+    wanted: tuple[str, set[str]]
 
 
-ANYWHERE = Side("on any machine", lambda row: True, list(known_platforms()))
+RENTED = {"cloud", "hpc"}
+ANYWHERE = Side("on any machine", "machine", lambda row: True, ("kind", {"local", *RENTED}))
+CPU = Side("on a CPU", "CPU", lambda row: row.on_cpu, ("accelerator", {"cpu"}))
+ACCELERATOR = Side(
+    "on an accelerator", "accelerator", lambda row: not row.on_cpu, ("accelerator", {"cuda", "mps"})
+)
+CLOUD = Side("in a cloud", "cloud machine", lambda row: row.kind in RENTED, ("kind", RENTED))
+HOME = Side(
+    "on a machine of one's own",
+    "local machine",
+    lambda row: row.kind == "local",
+    ("kind", {"local"}),
+)
 
 
-def training_time(row: Row) -> Sequence[float]:
-    """What rows are compared by unless said otherwise."""
-    return row.group.train_s
+def trusted(row: Row) -> bool:
+    """Whether a row is standard, of no shown inequivalence and under no doubt."""
+    return row.category == "standard" and not row.doubts and not row.gate.failed
 
 
 def sound(row: Row) -> bool:
-    """Whether a row is standard, stock, of no shown inequivalence and under no doubt."""
-    return _candidate(row) and not row.doubts and not row.gate.failed
+    """Whether it is trusted, and stock."""
+    return trusted(row) and row.key.division == "stock"
 
 
 def comparable(row: Row) -> bool:
@@ -55,47 +59,43 @@ def comparable(row: Row) -> bool:
     return sound(row) and row.n >= ENOUGH
 
 
-def fields(rows: Rows) -> list[Field]:
-    """The sets within which machines are compared, the common engine's first."""
+def fields(rows: Rows) -> list[Rows]:
+    """Machines that may be compared, one row each, the fastest first; the common engine's first."""
     common = protocol()["common_engine"]
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
         key = row.key
         group = (key.engine != common, key.engine, key.backend, key.precision)
         found.setdefault((*group, -key.engine_version), []).append(row)
-    return [
-        Field(members[0].trained_by, sorted(newest(members), key=_time))
-        for _, members in sorted(found.items(), key=lambda item: item[0])
-    ]
+    return [newest(found[group]) for group in sorted(found)]
 
 
 def newest(rows: Rows, *also: Callable[[Row], object]) -> list[Row]:
-    """One row a machine: what is no rehearsal first, then what ran last."""
+    """One row a machine, the fastest first: what is no rehearsal, then what ran last."""
     found: dict[object, Row] = {}
-    for row in sorted(rows, key=_recency):
+    for row in sorted(rows, key=lambda row: (not row.key.rehearsal, row.newest.created_at)):
         found[(row.key.machine, *(what(row) for what in also))] = row
-    return list(found.values())
+    return sorted(found.values(), key=lambda row: row.train_s.median)
 
 
-def is_apart(slow: Row, fast: Row, values: Values = training_time) -> bool:
-    """Whether the ratio's interval leaves 1 out."""
-    return ratio(values(slow), values(fast)).tells_apart
+def beside(slow: Row, fast: Row) -> Ratio:
+    """The ratio of their training times."""
+    return ratio(slow.train_s.points, fast.train_s.points)
 
 
-def against(slow: Row, fast: Row, values: Values = training_time) -> str:
+def against(found: Ratio) -> str:
     """`takes 2.31 times (95 % interval 2.28 to 2.34) as long`, or what may be said instead."""
-    found = ratio(values(slow), values(fast))
-    if not found.tells_apart:
-        said = f" ({times(found.value, found.interval)})" if found.may_be_said else ""
-        return f"cannot be told apart from it{said.replace(' (95', ', 95').replace('))', ')')}"
-    if not found.may_be_said:
-        return "takes longer, by a ratio too uncertain to be said"
-    return f"takes {times(found.value, found.interval)} as long"
+    said = times(found.value, found.interval)
+    if found.tells_apart:
+        unsure = "takes longer, by a ratio too uncertain to be said"
+        return f"takes {said} as long" if found.may_be_said else unsure
+    told = f" ({said.replace(' (95', ', 95')}" if found.may_be_said else ""
+    return f"cannot be told apart from it{told}"
 
 
-def leader(rows: Rows, what: str, values: Values = training_time) -> str:
+def leader(rows: Rows, what: str) -> str:
     """`is the fastest of 3 machines`, where the next of the sorted rows can be told apart."""
-    apart = is_apart(rows[1], rows[0], values)
+    apart = beside(rows[1], rows[0]).tells_apart
     return f"{'is the fastest' if apart else 'has the shortest median'} of {len(rows)} {what}"
 
 
@@ -103,15 +103,8 @@ def best(rows: Rows, what: str) -> str:
     """The first of sorted rows, for a sentence that goes on."""
     if len(rows) == 1:
         return f"the only {what}, {rows[0].place},"
-    apart = is_apart(rows[1], rows[0])
-    return (
-        f"the {'fastest' if apart else 'first by median'} of {len(rows)} {what}s, {rows[0].place},"
-    )
-
-
-def time_of(row: Row) -> str:
-    """Median and standard deviation of the training time."""
-    return seconds(row.train_s.median, row.train_s.sd)
+    said = "fastest" if beside(rows[1], rows[0]).tells_apart else "first by median"
+    return f"the {said} of {len(rows)} {what}s, {rows[0].place},"
 
 
 def versions(*rows: Row) -> str:
@@ -120,32 +113,7 @@ def versions(*rows: Row) -> str:
     return f" ({' and '.join(found)})" if len(found) > 1 else ""
 
 
-def sides(question: str) -> tuple[Side, Side]:
-    """The two sides of `accelerators` or `cloud`."""
-    if question == "accelerators":
-        return (
-            Side(
-                "on an accelerator",
-                lambda row: not row.group.on_cpu,
-                platforms_with(accelerator={"cuda", "mps"}),
-            ),
-            Side("on a CPU", lambda row: row.group.on_cpu, platforms_with(accelerator={"cpu"})),
-        )
-    return (
-        Side(
-            "in a cloud",
-            lambda row: row.group.newest.platform.kind != "local" and not row.key.rehearsal,
-            platforms_with(kind={"cloud", "hpc"}),
-        ),
-        Side(
-            "on a machine of one's own",
-            lambda row: row.group.newest.platform.kind == "local" and not row.key.rehearsal,
-            platforms_with(kind={"local"}),
-        ),
-    )
-
-
-def missing(rows: Rows, wanted: Sequence[Side]) -> str:
+def missing(rows: Rows, *wanted: Side) -> str:
     """Which run would let something be said of the sides, by the common engine."""
     lacking = [text for side in wanted for text in _lacking(rows, side)]
     if not lacking:
@@ -155,16 +123,18 @@ def missing(rows: Rows, wanted: Sequence[Side]) -> str:
 
 def _lacking(rows: Rows, side: Side) -> Iterator[str]:
     engine = protocol()["common_engine"]
-    there = [
-        row for row in rows if _candidate(row) and row.key.engine == engine and side.holds(row)
-    ]
+    wanted = ("standard", "stock", engine)
+    ours = [r for r in rows if (r.category, r.key.division, r.key.engine) == wanted]
+    there = list(filter(side.holds, ours))
     if any(map(comparable, there)):
         return
     if there:
         yield _obstacle(max(there, key=lambda row: (sound(row), row.n)))
         return
-    platforms = ",".join(side.platforms[:MOST_PLATFORMS])
-    yield f"engine={engine} {side.where} (platform={platforms}; seed=0,1,2 or more)"
+    field, values = side.wanted
+    names = [name for name, entry in known_platforms().items() if str(entry[field]) in values]
+    where = f"{side.where} (platform={','.join(names[:MOST_PLATFORMS])}"
+    yield f"engine={engine} {where}; seed=0,1,2 or more)"
 
 
 def _obstacle(row: Row) -> str:
@@ -172,19 +142,7 @@ def _obstacle(row: Row) -> str:
         return f"{row.ref} without its doubt ({row.doubts[0]})"
     if row.gate.failed:
         return f"{row.ref} with an accuracy that is equivalent (it is {NOT_SHOWN})"
-    made = {run.record.workload.seed for run in row.group.runs}
+    made = {run.record.workload.seed for run in row.runs}
     left = [seed for seed in protocol()["seeds"] if seed not in made]
     seeds = ",".join(map(str, left[: ENOUGH - row.n]))
     return f"seed={seeds or 'any'} of {row.ref} (n = {row.n})"
-
-
-def _candidate(row: Row) -> bool:
-    return row.category == "standard" and row.key.division == "stock"
-
-
-def _recency(row: Row) -> tuple[bool, str]:
-    return not row.key.rehearsal, row.group.newest.created_at
-
-
-def _time(row: Row) -> float:
-    return median(training_time(row))

@@ -1,10 +1,20 @@
-"""What a run has printed, put between two markers of a document."""
+"""What was worked out from records, or printed by a run, between two markers of a document."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble, write_whole
 from mnist_gpu.records.store import printable
+from mnist_gpu.report.numbers import counted
+
+if TYPE_CHECKING:
+    from mnist_gpu.report.summary import Summary
+
+README = "README.md"
+# (document beside the README, marker)
+BLOCKS = ((README, "results"), (README, "published"), ("docs/reliability.md", "checkpoints"))
 
 
 def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]:
@@ -17,8 +27,8 @@ def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     try:
         text = readme.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise UserError(f"{where}: cannot be read ({fault})") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise UserError(f"{where}: cannot be read ({exc})") from None
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(f"{where}: needs the lines {begin} and {end}, each once and in this order")
     before, rest = text.split(begin)
@@ -55,3 +65,29 @@ def update(readme: Path, block: str, name: str = "results") -> bool:
     except OSError as exc:
         raise UserError(trouble(exc, readme)) from None
     return True
+
+
+def blocks(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str]]:
+    """(document, what should stand in it, marker) for the README and the documents beside it."""
+    from mnist_gpu.report.table import markdown, published_markdown
+
+    makers = (markdown, published_markdown, _checkpoint_share)
+    for (document, marker), make in zip(BLOCKS, makers, strict=True):
+        path = readme if document == README else readme.parent / document
+        # somebody else's README holds the results and need not hold the rest
+        if marker == "results" or has_markers(path, marker):
+            yield path, make(summary), marker
+
+
+def _checkpoint_share(summary: "Summary") -> str:
+    """What checkpoints cost the standard stock runs of Lightning, as a share of training."""
+    stock = ("standard", "lightning", "stock")
+    rows = [r for r in summary.rows if (r.category, r.key.engine, r.key.division) == stock]
+    timings = [run.record.timing for row in rows for run in row.runs]
+    shares = sorted(t.checkpoint_s / t.train_s for t in timings if t.train_s)
+    if not shares:
+        return "Checkpoints of the standard run: TBD.\n"
+    return (
+        f"Checkpoints of the standard run: `checkpoint_s` is {shares[0]:.2%} to {shares[-1]:.2%} of"
+        f" `train_s` in the {counted(len(shares), 'stock record')} of `engine=lightning`.\n"
+    )

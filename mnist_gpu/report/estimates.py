@@ -10,6 +10,7 @@ from mnist_gpu import files, output
 from mnist_gpu.errors import UserError
 from mnist_gpu.records.estimate import Estimate, Span, line, read_json, read_lines
 from mnist_gpu.report.cost import Cost, cost_of
+from mnist_gpu.report.numbers import duration
 
 HEADINGS = ("whole run", "where", "engine", "cost", "does it fit?")
 MARK = "ESTIMATES from about a minute of training each, not results"
@@ -80,7 +81,8 @@ def gather(paths: Sequence[str], given: TextIO | None = None) -> list[Estimate]:
     """
     found: list[Estimate] = []
     for path in paths:
-        found += _pasted(given or sys.stdin) if path == "-" else _in(Path(path))
+        pasted = path == "-"
+        found += read_lines((given or sys.stdin).read(MOST_BYTES)) if pasted else _in(Path(path))
     if not found:
         raise UserError(
             f"{' '.join(paths)}: no estimate there; python -m mnist_gpu.estimate makes one"
@@ -98,9 +100,8 @@ def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
     for one in ranked:
         fits = fit(one)
         precision = "" if one.precision == "float32" else f"\n{one.precision}"
-        low, high = duration(one.total_s.low_s), duration(one.total_s.high_s)
         table.add_row(
-            f"{duration(one.total_s.value_s)}\n{low} to {high}",
+            f"{duration(one.total_s.value_s)}\n{_range(one.total_s)}",
             f"{one.label}\n{one.hardware}",
             f"{one.engine}\n{one.division}{precision}",
             cost(one).text(),
@@ -113,34 +114,22 @@ def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
         console.print(f"not all of the same training: {'; '.join(unlike)}")
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `5.2 min`, `37 min`, `2.4 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+def _range(span: Span) -> str:
+    return f"{duration(span.low_s)} to {duration(span.high_s)}"
 
 
 def _span(span: Span) -> str:
-    low, high = duration(span.low_s), duration(span.high_s)
-    return f"about {duration(span.value_s)} ({low} to {high}, 9 times of 10)"
-
-
-def _pasted(stream: TextIO) -> list[Estimate]:
-    return read_lines(stream.read(MOST_BYTES))
+    return f"about {duration(span.value_s)} ({_range(span)}, 9 times of 10)"
 
 
 def _in(path: Path) -> list[Estimate]:
+    found: list[Estimate] = []
     try:
-        names = sorted(path.rglob("estimate.json")) if path.is_dir() else [path]
-        found: list[Estimate] = []
-        for name in names:
+        for name in sorted(path.rglob("estimate.json")) if path.is_dir() else [path]:
             with name.open("rb") as file:
                 content = file.read(MOST_BYTES)
-            text = content.decode("utf-8", "replace")
-            lines = read_lines(text)
+            lines = read_lines(content.decode("utf-8", "replace"))
             found += lines or [read_json(content, str(name))]
-        return found
     except OSError as exc:
         raise UserError(files.trouble(exc, path)) from None
+    return found

@@ -4,35 +4,24 @@ One paragraph a topic. Those of the project's four questions are always there, a
 missing where nothing may be said.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from statistics import median
 
-from mnist_gpu.report.comparison import (
-    ANYWHERE,
-    MOST_NAMED,
-    Field,
-    Rows,
-    against,
-    best,
-    comparable,
-    fields,
-    is_apart,
-    leader,
-    missing,
-    newest,
-    sides,
-    sound,
-    time_of,
-    versions,
-)
-from mnist_gpu.report.gate import NOT_JUDGED, NOT_SHOWN, PASSES
-from mnist_gpu.report.numbers import counted, figure, percent, times
-from mnist_gpu.report.rows import Row
-from mnist_gpu.report.statistics import ratio, time_to
+from mnist_gpu.report import comparison
+from mnist_gpu.report.comparison import Rows, Side, against, beside, comparable, sound, versions
+from mnist_gpu.report.numbers import figure, times
+from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Row
+from mnist_gpu.report.statistics import ENOUGH, ratio, time_to
 
 TARGET = 0.99
 MOST_SENTENCES = 8
+MOST_NAMED = 6
+UNPRICED = (
+    "Nothing can be said yet. Missing: a price in conf/platform, or a reading of energy, for the"
+    " machines there are."
+)
 PHASES = {
     "train": "training",
     "eval": "evaluation",
@@ -43,6 +32,10 @@ PHASES = {
     "checkpoint": "checkpoints",
     "other": "other",
 }
+
+
+Fields = Sequence[Rows]
+Sentences = Iterator[tuple[str, Sequence[Row]]]
 
 
 @dataclass(frozen=True)
@@ -56,152 +49,135 @@ class Finding:
 
 def find(rows: Rows) -> list[Finding]:
     """Every sentence that the rows bear, in a fixed order."""
-    comparisons = fields(rows)
+    fields = comparison.fields(rows)
     return [
         Finding(topic, text, tuple(row.ref for row in named))
         for topic, make in TOPICS.items()
-        for text, named in list(make(rows, comparisons))[:MOST_SENTENCES]
+        for text, named in list(make(rows, fields))[:MOST_SENTENCES]
     ]
 
 
-Sentences = Iterator[tuple[str, Sequence[Row]]]
-
-
-def machines(rows: Rows, comparisons: list[Field]) -> Sentences:
+def machines(_: Rows, fields: Fields) -> Sentences:
     """The shortest training time within one engine, and how far ahead of the next."""
-    for field in comparisons:
-        if len(field.rows) > 1:
-            first, second = field.rows[:2]
+    for field in fields:
+        if len(field) > 1:
+            first, second = field[:2]
             yield (
-                f"With {field.engine}, {first.place} {leader(field.rows, 'machines')}:"
-                f" {time_of(first)} of training; the next, {second.place}, {time_of(second)},"
-                f" {against(second, first)}{versions(first, second)}.",
+                f"With {first.trained_by}, {first.place} {comparison.leader(field, 'machines')}:"
+                f" {first.train_s} of training; the next, {second.place},"
+                f" {second.train_s}, {against(beside(second, first))}{versions(first, second)}.",
                 (first, second),
             )
 
 
-def accelerators(rows: Rows, comparisons: list[Field]) -> Sentences:
+def accelerators(rows: Rows, fields: Fields) -> Sentences:
     """The first of the accelerators beside the first of the CPUs."""
-    yield from _question(rows, comparisons, "accelerators", ("accelerator", "CPU"))
+    sides = comparison.ACCELERATOR, comparison.CPU
+    return _between(rows, fields, sides, lambda one, other: True)
 
 
-def cloud_and_local(rows: Rows, comparisons: list[Field]) -> Sentences:
-    """The first of the clouds beside the first of the local machines."""
-    yield from _question(rows, comparisons, "cloud", ("cloud machine", "local machine"))
+def cloud_and_local(rows: Rows, fields: Fields) -> Sentences:
+    """The first of the clouds beside the first of the local machines, on another computer."""
+    sides = comparison.CLOUD, comparison.HOME
+    return _between(rows, fields, sides, _on_other_hosts)
 
 
-def resource_use(rows: Rows, comparisons: list[Field]) -> Sentences:
+def resource_use(rows: Rows, _: Fields) -> Sentences:
     """Memory and processors row by row, memory beside the smallest row's; energy."""
     used = list(filter(sound, rows))
     if not used:
         yield "Nothing can be said yet. Missing: a standard run in the stock division.", ()
         return
-    memory = sorted(((peak, row) for row in used if (peak := row.used("rss_peak_mib"))), key=_first)
-    if listed := [
-        f"{row.ref} {figure(peak)} MiB{_busy(row)} (n = {row.n})" for peak, row in memory
-    ]:
-        named = [row for _, row in memory[:MOST_NAMED]]
-        yield f"Memory at its peak, the smallest row first: {_some(listed)}.", named
-    metered = sorted(
-        ((joules, row) for row in used if (joules := row.used("energy_j"))), key=_first
-    )
-    listed = [f"{row.ref} {figure(energy_j / 1000)} kJ (n = {row.n})" for energy_j, row in metered]
-    if listed:
-        named = [row for _, row in metered[:MOST_NAMED]]
-        yield f"Energy of a run where it was metered: {_some(listed)}.", named
+    if memory := _least_first(used, "resources.rss_peak_mib"):
+        said = _some(
+            f"{row.ref} {figure(mib)} MiB{_busy(row)} (n = {row.n})" for mib, row in memory
+        )
+        yield f"Memory at its peak, the smallest row first: {said}.", _named(memory)
+    if metered := _least_first(used, "resources.energy_j"):
+        said = _some(f"{row.ref} {figure(joule / 1000)} kJ (n = {row.n})" for joule, row in metered)
+        yield f"Energy of a run where it was metered: {said}.", _named(metered)
     else:
         yield "Of energy nothing can be said. Missing: a run on a machine that meters it.", ()
 
 
-def cost_effectiveness(rows: Rows, comparisons: list[Field]) -> Sentences:
+def cost_effectiveness(rows: Rows, fields: Fields) -> Sentences:
     """What a run costs on each machine, within one engine."""
-    said = False
-    for field in comparisons:
-        priced = [row for row in field.rows if row.cost.amount is not None]
-        priced.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
-        free = [row for row in field.rows if row.cost.free]
-        for what, named in (("a run costs", priced), ("free of charge", free)):
-            listed = [
-                f"{row.place} {_cost(row)}".rstrip() + f", in {time_of(row)} of training"
-                for row in named
-            ]
-            if listed:
-                said = True
-                yield f"With {field.engine}, {what}: {_some(listed)}.", named[:MOST_NAMED]
-    if not said:
-        yield UNPRICED if comparisons else missing(rows, [ANYWHERE]), ()
+    priced = [[row for row in field if row.cost.amount is not None] for field in fields]
+    free = [[row for row in field if row.cost.free] for field in fields]
+    for costing, others in zip(priced, free, strict=True):
+        costing.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
+        for what, named in (("a run costs", costing), ("free of charge", others)):
+            if named:
+                said = _some(f"{_priced(row)}, in {row.train_s} of training" for row in named)
+                yield f"With {named[0].trained_by}, {what}: {said}.", named[:MOST_NAMED]
+    if not any(priced + free):
+        yield UNPRICED if fields else comparison.missing(rows, comparison.ANYWHERE), ()
 
 
-UNPRICED = (
-    "Nothing can be said yet. Missing: a price in conf/platform, or a reading of energy, for the"
-    " machines there are."
-)
-
-
-def time_to_accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
+def time_to_accuracy(_: Rows, fields: Fields) -> Sentences:
     """Who is first at 99 %, on the training clock."""
     clock = "on the training clock, which stands still during evaluations"
-    for field in comparisons:
-        arrived = [row for row in field.rows if row.reached[TARGET].n == row.n]
+    for field in fields:
+        arrived = [row for row in field if row.reached[TARGET].n == row.n]
         arrived.sort(key=lambda row: row.reached[TARGET].train_s or 0.0)
         if not arrived:
             continue
-        first = arrived[0]
+        first, *others = arrived
+        with_first = f"With {first.trained_by}, {first.place} is"
         after = f"after {figure(first.reached[TARGET].train_s or 0.0)} s {clock}"
-        if len(arrived) == 1:
-            yield f"With {field.engine}, {first.place} is at 99 % {after}.", (first,)
+        if not others:
+            yield f"{with_first} at 99 % {after}.", (first,)
             continue
-        apart = is_apart(arrived[1], first, _arrivals)
+        later = ratio(_arrivals(others[0]), _arrivals(first))
         yield (
-            f"With {field.engine}, {first.place} is {'' if apart else 'by median '}the first at"
+            f"{with_first} {'' if later.tells_apart else 'by median '}the first at"
             f" 99 % of {len(arrived)} machines whose runs all get there, {after}; the next,"
-            f" {arrived[1].place}, {against(arrived[1], first, _arrivals)}.",
-            (first, arrived[1]),
+            f" {others[0].place}, {against(later)}.",
+            (first, others[0]),
         )
 
 
-def frameworks(rows: Rows, comparisons: list[Field]) -> Sentences:
+def frameworks(rows: Rows, _: Fields) -> Sentences:
     """Engines on one machine by one program version."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
-        programs = {run.record.software.program_version for run in row.group.runs}
+        programs = set(row.over("software.program_version"))
         if len(programs) == 1:
             key = row.key
             place = (key.platform, key.rehearsal, key.machine, key.precision)
             found.setdefault((programs.pop(), *place), []).append(row)
-    for (program, *_), members in found.items():
-        ordered = sorted(
-            newest(members, lambda row: row.engine), key=lambda row: row.train_s.median
-        )
-        if len(ordered) < 2:
+    for (program, *_place), members in found.items():
+        ordered = comparison.newest(members, lambda row: row.engine)
+        first, *others = ordered
+        if not others:
             continue
-        first = ordered[0]
-        others = "; ".join(
-            f"{row.engine} (n = {row.n}) {against(row, first)}" for row in ordered[1:]
+        said = "; ".join(
+            f"{row.engine} (n = {row.n}) {against(beside(row, first))}" for row in others
         )
         precision = "" if first.key.precision == "float32" else f" in {first.key.precision}"
         yield (
             f"On {first.label}, {first.machine}{precision}, by program version {program},"
-            f" {first.engine} (n = {first.n}) {leader(ordered, 'frameworks')}:"
-            f" {time_of(first)} of training; {others}.",
+            f" {first.engine} (n = {first.n}) {comparison.leader(ordered, 'frameworks')}:"
+            f" {first.train_s} of training; {said}.",
             ordered,
         )
 
 
-def switches_and_kernels(rows: Rows, comparisons: list[Field]) -> Sentences:
+def switches_and_kernels(rows: Rows, _: Fields) -> Sentences:
     """What tuned and open add to their own stock row: one sentence a machine and framework."""
     stock = {row.key.stock: row for row in filter(comparable, rows)}
     found: dict[str, list[Row]] = {}
     for row in rows:
-        if row.key.division != "stock" and row.key.stock in stock and _bears_a_ratio(row):
-            found.setdefault(stock[row.key.stock].ref, []).append(row)
+        base = stock.get(row.key.stock)
+        if base and row.key.division != "stock" and comparison.trusted(row) and row.n >= ENOUGH:
+            found.setdefault(base.ref, []).append(row)
     for base in stock.values():
-        if members := found.get(base.ref):
-            said = "; ".join(_beside_stock(row, base) for row in members[:MOST_NAMED])
-            yield f"On {base.place} with {base.trained_by}: {said}.", (base, *members[:MOST_NAMED])
+        if members := found.get(base.ref, [])[:MOST_NAMED]:
+            said = "; ".join(_beside_stock(row, base) for row in members)
+            yield f"On {base.place} with {base.trained_by}: {said}.", (base, *members)
 
 
-def accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
+def accuracy(rows: Rows, _: Fields) -> Sentences:
     """Which rows pass the gate, which are not shown to, and which are not judged."""
     judged = {
         outcome: [r for r in rows if r.category == "standard" and r.gate.outcome == outcome]
@@ -209,34 +185,30 @@ def accuracy(rows: Rows, comparisons: list[Field]) -> Sentences:
     }
     if passed := sorted(judged[PASSES], key=lambda row: row.accuracy.median):
         low, high = passed[0], passed[-1]
-        span = percent(low.accuracy.median, low.accuracy.sd)
-        if low is not high:
-            span = f"medians from {span} to {percent(high.accuracy.median, high.accuracy.sd)}"
-        verb = "passes" if low is high else "pass"
-        named = (low,) if low is high else (low, high)
-        yield f"{counted(len(passed), 'row')} {verb} the accuracy gate: {span}.", named
+        if low is high:
+            yield f"1 row passes the accuracy gate: {low.accuracy}.", (low,)
+        else:
+            span = f"medians from {low.accuracy} to {high.accuracy}"
+            yield f"{len(passed)} rows pass the accuracy gate: {span}.", (low, high)
     for row in judged[NOT_SHOWN]:
         yield f"{row.name} is {NOT_SHOWN}: {row.gate.basis}.", (row,)
     if unjudged := judged[NOT_JUDGED]:
-        reasons = sorted({row.gate.basis for row in unjudged})
-        verb = "is" if len(unjudged) == 1 else "are"
-        yield (
-            f"{counted(len(unjudged), 'row')} {verb} {NOT_JUDGED} ({'; '.join(reasons)}).",
-            unjudged[:MOST_NAMED],
-        )
+        reasons = "; ".join(sorted({row.gate.basis for row in unjudged}))
+        said = "1 row is" if len(unjudged) == 1 else f"{len(unjudged)} rows are"
+        yield f"{said} {NOT_JUDGED} ({reasons}).", unjudged[:MOST_NAMED]
 
 
-def where_time_goes(rows: Rows, comparisons: list[Field]) -> Sentences:
+def where_time_goes(rows: Rows, _: Fields) -> Sentences:
     """Shares of the whole, row by row."""
     for row in filter(sound, rows):
         shares = sorted(
-            ((row.share_of(phase), name) for phase, name in PHASES.items()), reverse=True
+            ((_share(row, phase), name) for phase, name in PHASES.items()), reverse=True
         )
         said = ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares[:4])
         yield f"{row.ref} (n = {row.n}): {said}{_waiting(row)}.", (row,)
 
 
-TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
+TOPICS: dict[str, Callable[[Rows, Fields], Sentences]] = {
     "Machines": machines,
     "Accelerators": accelerators,
     "Cloud against local": cloud_and_local,
@@ -250,77 +222,82 @@ TOPICS: dict[str, Callable[[Rows, list[Field]], Sentences]] = {
 }
 
 
-def _question(
-    rows: Rows, comparisons: list[Field], question: str, nouns: tuple[str, str]
+def _between(
+    rows: Rows, fields: Fields, sides: tuple[Side, Side], differ: Callable[[Row, Row], bool]
 ) -> Sentences:
+    """The first rows of two sides beside each other, or what is missing for that."""
     said = False
-    one, other = sides(question)
-    for field in comparisons:
-        ours, theirs = list(filter(one.holds, field.rows)), list(filter(other.holds, field.rows))
-        if ours and theirs and _differ(ours[0], theirs[0], question):
+    for field in fields:
+        ours, theirs = (list(filter(side.holds, field)) for side in sides)
+        if ours and theirs and differ(ours[0], theirs[0]):
             said = True
             fast, slow = sorted((ours[0], theirs[0]), key=lambda row: row.train_s.median)
             yield (
-                f"With {field.engine}, {best(ours, nouns[0])} takes {time_of(ours[0])} of training,"
-                f" {best(theirs, nouns[1])} {time_of(theirs[0])}: {slow.ref}"
-                f" {against(slow, fast)}{versions(fast, slow)}.",
+                f"With {fast.trained_by}, {comparison.best(ours, sides[0].noun)} takes"
+                f" {ours[0].train_s} of training, {comparison.best(theirs, sides[1].noun)}"
+                f" {theirs[0].train_s}: {slow.ref} {against(beside(slow, fast))}"
+                f"{versions(fast, slow)}.",
                 (ours[0], theirs[0]),
             )
     if not said:
-        yield missing(rows, (one, other)), ()
+        yield comparison.missing(rows, *sides), ()
 
 
-def _differ(one: Row, other: Row, question: str) -> bool:
-    """Whether a cloud is compared with another computer than the one at home."""
-    return question != "cloud" or one.key.machine.host != other.key.machine.host
+def _on_other_hosts(one: Row, other: Row) -> bool:
+    return one.key.machine.host != other.key.machine.host
 
 
-def _first(pair: tuple[float, Row]) -> float:
-    return pair[0]
+def _least_first(rows: Rows, reading: str) -> list[tuple[float, Row]]:
+    """The median of a reading, and its row, of the rows that have one."""
+    found = [(value, row) for row in rows if (value := row.typical(reading))]
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _named(pairs: Sequence[tuple[float, Row]]) -> list[Row]:
+    return [row for _, row in pairs[:MOST_NAMED]]
 
 
 def _busy(row: Row) -> str:
-    cpu_percent, gpu_percent = row.used("cpu_percent"), row.used("gpu_percent")
+    cpu_percent = row.typical("resources.cpu_percent")
+    gpu_percent = row.typical("resources.gpu_percent")
     said = f", {cpu_percent / 100:.1f} CPUs busy" if cpu_percent else ""
     return said + (f", GPU busy {gpu_percent:.0f} % of the time" if gpu_percent else "")
 
 
+def _share(row: Row, phase: str) -> float:
+    """The median share of a phase in the whole time, 0 to 1."""
+    spent = zip(row.over(f"timing.{phase}_s"), row.total_s.points, strict=True)
+    return median([part_s / total_s for part_s, total_s in spent if total_s] or [0.0])
+
+
 def _waiting(row: Row) -> str:
-    waits = [
-        timing.data_wait_s / timing.train_s
-        for run in row.group.runs
-        if (timing := run.record.timing).data_wait_s is not None and timing.train_s
-    ]
-    if len(waits) < row.n:
+    waits = row.over("timing.data_wait_s")
+    if None in waits or not all(row.train_s.points):
         return ""
-    return f"; {100 * median(waits):.1f} % of the training waited for data"
-
-
-def _bears_a_ratio(row: Row) -> bool:
-    return row.category == "standard" and row.n > 2 and not row.doubts and not row.gate.failed
+    share = median(map(truediv, waits, row.train_s.points))
+    return f"; {100 * share:.1f} % of the training waited for data"
 
 
 def _beside_stock(row: Row, base: Row) -> str:
-    found = ratio(row.group.train_s, base.group.train_s)
+    found = beside(row, base)
     if not found.may_be_said:
-        return f"{row.division} (n = {row.n}) has a ratio to stock too uncertain to be said"
-    if not found.tells_apart:
-        return f"{row.division} (n = {row.n}) cannot be told apart from stock"
-    return (
-        f"{row.division} (n = {row.n}) takes {times(found.value, found.interval)} as long as stock"
-    )
+        said = "has a ratio to stock too uncertain to be said"
+    elif not found.tells_apart:
+        said = "cannot be told apart from stock"
+    else:
+        said = f"takes {times(found.value, found.interval)} as long as stock"
+    return f"{row.division} (n = {row.n}) {said}"
 
 
 def _arrivals(row: Row) -> Sequence[float]:
-    return [time_to(run, TARGET) or 0.0 for run in row.group.runs]
+    return [time_to(run, TARGET) or 0.0 for run in row.runs]
 
 
-def _cost(row: Row) -> str:
-    dollars = row.cost.usd_text()
-    said = "" if row.cost.free else row.cost.text()
-    return f"{said} ({dollars})" if dollars else said
+def _priced(row: Row) -> str:
+    return row.place if row.cost.free else f"{row.place} {row.cost.full_text()}"
 
 
-def _some(listed: Sequence[str]) -> str:
+def _some(texts: Iterable[str]) -> str:
+    listed = list(texts)
     more = len(listed) - MOST_NAMED
     return "; ".join(listed[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

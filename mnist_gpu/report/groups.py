@@ -4,12 +4,11 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Hashable, Iterable
-from dataclasses import asdict, dataclass
-from functools import cached_property
-from statistics import median
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import Field, dataclass, fields
+from functools import lru_cache
+from typing import Any
 
-from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Record
 
 # in the order of the tables
@@ -43,28 +42,14 @@ class Machine:
     @classmethod
     def of(cls, record: Record) -> "Machine":
         """The machine of a record."""
-        hardware = record.hardware
-        return cls(
-            hardware.cpu_family_model_stepping,
-            hardware.cpu_model,
-            hardware.threads,
-            hardware.cores,
-            _ram_class(hardware.ram_gib),
-            hardware.virtualised,
-            hardware.accelerator,
-            hardware.accelerator_name,
-        )
+        named = _those_of(fields(cls), vars(record.hardware))
+        return cls(**{**named, "ram_gib": _ram_class(named["ram_gib"])})
 
     @property
     def host(self) -> Hashable:
-        """Without the accelerator and the threads: what runs on one computer share."""
-        return (
-            self.cpu_family_model_stepping,
-            self.cpu_model,
-            self.cores,
-            self.ram_gib,
-            self.virtualised,
-        )
+        """What runs on one computer share, whatever accelerator and threads they used."""
+        processor = (self.cpu_family_model_stepping, self.cpu_model, self.cores)
+        return (*processor, self.ram_gib, self.virtualised)
 
 
 @dataclass(frozen=True)
@@ -100,102 +85,31 @@ class Key:
     def of(cls, record: Record) -> "Key":
         """The row to which a record belongs."""
         engine, workload = record.engine, record.workload
-        return cls(
-            category=category(record),
-            platform=record.platform.name,
-            rehearsal=record.platform.rehearsal,
-            machine=Machine.of(record),
-            engine=engine.name,
-            engine_version=engine.version,
-            framework=f"{engine.framework} {'.'.join(engine.framework_version.split('.')[:2])}",
-            backend=engine.backend,
-            division=engine.division,
-            switches=_named(engine.switches),
-            kernels=tuple(sorted(engine.kernels)),
-            environment=_named(engine.environment),
-            compile=engine.compile,
-            precision=engine.precision,
-            model=workload.model,
-            dataset=workload.dataset,
-            dataset_sha256=workload.dataset_sha256,
-            epochs=workload.epochs,
-            batch_size=workload.batch_size,
-            devices=workload.devices,
-            num_nodes=workload.num_nodes,
-            scaling=workload.scaling,
-            deviations=tuple(sorted(workload.deviations)),
-            resumed=record.timing.segments > 1,
-        )
+        worked_out = {
+            "category": category(record),
+            "platform": record.platform.name,
+            "rehearsal": record.platform.rehearsal,
+            "machine": Machine.of(record),
+            "engine": engine.name,
+            "engine_version": engine.version,
+            "framework": f"{engine.framework} {'.'.join(engine.framework_version.split('.')[:2])}",
+            "switches": _named(engine.switches),
+            "kernels": tuple(sorted(engine.kernels)),
+            "environment": _named(engine.environment),
+            "deviations": tuple(sorted(workload.deviations)),
+            "resumed": record.timing.segments > 1,
+        }
+        named = _those_of(fields(cls), {**vars(engine), **vars(workload)})
+        return cls(**{**named, **worked_out})
 
-    def without(self, *fields: str) -> Hashable:
-        """Equal for keys that differ in `fields` alone."""
-        return tuple(value for name, value in vars(self).items() if name not in fields)
+    def without(self, *names: str) -> Hashable:
+        """Equal for keys that differ in `names` alone."""
+        return tuple(value for name, value in vars(self).items() if name not in names)
 
     @property
     def stock(self) -> Hashable:
         """Equal for a row and what switches and kernels make of it."""
         return self.without("division", "switches", "kernels", "environment", "compile")
-
-
-@dataclass
-class Group:
-    """The completed runs of one key, the oldest first.
-
-    Attributes:
-        ref: its name in tables and links, such as `m1-lightning-3f9c2a`; other records never
-            change it.
-        seeds: of these runs and of those that did not complete.
-    """
-
-    ref: str
-    key: Key
-    runs: list[Run]
-    seeds: set[int]
-
-    @property
-    def newest(self) -> Record:
-        """The record of the newest run."""
-        return self.runs[-1].record
-
-    @cached_property
-    def train_s(self) -> list[float]:
-        """The training time of each run."""
-        return [run.record.timing.train_s for run in self.runs]
-
-    @cached_property
-    def total_s(self) -> list[float]:
-        """The whole time of each run."""
-        return [run.record.timing.total_s for run in self.runs]
-
-    @cached_property
-    def accuracy(self) -> list[float]:
-        """The test accuracy of each run, 0 to 1."""
-        return [run.test_accuracy[-1] for run in self.runs]
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether no accelerator took part."""
-        return self.key.machine.accelerator == "cpu"
-
-
-def group_runs(runs: Iterable[Run]) -> list[Group]:
-    """Put completed runs into groups, those of the standard first, then the fastest first."""
-    found: dict[Key, list[Run]] = {}
-    seeds: dict[Key, set[int]] = {}
-    for run in sorted(runs, key=lambda run: (run.record.created_at, run.record.run_id)):
-        key = Key.of(run.record)
-        seeds.setdefault(key, set()).add(run.record.workload.seed)
-        if run.record.status == "completed":
-            found.setdefault(key, []).append(run)
-    order = list(CATEGORIES)
-
-    def place(key: Key) -> tuple[int, float]:
-        return order.index(key.category), median(run.record.timing.train_s for run in found[key])
-
-    keys = sorted(found, key=place)
-    return [
-        Group(ref, key, found[key], seeds[key]) for ref, key in zip(_refs(keys), keys, strict=True)
-    ]
 
 
 def category(record: Record) -> str:
@@ -209,17 +123,26 @@ def category(record: Record) -> str:
     return "standard" if record.timing.segments == 1 else "resumed"
 
 
-def _refs(keys: list[Key]) -> list[str]:
-    """A name for each; where a few digits of the digest are another's, both are written out."""
-    digests = [
-        hashlib.sha256(json.dumps(asdict(key), sort_keys=True).encode()).hexdigest() for key in keys
-    ]
-    short = [digest[:HASH_DIGITS] for digest in digests]
-    times = Counter(short)
+def refs(keys: Sequence[Key]) -> list[str]:
+    """A lasting name for each, such as `m1-lightning-3f9c2a`; other records never change it.
+
+    Where a few digits of the digest are another's, both are written out.
+    """
+    digests = []
+    for key in keys:
+        plain = {**vars(key), "machine": vars(key.machine)}
+        digests.append(hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
+    times = Counter(digest[:HASH_DIGITS] for digest in digests)
     return [
-        f"{_slug(key.platform)}-{_slug(key.engine)}-{few if times[few] == 1 else digest}"
-        for key, digest, few in zip(keys, digests, short, strict=True)
+        f"{_slug(key.platform)}-{_slug(key.engine)}-"
+        f"{digest[:HASH_DIGITS] if times[digest[:HASH_DIGITS]] == 1 else digest}"
+        for key, digest in zip(keys, digests, strict=True)
     ]
+
+
+def _those_of(wanted: Iterable[Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values for which a data class has a field."""
+    return {field.name: values[field.name] for field in wanted if field.name in values}
 
 
 def _slug(name: str) -> str:
@@ -233,6 +156,7 @@ def _named(values: dict[str, bool | int | str] | dict[str, str]) -> tuple[str, .
     )
 
 
+@lru_cache
 def _ram_class(gib: float | None) -> float | None:
     if not gib:
         return None

@@ -55,9 +55,13 @@ def efficiency(value: float, interval: tuple[float, float] | None = None) -> str
     return f"{value * 100:.0f} % (95 % interval {low} to {high})"
 
 
-def money(amount: float, unit: str) -> str:
-    """`0.0123 USD`."""
-    return f"{figure(amount)} {unit}"
+def duration(seconds: float) -> str:
+    """`45 s`, `5.2 min`, `37 min`, `2.4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def counted(count: int, word: str) -> str:

@@ -10,18 +10,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from mnist_gpu.errors import UserError
 from mnist_gpu.records.schema import Text
 from mnist_gpu.records.store import printable
-from mnist_gpu.report.groups import Group
 from mnist_gpu.report.numbers import figure
+from mnist_gpu.report.rows import Row
 
 FILE_NAME = "published.yaml"
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Date = Annotated[Text, BeforeValidator(str)]
 
 
 def _pair(value: Any) -> Any:
     return value if isinstance(value, list) else [value, value]
 
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Date = Annotated[Text, BeforeValidator(str)]
 Range = Annotated[tuple[Positive, Positive], BeforeValidator(_pair)]
 
 
@@ -39,13 +39,12 @@ class Entry(_Part):
     batch_size: int | None
     differs_in: Text
     source: Text
-    published: Annotated[Text, BeforeValidator(str)] | None
+    published: Date | None
 
     @property
     def time(self) -> str:
         """`23` or `23 to 25`."""
-        least, most = self.seconds_per_epoch
-        return f"{least:g}" if least == most else f"{least:g} to {most:g}"
+        return " to ".join(dict.fromkeys(f"{bound:g}" for bound in self.seconds_per_epoch))
 
 
 class KindOfMachine(_Part):
@@ -60,14 +59,14 @@ class KindOfMachine(_Part):
     threads: int | None = None
     least_threads: int = 0
 
-    def fits(self, group: Group) -> bool:
+    def fits(self, row: Row) -> bool:
         """Whether a row was made by such a machine."""
-        machine, kind = group.key.machine, group.newest.platform.kind
+        machine = row.key.machine
         return (
             re.fullmatch(self.accelerator, machine.accelerator) is not None
             and re.search(self.accelerator_name, machine.accelerator_name or "") is not None
             and re.search(self.cpu_model, machine.cpu_model or "") is not None
-            and re.match(self.platform_kind, kind) is not None
+            and re.match(self.platform_kind, row.newest.platform.kind) is not None
             and self.threads in (None, machine.threads)
             and machine.threads >= self.least_threads
         )
@@ -81,16 +80,16 @@ class Published(_Part):
     far: Positive = 1.0
     ranges: tuple[KindOfMachine, ...] = ()
 
-    def notes(self, group: Group) -> Iterator[str]:
+    def notes(self, row: Row) -> Iterator[str]:
         """What to say of a standard stock row that is far from what is published of its kind."""
-        key = group.key
+        key = row.key
         if (key.category, key.division, key.precision) != ("standard", "stock", "float32"):
             return
-        kind = next((entry for entry in self.ranges if entry.fits(group)), None)
+        kind = next((entry for entry in self.ranges if entry.fits(row)), None)
         if kind is None:
             return
         least, most = kind.seconds_per_epoch
-        epoch_s = sorted(group.train_s)[len(group.runs) // 2] / key.epochs
+        epoch_s = sorted(row.train_s.points)[row.n // 2] / key.epochs
         if not least / self.far <= epoch_s <= most * self.far:
             yield (
                 f"{figure(epoch_s)} s an epoch is far outside of what is published of {kind.kind}"
@@ -109,14 +108,14 @@ def find_published(paths: Sequence[str | Path]) -> Published:
     """
     import yaml
 
-    for path in (Path(folder) / FILE_NAME for folder in paths):
-        if path.is_file():
-            try:
-                return Published.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-            except ValidationError as exc:
-                [first, *_] = exc.errors()
-                field = ".".join(map(str, first["loc"]))
-                raise UserError(f"{printable(str(path))}: {field}: {first['msg']}") from None
-            except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
-                raise UserError(f"{printable(str(path))}: cannot be read ({exc})") from None
-    return NOTHING_PUBLISHED
+    path = next((file for folder in paths if (file := Path(folder, FILE_NAME)).is_file()), None)
+    if path is None:
+        return NOTHING_PUBLISHED
+    try:
+        return Published.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        why = f"cannot be read ({exc})"
+    raise UserError(f"{printable(str(path))}: {why}")

@@ -1,17 +1,26 @@
-"""One row of the report: a group of runs and all that is said of it."""
+"""One row of the report: runs of one key and all that is said of them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
+from operator import attrgetter
+from statistics import median
+from typing import Any
 
-from mnist_gpu.report.cost import Cost
-from mnist_gpu.report.gate import Gate
-from mnist_gpu.report.groups import Group, Key
-from mnist_gpu.report.numbers import counted, seconds
-from mnist_gpu.report.statistics import Sample
+from mnist_gpu.paths import choices, shipped
+from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.run import Run
+from mnist_gpu.records.schema import Record
+from mnist_gpu.report.cost import Cost, cost_to, run_cost
+from mnist_gpu.report.groups import CATEGORIES, Key, refs
+from mnist_gpu.report.numbers import counted, percent, seconds
+from mnist_gpu.report.statistics import Sample, time_to
 
+PASSES, NOT_SHOWN, NOT_JUDGED = "passes", "not shown equivalent", "not judged"
 COMMIT_DIGITS = 7
 MOST_NAMED = 4
+REHEARSED = ", rehearsed on one's own machine"
 
 
 @dataclass(frozen=True)
@@ -27,38 +36,54 @@ class Reached:
 
 
 @dataclass(frozen=True)
-class Row:
-    """A group with its statistics.
+class Gate:
+    """Whether a row's accuracy is that of the reference.
 
     Attributes:
-        label: the platform's, for people.
+        outcome: `passes`, `not shown equivalent` or `not judged`.
+        basis: how it was judged, for people.
+    """
+
+    outcome: str
+    basis: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether enough runs did not show what they should."""
+        return self.outcome == NOT_SHOWN
+
+
+@dataclass(eq=False)
+class Row:
+    """The completed runs of one key, the oldest first, with their statistics.
+
+    Attributes:
+        ref: its lasting name in tables and links.
+        seeds: of these runs and of those that did not complete.
+        gate: whether its accuracy counts.
         doubts: why it is not to be compared; empty for most rows.
         notes: what else stands beside it.
         fronts: the Pareto fronts on which it lies, `time` and `cost`.
     """
 
-    group: Group
-    label: str
-    train_s: Sample
-    total_s: Sample
-    accuracy: Sample
-    gate: Gate
-    cost: Cost
-    cost_to_99: Cost | None
-    reached: dict[float, Reached]
-    doubts: tuple[str, ...]
-    notes: tuple[str, ...]
+    ref: str
+    key: Key
+    runs: list[Run]
+    seeds: set[int]
+    gate: Gate = Gate(NOT_JUDGED, "")
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     fronts: set[str] = field(default_factory=set)
 
     @property
-    def ref(self) -> str:
-        """Its lasting name."""
-        return self.group.ref
+    def n(self) -> int:
+        """How many runs."""
+        return len(self.runs)
 
     @property
-    def key(self) -> Key:
-        """What its runs share."""
-        return self.group.key
+    def newest(self) -> Record:
+        """The record of the newest run."""
+        return self.runs[-1].record
 
     @property
     def category(self) -> str:
@@ -66,9 +91,64 @@ class Row:
         return self.key.category
 
     @property
-    def n(self) -> int:
-        """How many runs."""
-        return len(self.group.runs)
+    def gated(self) -> bool:
+        """Whether its accuracy can be judged beside the reference's."""
+        return self.category in ("standard", "unverified", "resumed")
+
+    @property
+    def kind(self) -> str:
+        """The platform's, `local`, `cloud` or `hpc`; `rehearsal` for a stand-in at home."""
+        return "rehearsal" if self.key.rehearsal else self.newest.platform.kind
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether no accelerator took part."""
+        return self.key.machine.accelerator == "cpu"
+
+    @cached_property
+    def train_s(self) -> Sample:
+        """The training time of each run."""
+        return Sample(tuple(self.over("timing.train_s")), seconds)
+
+    @cached_property
+    def total_s(self) -> Sample:
+        """The whole time of each run."""
+        return Sample(tuple(self.over("timing.total_s")), seconds)
+
+    @cached_property
+    def accuracy(self) -> Sample:
+        """The test accuracy of each run, 0 to 1."""
+        return Sample(tuple([run.test_accuracy[-1] for run in self.runs]), percent)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Of the run of median cost."""
+        return _typical([run_cost(run) for run in self.runs])
+
+    @cached_property
+    def cost_to_99(self) -> Cost | None:
+        """From the start to an accuracy of 99 %; None where no run got there."""
+        costs = [cost for run in self.runs if (cost := cost_to(run, 0.99)) is not None]
+        return _typical(costs) if costs else None
+
+    @cached_property
+    def reached(self) -> dict[float, Reached]:
+        """How fast each of the protocol's accuracies was reached."""
+        found = {}
+        for target in protocol()["targets"]:
+            times = [time_to(run, target) for run in self.runs]
+            typical = median(math.inf if time is None else time for time in times)
+            got_there = len(times) - times.count(None)
+            train_s = typical if math.isfinite(typical) else None
+            found[target] = Reached(train_s, got_there, len(times))
+        return found
+
+    @cached_property
+    def label(self) -> str:
+        """The platform's, for people: what `conf/platform/` says no record can change."""
+        platform = self.newest.platform
+        known = known_platforms().get(platform.name)
+        return (str(known["label"]) if known else platform.label) + REHEARSED * platform.rehearsal
 
     @property
     def engine(self) -> str:
@@ -87,26 +167,21 @@ class Row:
         """`tuned (compile=true)` or `open (kernels a, b)`; empty for stock."""
         if self.key.division == "stock":
             return ""
-        kernels = f"kernels {', '.join(self.key.kernels[:MOST_NAMED])}" if self.key.kernels else ""
-        names = [*self.key.switches[:MOST_NAMED], *self.key.environment[:MOST_NAMED], kernels]
-        said = ", ".join(name for name in names if name)
-        return f"{self.key.division} ({said})" if said else self.key.division
+        names = [*self.key.switches[:MOST_NAMED], *self.key.environment[:MOST_NAMED]]
+        if self.key.kernels:
+            names.append(f"kernels {', '.join(self.key.kernels[:MOST_NAMED])}")
+        return f"{self.key.division} ({', '.join(names)})" if names else self.key.division
 
     @cached_property
     def machine(self) -> str:
         """What it ran on, in a few words: the accelerator, else the processor and its threads."""
         machine, devices = self.key.machine, self.key.devices
-        if machine.accelerator == "cpu":
+        if self.on_cpu:
             return f"{machine.cpu_model or 'CPU'}, {counted(machine.threads, 'thread')}"
         name = machine.accelerator_name or machine.accelerator
         if machine.accelerator == "mps":
             name += " (MPS)"
         return f"{devices} x {name}" if devices > 1 else name
-
-    @property
-    def training_time(self) -> str:
-        """For a table."""
-        return seconds(self.train_s.median, self.train_s.sd)
 
     @property
     def place(self) -> str:
@@ -121,27 +196,53 @@ class Row:
     @cached_property
     def origin(self) -> str:
         """Program version, commit and date: `0.2.0, 1535419, 2026-11-20`."""
-        software = [run.record.software for run in self.group.runs]
-        commits = {(part.git_commit or "")[:COMMIT_DIGITS] for part in software} - {""}
-        dates = [run.record.created_at[:10] for run in self.group.runs]
-        parts = [
-            *_few({part.program_version for part in software}, "versions"),
-            *_few(commits, "commits"),
-            dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
-        ]
-        return ", ".join(parts)
+        versions = set(self.over("software.program_version"))
+        commits = {(commit or "")[:COMMIT_DIGITS] for commit in self.over("software.git_commit")}
+        days = [instant[:10] for instant in self.over("created_at")]
+        dates = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+        return ", ".join([*_few(versions, "versions"), *_few(commits - {""}, "commits"), dates])
 
-    def share_of(self, phase: str) -> float:
-        """The median share of a phase in the whole time, 0 to 1."""
-        timings = [run.record.timing for run in self.group.runs]
-        shares = [getattr(t, f"{phase}_s") / t.total_s for t in timings if t.total_s]
-        return Sample(tuple(shares)).median if shares else 0.0
+    def over(self, field: str) -> list[Any]:
+        """A field of the records, such as `timing.train_s`, run by run."""
+        value_of = attrgetter(field)
+        return [value_of(run.record) for run in self.runs]
 
-    def used(self, name: str) -> float | None:
-        """The median of a reading of `resources` over the runs that have it."""
-        readings = [getattr(run.record.resources, name) for run in self.group.runs]
-        known = tuple(value for value in readings if value is not None)
-        return Sample(known).median if known else None
+    def typical(self, field: str) -> float | None:
+        """The median of a reading over the runs that have it."""
+        known = [value for value in self.over(field) if value is not None]
+        return median(known) if known else None
+
+
+@cache
+def known_platforms() -> dict[str, dict[str, Any]]:
+    """The platforms of `conf/platform/` by name, but `auto`."""
+    return {name: shipped(f"platform/{name}") for name in choices("platform") if name != "auto"}
+
+
+def group_runs(runs: Iterable[Run]) -> list[Row]:
+    """Put completed runs into rows, those of the standard first, then the fastest first."""
+    found: dict[Key, list[Run]] = {}
+    seeds: dict[Key, set[int]] = {}
+    for run in sorted(runs, key=lambda run: (run.record.created_at, run.record.run_id)):
+        key = Key.of(run.record)
+        seeds.setdefault(key, set()).add(run.record.workload.seed)
+        if run.record.status == "completed":
+            found.setdefault(key, []).append(run)
+    names = refs(list(found))
+    rows = [
+        Row(ref, key, runs, seeds[key])
+        for ref, (key, runs) in zip(names, found.items(), strict=True)
+    ]
+    order = list(CATEGORIES)
+    return sorted(rows, key=lambda row: (order.index(row.category), row.train_s.median))
+
+
+def _typical(costs: Sequence[Cost]) -> Cost:
+    """The run of median cost; the newest where they cannot be compared."""
+    comparable = len({cost.unit for cost in costs}) == 1 and costs[0].amount is not None
+    if not comparable:
+        return costs[-1]
+    return sorted(costs, key=lambda cost: cost.amount or 0.0)[len(costs) // 2]
 
 
 def _few(values: set[str], what: str) -> Sequence[str]:

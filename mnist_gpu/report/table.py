@@ -1,7 +1,7 @@
 """The results as tables for people: in the terminal and in Markdown."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -9,51 +9,60 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.store import printable
-from mnist_gpu.report.gate import GATED
 from mnist_gpu.report.groups import CATEGORIES
-from mnist_gpu.report.numbers import efficiency, percent, seconds
+from mnist_gpu.report.numbers import efficiency
 from mnist_gpu.report.rows import Row
-from mnist_gpu.report.summary import Summary
+from mnist_gpu.report.summary import Scaling, Summary
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
-HEADINGS = (
-    "Row",
-    "Platform",
-    "Trained by",
-    "On",
-    "Training time",
-    "Whole run",
-    "Test accuracy",
-    "Cost of a run",
-    "n",
-    "Version, commit, date",
-)
-RIGHT_ALIGNED = ("Training time", "Whole run", "Test accuracy", "Cost of a run", "n", "Efficiency")
-SCALING_TITLE = "Efficiency against number of devices: time on 1 / (N x time on N)"
-SCALING_HEADINGS = ("Rows", "Platform", "Devices", "Training time", "Efficiency")
-PUBLISHED_TITLE = "Published elsewhere"
-PUBLISHED_HEADINGS = (
-    "Hardware",
-    "Seconds an epoch",
-    "Framework",
-    "Network",
-    "Batch",
-    "Differs in",
-    "Source",
-    "Published",
-)
 MOST_ROWS = 60
 MOST_NOTES = 4
 TBD = "TBD"
 BENEATH = "↳ "
 WIDTH_IN_FILES = 240
+RIGHT_ALIGNED = ("Training time", "Whole run", "Test accuracy", "Cost of a run", "n", "Efficiency")
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "Row": lambda row: row.ref,
+    "Platform": lambda row: row.label,
+    "Trained by": lambda row: row.trained_by,
+    "On": lambda row: row.machine,
+    "Training time": lambda row: str(row.train_s),
+    "Whole run": lambda row: str(row.total_s),
+    "Test accuracy": lambda row: f"{row.accuracy}" + f" ({row.gate.outcome})" * row.gated,
+    "Cost of a run": lambda row: row.cost.full_text(),
+    "n": lambda row: str(row.n),
+    "Version, commit, date": lambda row: row.origin,
+}
+HEADINGS = tuple(COLUMNS)
+SCALING_TITLE = "Efficiency against number of devices: time on 1 / (N x time on N)"
+SCALING: dict[str, Callable[[Scaling], str]] = {
+    "Rows": lambda entry: f"{entry.row.ref} against {entry.base.ref}",
+    "Platform": lambda entry: f"{entry.row.label}, {entry.row.trained_by}",
+    "Devices": lambda entry: f"{entry.devices}{', 64 images on each' if entry.weak else ''}",
+    "Training time": lambda entry: str(entry.row.train_s),
+    "Efficiency": lambda entry: efficiency(entry.efficiency.value, entry.efficiency.interval),
+}
+PUBLISHED: dict[str, Callable[[Any], str]] = {
+    "Hardware": lambda entry: entry.hardware,
+    "Seconds an epoch": lambda entry: entry.time,
+    "Framework": lambda entry: entry.framework or "not said",
+    "Network": lambda entry: (
+        "this project's cnn" if entry.network == "same" else entry.network or "not said"
+    ),
+    "Batch": lambda entry: str(entry.batch_size or "not said"),
+    "Differs in": lambda entry: entry.differs_in,
+    "Source": lambda entry: entry.source.removeprefix("https://"),
+    "Published": lambda entry: entry.published or "not said",
+}
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table; `cells` in the order of `HEADINGS`."""
+    """One line of a table; `cells` in the order of its headings."""
 
     cells: tuple[str, ...]
     note: str = ""
@@ -61,11 +70,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """One category of runs."""
+    """One category of runs, or the efficiencies; the page has what is left out."""
 
     title: str
     lines: list[Line]
     left_out: int = 0
+    headings: Sequence[str] = HEADINGS
+
+    @property
+    def notes(self) -> Iterator[tuple[str, str]]:
+        """(row, note) of the lines that have one."""
+        return ((line.cells[0], line.note) for line in self.lines if line.note)
 
 
 def sections(summary: Summary) -> list[Section]:
@@ -73,37 +88,26 @@ def sections(summary: Summary) -> list[Section]:
     found = []
     for category, title in CATEGORIES.items():
         rows = [row for row in summary.rows if row.category == category]
-        lines = list(_lines(rows, facts("rows") if category == "standard" else ()))
-        if lines:
-            found.append(Section(title, lines[:MOST_ROWS], max(0, len(lines) - MOST_ROWS)))
-    return found
+        entries = list(_entries(rows, facts("rows") if category == "standard" else ()))
+        lines = [line(row, label) for row, label in entries[:MOST_ROWS]]
+        found.append(Section(title, lines, len(entries) - len(lines)))
+    lines = [Line(_cells(SCALING, entry)) for entry in summary.scaling[:MOST_ROWS]]
+    left_out = len(summary.scaling) - len(lines)
+    found.append(Section(SCALING_TITLE, lines, left_out, tuple(SCALING)))
+    return [section for section in found if section.lines]
 
 
-def line(row: Row, label: str) -> Line:
-    """The cells of a row: medians and standard deviations over its runs."""
-    accuracy = percent(row.accuracy.median, row.accuracy.sd)
-    cost = row.cost.text()
-    if row.cost.usd_text():
-        cost += f" ({row.cost.usd_text()})"
-    gated = row.category in GATED
+def line(row: Row | None, label: str) -> Line:
+    """The cells of a row: medians and standard deviations over its runs; TBD where none is."""
+    if row is None:
+        return Line(("", label, *[TBD] * 6, "0", ""))
     notes = [
         *row.key.deviations,
         *(f"doubted: {doubt}" for doubt in row.doubts[:MOST_NOTES]),
         *row.notes[:MOST_NOTES],
         *([f"accuracy {row.gate.outcome}: {row.gate.basis}"] if row.gate.failed else []),
     ]
-    cells = (
-        row.ref,
-        label,
-        row.trained_by,
-        row.machine,
-        row.training_time,
-        seconds(row.total_s.median, row.total_s.sd),
-        f"{accuracy} ({row.gate.outcome})" if gated else accuracy,
-        cost,
-        str(row.n),
-        row.origin,
-    )
+    cells = _cells({**COLUMNS, "Platform": lambda _: label}, row)
     return Line(cells, "; ".join(notes))
 
 
@@ -117,34 +121,20 @@ def missing(summary: Summary) -> list[str]:
     ]
 
 
-def scaling_lines(summary: Summary) -> list[tuple[str, ...]]:
-    """The cells of `SCALING_HEADINGS`, one line for each row on several devices."""
-    return [
-        (
-            f"{entry.row.ref} against {entry.base.ref}",
-            f"{entry.row.label}, {entry.row.trained_by}",
-            f"{entry.devices}{', 64 images on each' if entry.weak else ''}",
-            seconds(entry.row.train_s.median, entry.row.train_s.sd),
-            efficiency(entry.efficiency.value, entry.efficiency.interval),
-        )
-        for entry in summary.scaling[:MOST_ROWS]
-    ]
-
-
 def markdown(summary: Summary) -> str:
     """What stands between the README's markers, without them; ends with a newline."""
     parts = ["*Made from the records in `results/` by `python -m mnist_gpu.report`; not edited.*"]
     for section in sections(summary):
-        parts.append(f"**{section.title}**")
-        parts.append(_markdown_section(section))
-        notes = [entry for entry in section.lines if entry.note]
-        if notes:
-            parts.append("\n".join(f"- {entry.cells[0]}: {escape(entry.note)}" for entry in notes))
-    if summary.scaling:
-        parts.append(f"**{SCALING_TITLE}**")
-        parts.append(_markdown_table(SCALING_HEADINGS, scaling_lines(summary)))
-    parts.append(legend(summary))
-    parts.append("**Key findings**")
+        cells = [list(map(escape, entry.cells)) for entry in section.lines]
+        if section.headings is HEADINGS:
+            # where the findings' links lead
+            cells = [[f'<a id="row-{ref}"></a>{ref}' * bool(ref), *more] for ref, *more in cells]
+        parts += [f"**{section.title}**", _markdown_table(section.headings, cells)]
+        if section.left_out:
+            parts.append(f"... and {section.left_out} more rows on the page.")
+        if notes := [f"- {ref}: {escape(note)}" for ref, note in section.notes]:
+            parts.append("\n".join(notes))
+    parts += [legend(summary), "**Key findings**"]
     parts.append("\n".join(f"- {paragraph}" for paragraph in _paragraphs(summary)))
     return "\n\n".join(parts) + "\n"
 
@@ -154,24 +144,12 @@ def published_markdown(summary: Summary) -> str:
     published = summary.published
     if not published.entries:
         return f"{TBD}\n"
-    lines = [
-        (
-            entry.hardware,
-            entry.time,
-            entry.framework or "not said",
-            "this project's cnn" if entry.network == "same" else entry.network or "not said",
-            str(entry.batch_size or "not said"),
-            entry.differs_in,
-            entry.source.removeprefix("https://"),
-            entry.published or "not said",
-        )
-        for entry in published.entries
-    ]
+    lines = [map(escape, _cells(PUBLISHED, entry)) for entry in published.entries]
     intro = (
-        f"<details><summary>{PUBLISHED_TITLE}: what {len(lines)} others report, none of it run by"
+        f"<details><summary>Published elsewhere: what {len(lines)} others report, none of it run by"
         f" this project nor comparable with its rows (read {escape(published.as_of)})</summary>"
     )
-    return f"{intro}\n\n{_markdown_table(PUBLISHED_HEADINGS, lines)}\n\n</details>\n"
+    return f"{intro}\n\n{_markdown_table(PUBLISHED, lines)}\n\n</details>\n"
 
 
 def legend(summary: Summary) -> str:
@@ -202,14 +180,11 @@ def print_console(summary: Summary) -> None:
         # a file or a log has no edge to wrap at
         console.width = WIDTH_IN_FILES
     for section in sections(summary):
-        console.print(_rich_table(section.title, HEADINGS, (e.cells for e in section.lines)))
-        for entry in section.lines:
-            if entry.note:
-                console.print(Text(f"  {entry.cells[0]}: {printable(entry.note)}", style="dim"))
+        console.print(_rich_table(section))
+        for ref, note in section.notes:
+            console.print(Text(f"  {ref}: {printable(note)}", style="dim"))
         if section.left_out:
             console.print(f"  ... and {section.left_out} more rows: see the page")
-    if summary.scaling:
-        console.print(_rich_table(SCALING_TITLE, SCALING_HEADINGS, scaling_lines(summary)))
     for topic, found in groupby(summary.findings, key=lambda finding: finding.topic):
         console.print(Text(topic, style="bold"))
         for finding in found:
@@ -219,37 +194,38 @@ def print_console(summary: Summary) -> None:
         console.print(f"not shown: {_unfinished(summary)}")
 
 
-def _lines(rows: Sequence[Row], promises: Sequence[dict[str, Any]]) -> Iterator[Line]:
-    """Stock rows in front, what is tuned or open beneath its own stock row."""
+def _cells(columns: dict[str, Callable[[Any], str]], entry: object) -> tuple[str, ...]:
+    return tuple(of(entry) for of in columns.values())
+
+
+def _entries(
+    rows: Sequence[Row], promises: Sequence[dict[str, Any]]
+) -> Iterator[tuple[Row | None, str]]:
+    """Stock rows in front, what is tuned or open beneath its own stock row; with their labels."""
     beneath: dict[object, list[Row]] = {}
     for row in rows:
         if row.key.division != "stock":
             beneath.setdefault(row.key.stock, []).append(row)
     for stock, label in _in_order([r for r in rows if r.key.division == "stock"], promises):
-        if stock is None:
-            yield Line(("", label, *[TBD] * 6, "0", ""))
-            continue
-        yield line(stock, label)
-        for row in beneath.pop(stock.key.stock, ()):
-            yield line(row, BENEATH + label)
-    for row in (row for members in beneath.values() for row in members):
-        yield line(row, row.label)
+        yield stock, label
+        if stock and beneath:
+            yield from ((row, BENEATH + label) for row in beneath.pop(stock.key.stock, ()))
+    yield from ((row, row.label) for members in beneath.values() for row in members)
 
 
 def _in_order(
     rows: Sequence[Row], promises: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[Row | None, str]]:
     """Rows and their labels; None for a promised row that is not there yet."""
-    shown = set()
+    left = list(rows)
     for promised in promises:
-        fitting = [row for row in rows if _fits(row, promised) and row.ref not in shown]
+        fitting = [row for row in left if _fits(row, promised)]
+        left = [row for row in left if row not in fitting]
+        # what is not of full precision stands behind, under its platform's own name
         fitting.sort(key=lambda row: row.key.precision != "float32")
-        for row in fitting:
-            shown.add(row.ref)
-            yield row, promised["label"] if row is fitting[0] else row.label
-        if not fitting:
-            yield None, promised["label"]
-    yield from ((row, row.label) for row in rows if row.ref not in shown)
+        yield fitting[0] if fitting else None, promised["label"]
+        yield from ((row, row.label) for row in fitting[1:])
+    yield from ((row, row.label) for row in left)
 
 
 def _fits(row: Row, promised: dict[str, list[str]]) -> bool:
@@ -261,52 +237,34 @@ def _fits(row: Row, promised: dict[str, list[str]]) -> bool:
     )
 
 
-def _markdown_section(section: Section) -> str:
-    lines = [
-        (f'<a id="row-{ref}"></a>{ref}' if ref else "", *map(escape, others))
-        for ref, *others in (entry.cells for entry in section.lines)
-    ]
-    text = _markdown_table(HEADINGS, lines, plain=False)
-    if section.left_out:
-        text += f"\n\n... and {section.left_out} more rows on the page."
-    return text
-
-
-def _markdown_table(
-    headings: Sequence[str], lines: Iterable[Sequence[str]], *, plain: bool = True
-) -> str:
+def _markdown_table(headings: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """Lines of cells that are Markdown already."""
     rules = ("---:" if heading in RIGHT_ALIGNED else "---" for heading in headings)
     made = [f"| {' | '.join(headings)} |", f"|{'|'.join(rules)}|"]
-    made += [f"| {' | '.join(map(escape, cells) if plain else cells)} |" for cells in lines]
-    return "\n".join(made)
+    return "\n".join([*made, *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
-def _rich_table(title: str, headings: Sequence[str], lines: Iterable[Sequence[str]]) -> "Table":
+def _rich_table(section: Section) -> "RenderableType":
     from rich.box import SIMPLE
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE)
-    for heading in headings:
+    table = Table(title=section.title, title_justify="left", title_style="bold", box=SIMPLE)
+    for heading in section.headings:
         table.add_column(heading, justify="right" if heading in RIGHT_ALIGNED else "left")
-    for cells in lines:
+    for entry in section.lines:
         # Text, because a string would be read for markup
-        table.add_row(*(Text(printable(cell)) for cell in cells))
+        table.add_row(*(Text(printable(cell)) for cell in entry.cells))
     return table
 
 
 def _paragraphs(summary: Summary) -> Iterator[str]:
     for topic, findings in groupby(summary.findings, key=lambda finding: finding.topic):
-        said = (
-            escape(finding.text)
-            + (f" ({', '.join(map(_link, finding.refs))})" if finding.refs else "")
-            for finding in findings
-        )
+        said = []
+        for finding in findings:
+            links = ", ".join(f"[{ref}](#row-{ref})" for ref in finding.refs)
+            said.append(escape(finding.text) + (f" ({links})" if links else ""))
         yield f"**{topic}.** {' '.join(said)}"
-
-
-def _link(ref: str) -> str:
-    return f"[{ref}](#row-{ref})"
 
 
 def _unfinished(summary: Summary) -> str:
