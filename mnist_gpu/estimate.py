@@ -78,6 +78,6 @@ def _show(estimating: "Estimating") -> None:
 
 if __name__ == "__main__":
     code = main()
-    from mnist_gpu.runs.leaving import leave
+    from mnist_gpu.runs.process import leave
 
     leave(code)

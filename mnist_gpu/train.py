@@ -27,7 +27,7 @@ def end() -> NoReturn:
         main()
     except SystemExit as ended:
         code = ended.code
-    from mnist_gpu.runs.leaving import leave
+    from mnist_gpu.runs.process import leave
 
     leave(code if isinstance(code, int) else 1)
 

@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from mnist_gpu.config.errors import format_error, refused
+from mnist_gpu.config.platform import PlatformSettings
 from mnist_gpu.config.reference import help_text
-from mnist_gpu.config.settings import PlatformSettings, Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.config.words import modernise, present
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices, conf_dir
@@ -98,7 +99,7 @@ def check(config: DictConfig) -> Settings:
         UserError: a key or value is not allowed; the message names key, value and choices.
     """
     try:
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        own = without_hydra(config)
         # references like ${hydra:runtime.output_dir} are those of the whole
         own._set_parent(config)
         _refuse_resolvers(own)
@@ -109,6 +110,11 @@ def check(config: DictConfig) -> Settings:
         raise format_error(exc) from None
     settings = _checked(modernise(plain), Settings)
     return _from_where_it_was_started(settings)
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A copy of a composed configuration without Hydra's own node."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _from_where_it_was_started(settings: Settings) -> Settings:

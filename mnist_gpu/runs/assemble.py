@@ -1,6 +1,6 @@
 """The record of a run, put together from what everybody knows of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -16,22 +16,19 @@ from mnist_gpu.protocol.workload import Weights, Workload
 from mnist_gpu.records import signals
 from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.records.schema import (
-    DatasetName,
-    Division,
     EngineRecord,
     EpochRecord,
     Limits,
     Platform,
-    Precision,
     Price,
     Record,
     Resources,
     Result,
-    Status,
     Timing,
     WorkloadRecord,
 )
 from mnist_gpu.runs import checkpoint
+from mnist_gpu.runs.outcome import Outcome
 from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES
 from mnist_gpu.timing.timeline import Epoch, Timeline
 
@@ -44,25 +41,28 @@ class PlatformFacts:
         chosen: the platform configuration that counts: the one asked for, or for `auto` the one
             that detection chose.
         detection: every signal.
+        claimed: the name of the one asked for.
+        environment: what the user's environment changes in speed, beyond the platform's image.
     """
 
     chosen: PlatformSettings
     detection: signals.Detection
     claimed: str
+    environment: Mapping[str, str]
 
 
 def detect_platform(settings: Settings) -> PlatformFacts:
     """Look around; with `platform=auto`, find the platform whose rule the signals fit best."""
     detection = detect.detect()
-    claimed = settings.platform.name
     chosen = settings.platform
-    if claimed == "auto":
+    if chosen.name == "auto":
         known = platforms()
-        rules = {name: entry.rule for name, entry in known.items()}
-        found = signals.choose(rules, detection)
-        if found in known:
-            chosen = known[found]
-    return PlatformFacts(chosen, detection, claimed)
+        found = signals.choose({name: entry.rule for name, entry in known.items()}, detection)
+        chosen = known.get(found, chosen)
+    speed = influences.speed_environment(
+        image=influences.image_defaults(detection.front), uses=settings.engine.uses
+    )
+    return PlatformFacts(chosen, detection, settings.platform.name, speed)
 
 
 def record(
@@ -71,8 +71,7 @@ def record(
     engine: Engine,
     timeline: Timeline,
     resources: Resources,
-    status: Status,
-    reason: str | None,
+    outcome: Outcome,
     run_id: str,
     segments: int,
     weights: Weights | None,
@@ -81,7 +80,6 @@ def record(
     facts = engine.facts()
     hardware_part = hardware.read(facts)
     software_part = environment.read()
-    platform_part = _platform(platform, facts)
     # the clock is read last: everything above is part of the whole
     timing = _timing(timeline, segments, facts)
     return Record(
@@ -89,9 +87,9 @@ def record(
         protocol_version=1,
         run_id=run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        status=status,
-        status_reason=None if reason is None else harmless(reason),
-        platform=platform_part,
+        status=outcome.status,
+        status_reason=None if outcome.reason is None else harmless(outcome.reason),
+        platform=_platform(platform, facts),
         engine=_engine(settings, engine, facts, platform),
         hardware=hardware_part,
         software=software_part,
@@ -100,8 +98,8 @@ def record(
         epochs=[EpochRecord(**asdict(row)) for row in timeline.history],
         result=_result(timeline.history, engine.workload, timing, weights),
         resources=resources,
-        price=_price(platform.chosen),
-        limits=_limits(platform.chosen),
+        price=Price(**platform.chosen.price.model_dump()),
+        limits=Limits(**platform.chosen.limits.model_dump()),
     )
 
 
@@ -118,34 +116,22 @@ def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
     )
 
 
-def division(settings: Settings, facts: EngineFacts, platform: PlatformFacts) -> str:
-    """The division of a run, worked out from what is on."""
-    return facts.division(_environment(settings, platform))
-
-
-def _environment(settings: Settings, platform: PlatformFacts) -> dict[str, str]:
-    return influences.speed_environment(
-        image=influences.image_defaults(platform.detection.front), uses=settings.engine.uses
-    )
-
-
 def _engine(
     settings: Settings, engine: Engine, facts: EngineFacts, platform: PlatformFacts
 ) -> EngineRecord:
-    environment = _environment(settings, platform)
     return EngineRecord(
         name=settings.engine.name,
         version=engine.version,
         framework=facts.framework,
         framework_version=facts.framework_version,
         backend=facts.backend,
-        precision=cast(Precision, facts.precision),
+        precision=cast(Any, facts.precision),
         compile=facts.compile,
         deterministic=facts.deterministic,
-        division=cast(Division, facts.division(environment)),
+        division=cast(Any, facts.division(platform.environment)),
         switches=dict(facts.switches),
         kernels=list(facts.kernels),
-        environment=environment,
+        environment=dict(platform.environment),
         deviations_from_defaults=list(facts.deviations_from_defaults),
     )
 
@@ -157,7 +143,7 @@ def _workload(settings: Settings, engine: Engine, epochs_ended: int) -> Workload
         model=workload.network.name,
         n_parameters=workload.network.n_parameters,
         flops_per_sample=workload.network.flops_per_sample,
-        dataset=cast(DatasetName, workload.dataset.name),
+        dataset=cast(Any, workload.dataset.name),
         dataset_sha256=workload.dataset.sha256,
         n_train=len(workload.dataset.train_labels),
         n_test=len(workload.dataset.test_labels),
@@ -168,7 +154,7 @@ def _workload(settings: Settings, engine: Engine, epochs_ended: int) -> Workload
         seed=workload.seed,
         devices=workload.devices,
         num_nodes=workload.num_nodes,
-        scaling=cast(Any, settings.scaling),
+        scaling=settings.scaling,
         steps_made=_steps_made(engine, epochs_ended),
         standard=not found,
         deviations=found,
@@ -187,25 +173,19 @@ def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
     totals_ns = timeline.stopwatch.totals_ns()
     seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
     history = timeline.history
-    wait_s = data_wait_s(history)
+    waits_s = [row.data_wait_s for row in history if row.data_wait_s is not None]
+    # over all epochs: a sum that leaves one out would be no wait of the run
+    wait_s = sum(waits_s) if waits_s and len(waits_s) == len(history) else None
+    why = facts.data_wait_hidden or "no epoch ended"
     return Timing(
         total_s=sum(totals_ns.values()) / NANOSECONDS_PER_SECOND,
         first_epoch_s=history[0].train_s if history else None,
         steady_epoch_s=median(row.train_s for row in history[1:]) if len(history) > 1 else None,
         segments=segments,
         data_wait_s=wait_s,
-        reasons={"data_wait_s": facts.data_wait_hidden or "no epoch ended"}
-        if wait_s is None
-        else {},
+        reasons={"data_wait_s": why} if wait_s is None else {},
         **cast(Any, seconds),
     )
-
-
-def data_wait_s(history: Sequence[Epoch]) -> float | None:
-    """Seconds that the host waited for batches, over all epochs; None if one does not say."""
-    waits = [row.data_wait_s for row in history]
-    known = [wait for wait in waits if wait is not None]
-    return sum(known) if known and len(known) == len(waits) else None
 
 
 def _result(
@@ -220,11 +200,3 @@ def _result(
         images_per_s=images_per_s,
         flops_per_s=images_per_s * workload.network.flops_per_sample if images_per_s else None,
     )
-
-
-def _price(chosen: PlatformSettings) -> Price:
-    return Price(**chosen.price.model_dump())
-
-
-def _limits(chosen: PlatformSettings) -> Limits:
-    return Limits(**chosen.limits.model_dump())

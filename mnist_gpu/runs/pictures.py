@@ -6,8 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 CLASSES = 10
 CELL = 44
-ZOOM = 3
-TILE = 28 * ZOOM
+TILE = 28 * 3
 CAPTION = 18
 COLUMNS = 8
 PAPER, INK, RIGHT, WRONG = (255, 255, 255), (20, 20, 20), (33, 102, 172), (178, 24, 43)
@@ -20,25 +19,26 @@ def confusion(labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.integer])
         labels: (n,) the truth, 0 to 9.
         predicted: (n,) what the network says, 0 to 9.
     """
-    counts = np.bincount(labels.astype(np.int64) * CLASSES + predicted, minlength=CLASSES**2)
+    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    most_right = max(1, counts.max())
+    # the mistakes are few: they have a scale of their own
+    most_wrong = max(1, (counts - np.diag(np.diag(counts))).max())
     side = CELL * (CLASSES + 1)
     picture = Image.new("RGB", (side, side), PAPER)
     draw = ImageDraw.Draw(picture)
-    draw.text((4, CELL // 2 - 8), "is \\ as", fill=INK, font=_font(11))
+    draw.text((4, CELL // 2 - 8), "is \\ as", fill=INK, font=ImageFont.load_default(11))
     for digit in range(CLASSES):
-        _centred(draw, digit + 1, 0, str(digit), INK)
-        _centred(draw, 0, digit + 1, str(digit), INK)
-    largest_error = max(1, int(max((counts[i] for i in _off_diagonal()), default=1)))
-    largest = max(1, int(counts.max()))
-    for cell, count in enumerate(counts):
-        row, column = divmod(cell, CLASSES)
-        hue, most = (RIGHT, largest) if row == column else (WRONG, largest_error)
-        share = float(count) / most
+        _centred(draw, digit + 1, 0, digit, INK)
+        _centred(draw, 0, digit + 1, digit, INK)
+    for (row, column), count in np.ndenumerate(counts):
+        hue, most = (RIGHT, most_right) if row == column else (WRONG, most_wrong)
+        share = count / most
         tint = tuple(round(255 + (channel - 255) * share * 0.85) for channel in hue)
         left, top = (column + 1) * CELL, (row + 1) * CELL
         draw.rectangle((left + 1, top + 1, left + CELL - 1, top + CELL - 1), fill=tint)
         if count:
-            _centred(draw, column + 1, row + 1, str(count), PAPER if share > 0.6 else INK)
+            _centred(draw, column + 1, row + 1, count, PAPER if share > 0.6 else INK)
     return picture
 
 
@@ -47,7 +47,7 @@ def mistakes(
     labels: npt.NDArray[np.uint8],
     predicted: npt.NDArray[np.integer],
 ) -> Image.Image:
-    """Draw digits with "is 4, taken for 9" under each.
+    """Draw digits with "is 4, as 9" under each.
 
     Args:
         images: (n, 28, 28) uint8.
@@ -63,20 +63,13 @@ def mistakes(
         tile = Image.fromarray(255 - image).resize((TILE, TILE), Image.Resampling.NEAREST)
         picture.paste(tile, (left, top))
         caption = f"is {labels[number]}, as {predicted[number]}"
-        draw.text((left + 4, top + TILE + 1), caption, fill=WRONG, font=_font(13))
+        font = ImageFont.load_default(13)
+        draw.text((left + 4, top + TILE + 1), caption, fill=WRONG, font=font)
     return picture
 
 
-def _off_diagonal() -> list[int]:
-    return [cell for cell in range(CLASSES**2) if cell // CLASSES != cell % CLASSES]
-
-
 def _centred(
-    draw: ImageDraw.ImageDraw, column: int, row: int, text: str, fill: tuple[int, int, int]
+    draw: ImageDraw.ImageDraw, column: int, row: int, number: int, fill: tuple[int, int, int]
 ) -> None:
     centre = (column * CELL + CELL // 2, row * CELL + CELL // 2)
-    draw.text(centre, text, fill=fill, font=_font(13), anchor="mm")
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    draw.text(centre, str(number), fill=fill, font=ImageFont.load_default(13), anchor="mm")

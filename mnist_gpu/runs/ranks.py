@@ -12,17 +12,16 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.rank import MARK, Rank, here
 from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.runs.process import environment
 
 FOLLOWER = "mnist_gpu.runs.follower"
 PATIENCE_S = 10.0
@@ -66,7 +65,7 @@ def gathered(settings: Settings, dataset: Dataset) -> Iterator[None]:
     with (
         tempfile.TemporaryDirectory(prefix="mnist-gpu-") as folder,
         shared.published(dataset, Path(folder) / "data"),
-        _environment(settings.devices),
+        environment(_first_of(settings.devices)),
     ):
         others = _start(settings, Path(folder) / "data")
         try:
@@ -92,28 +91,21 @@ def job_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"mnist-gpu-{os.getuid()}-{key}"
 
 
-@contextmanager
-def _environment(world: int) -> Iterator[None]:
-    """What Lightning and the followers look for, put back at the end."""
-    values = {
+def _first_of(world: int) -> dict[str, str]:
+    """What Lightning and the followers look for in the environment of the first process."""
+    with socket.socket() as probe:
+        # the system names a port that is free
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
         MARK: "1",
         "RANK": "0",
         "LOCAL_RANK": "0",
         "NODE_RANK": "0",
         "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(port),
     }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
@@ -149,23 +141,3 @@ def _end(others: list[subprocess.Popen[str]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def end_with(leader: IO[str]) -> None:
-    """End this process soon after `leader`, a pipe from the first process, has closed."""
-
-    def watch() -> None:
-        with suppress(OSError, ValueError):
-            while leader.read(1):
-                pass
-        threading.Event().wait(PATIENCE_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="leader", daemon=True).start()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,13 +1,16 @@
-"""A sweep: one record a job, one closing table."""
+"""A sweep: one record a job, none of them made twice, one closing table."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
-from mnist_gpu import output
+from mnist_gpu import __version__, output
+from mnist_gpu.config import deviations
+from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +27,39 @@ class Sweep:
     found: list[Path] = field(default_factory=list)
 
 
+def find_done(fingerprint: str, sweep: Sweep) -> "tuple[Path, Record] | None":
+    """The newest acceptable, completed record of this configuration, data set and version.
+
+    Looked for in the sweeps beside the present one, whose closing table then shows what was found.
+    """
+    others = [
+        p for p in sweep.folder.parent.glob("*/*/record.json") if sweep.folder not in p.parents
+    ]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            record = _acceptable(path)
+            settings = read_settings(path.parent / ".hydra" / "config.yaml")
+        except UserError:
+            continue
+        digest = deviations.fingerprint(settings, record.workload.dataset_sha256)
+        if digest == fingerprint:
+            sweep.found.append(path)
+            return path, record
+    return None
+
+
+def _acceptable(path: Path) -> "Record":
+    from mnist_gpu.records.rules import check_record
+    from mnist_gpu.records.store import read_record
+
+    record = read_record(path)
+    current = record.software.program_version == __version__
+    whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
+    if not current or not whole or check_record(record, datetime.now(UTC)):
+        raise UserError(f"{path}: of another version, not whole, or not acceptable")
+    return record
+
+
 def close(sweep: Sweep) -> None:
     """Print every point with mean, standard deviation and median."""
     from rich.console import Console
@@ -37,15 +73,8 @@ def close(sweep: Sweep) -> None:
     for heading in ("train s", "total s", "test accuracy"):
         table.add_column(heading, justify="right")
     for record in records:
-        accuracy = record.result.test_accuracy
-        table.add_row(
-            record.platform.name,
-            record.engine.name,
-            str(record.workload.seed),
-            f"{record.timing.train_s:,.2f}",
-            f"{record.timing.total_s:,.2f}",
-            "" if accuracy is None else f"{accuracy:.2%}",
-        )
+        names = (record.platform.name, record.engine.name, str(record.workload.seed))
+        table.add_row(*names, *_figures([record], mean))
     table.add_section()
     for name, statistic in (("mean", mean), ("standard deviation", stdev), ("median", median)):
         if len(records) > 1:
@@ -80,5 +109,5 @@ def _figures(
     return [
         f"{statistic([record.timing.train_s for record in records]):,.2f}",
         f"{statistic([record.timing.total_s for record in records]):,.2f}",
-        f"{statistic(accuracies):.2%}" if len(accuracies) > 1 else "",
+        f"{statistic(accuracies):.2%}" if len(accuracies) >= min(2, len(records)) else "",
     ]
