@@ -74,9 +74,7 @@ def _run(app: "App", arguments: Sequence[str]) -> None:
     from mnist_gpu.runs import ranks
 
     if ranks.follows():
-        from mnist_gpu.runs.follower import follow_arguments
-
-        follow_arguments(arguments)
+        ranks.follow_arguments(arguments)
     else:
         app.run(arguments)
 

@@ -163,9 +163,7 @@ class Settings(Group):
     launcher: Literal["local", "slurm", "slurm_local"] = Field(description="who starts the jobs")
     seed: int = Field(ge=0, le=2**32 - 1, description="of weights, batch order and dropout")
     epochs: int = Field(ge=1, le=MAX_EPOCHS, description="passes over the data")
-    batch_size: int = Field(
-        ge=1, le=MAX_BATCH_SIZE, description="images in an optimizer step, over all devices"
-    )
+    batch_size: int = Field(ge=1, le=MAX_BATCH_SIZE, description="images a step, over all devices")
     learning_rate: float = Field(gt=0, le=10, allow_inf_nan=False, description="Adam's step size")
     precision: Precision = Field(description="of the arithmetic; float64 serves proofs")
     devices: int = Field(
@@ -182,9 +180,7 @@ class Settings(Group):
         description="a run's folder, or auto: the newest unfinished run of this configuration"
     )
     profile_steps: int = Field(
-        ge=0,
-        le=1000,
-        description="steps to trace before the run, off the clock, into <run folder>/profile",
+        ge=0, le=1000, description="steps to trace before the run, off the clock, into its profile/"
     )
     estimate: bool = Field(
         description="end with an estimate of the standard run, worked out from this one's steps"

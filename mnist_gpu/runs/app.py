@@ -3,8 +3,6 @@
 Hydra composes and writes nothing: the run owns its files.
 """
 
-import functools
-import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +34,6 @@ from mnist_gpu.timing.stopwatch import Stopwatch
 # with it, Hydra hands exceptions on instead of printing them its own way
 HANDED_ON = {"HYDRA_FULL_ERROR": "1"}
 HYDRAS_LOG = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
-log = logging.getLogger(__name__)
 # settings, folder, stopwatch, texts for .hydra/, sweep -> what was made of it, and how it ended
 Job = Callable[[Settings, Path, Stopwatch, dict[str, str], Sweep | None], tuple[Any, Outcome]]
 # frameworks keep their device, backend and random state for the whole process
@@ -120,7 +117,6 @@ class App:
         """
         load = ConfigLoaderImpl.load_configuration
 
-        @functools.wraps(load)
         def load_and_judge(*arguments: Any, **named: Any) -> DictConfig:
             config = load(*arguments, **named)
             if named["config_name"] is None:  # --hydra-help

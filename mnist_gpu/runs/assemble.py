@@ -11,6 +11,7 @@ from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.measure import detect, environment, hardware, influences
+from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import Weights, Workload
 from mnist_gpu.records import signals
@@ -29,7 +30,8 @@ from mnist_gpu.records.schema import (
 )
 from mnist_gpu.runs import checkpoint
 from mnist_gpu.runs.outcome import Outcome
-from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES
+from mnist_gpu.runs.resume import Continuation
+from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES, Stopwatch
 from mnist_gpu.timing.timeline import Epoch, Timeline
 
 
@@ -65,97 +67,109 @@ def detect_platform(settings: Settings) -> PlatformFacts:
     return PlatformFacts(chosen, detection, settings.platform.name, speed)
 
 
+@dataclass(frozen=True)
+class Run:
+    """A run whose engine is built.
+
+    Attributes:
+        settings: as they were asked for.
+        platform: where it is.
+        engine: what trains.
+        stopwatch: running.
+        before: where it goes on from.
+        fingerprint: of the configuration and the data set.
+    """
+
+    settings: Settings
+    platform: PlatformFacts
+    engine: Engine
+    stopwatch: Stopwatch
+    before: Continuation
+    fingerprint: str
+
+    @property
+    def division(self) -> str:
+        """`stock`, `tuned` or `open`, worked out from what is on."""
+        return self.engine.facts().division(self.platform.environment)
+
+    def sampler(self) -> Sampler:
+        """What reads the resources that the engine's devices use."""
+        facts = self.engine.facts()
+        return Sampler(facts.accelerator, facts.accelerator_name, facts.accelerator_count)
+
+
 def record(
-    settings: Settings,
-    platform: PlatformFacts,
-    engine: Engine,
-    timeline: Timeline,
-    resources: Resources,
-    outcome: Outcome,
-    run_id: str,
-    segments: int,
-    weights: Weights | None,
+    run: Run, timeline: Timeline, resources: Resources, outcome: Outcome, weights: Weights | None
 ) -> Record:
     """Put the record together; the total is read now, so call it last."""
-    facts = engine.facts()
+    facts, platform = run.engine.facts(), run.platform
     hardware_part = hardware.read(facts)
     software_part = environment.read()
     # the clock is read last: everything above is part of the whole
-    timing = _timing(timeline, segments, facts)
+    timing = _timing(timeline, run.before.segments, facts)
     return Record(
         schema_version=2,
         protocol_version=1,
-        run_id=run_id,
+        run_id=run.before.run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=outcome.status,
         status_reason=None if outcome.reason is None else harmless(outcome.reason),
-        platform=_platform(platform, facts),
-        engine=_engine(settings, engine, facts, platform),
+        platform=Platform(
+            **_of(platform.chosen, "name", "label", "kind"),
+            claimed=platform.claimed,
+            detected=platform.detection.name,
+            verified=signals.matches(
+                platform.chosen.rule, platform.detection, facts.accelerator_name
+            ),
+            signals=platform.detection.signals,
+        ),
+        engine=_engine(run, facts),
         hardware=hardware_part,
         software=software_part,
-        workload=_workload(settings, engine, len(timeline.history)),
+        workload=_workload(run, len(timeline.history)),
         timing=timing,
         epochs=[EpochRecord(**asdict(row)) for row in timeline.history],
-        result=_result(timeline.history, engine.workload, timing, weights),
+        result=_result(timeline.history, run.engine.workload, timing, weights),
         resources=resources,
         price=Price(**platform.chosen.price.model_dump()),
         limits=Limits(**platform.chosen.limits.model_dump()),
     )
 
 
-def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
-    chosen, detection = platform.chosen, platform.detection
-    return Platform(
-        name=chosen.name,
-        label=chosen.label,
-        kind=chosen.kind,
-        claimed=platform.claimed,
-        detected=detection.name,
-        verified=signals.matches(chosen.rule, detection, facts.accelerator_name),
-        signals=detection.signals,
-    )
+def _of(source: Any, *names: str) -> dict[str, Any]:
+    """What the record calls as `source` does."""
+    return {name: getattr(source, name) for name in names}
 
 
-def _engine(
-    settings: Settings, engine: Engine, facts: EngineFacts, platform: PlatformFacts
-) -> EngineRecord:
+def _engine(run: Run, facts: EngineFacts) -> EngineRecord:
     return EngineRecord(
-        name=settings.engine.name,
-        version=engine.version,
-        framework=facts.framework,
-        framework_version=facts.framework_version,
-        backend=facts.backend,
-        precision=cast(Any, facts.precision),
-        compile=facts.compile,
-        deterministic=facts.deterministic,
-        division=cast(Any, facts.division(platform.environment)),
+        name=run.settings.engine.name,
+        version=run.engine.version,
+        **_of(facts, "framework", "framework_version", "backend", "precision"),
+        **_of(facts, "compile", "deterministic"),
+        division=cast(Any, run.division),
         switches=dict(facts.switches),
         kernels=list(facts.kernels),
-        environment=dict(platform.environment),
+        environment=dict(run.platform.environment),
         deviations_from_defaults=list(facts.deviations_from_defaults),
     )
 
 
-def _workload(settings: Settings, engine: Engine, epochs_ended: int) -> WorkloadRecord:
-    workload = engine.workload
-    found = deviations.deviations(settings, workload.dataset.name)
+def _workload(run: Run, epochs_ended: int) -> WorkloadRecord:
+    workload = run.engine.workload
+    network, dataset = workload.network, workload.dataset
+    found = deviations.deviations(run.settings, dataset.name)
     return WorkloadRecord(
-        model=workload.network.name,
-        n_parameters=workload.network.n_parameters,
-        flops_per_sample=workload.network.flops_per_sample,
-        dataset=cast(Any, workload.dataset.name),
-        dataset_sha256=workload.dataset.sha256,
-        n_train=len(workload.dataset.train_labels),
-        n_test=len(workload.dataset.test_labels),
-        epochs=workload.epochs,
-        batch_size=workload.batch_size,
+        model=network.name,
+        **_of(network, "n_parameters", "flops_per_sample"),
+        dataset=cast(Any, dataset.name),
+        dataset_sha256=dataset.sha256,
+        n_train=len(dataset.train_labels),
+        n_test=len(dataset.test_labels),
         optimizer="adam",
-        learning_rate=workload.learning_rate,
-        seed=workload.seed,
-        devices=workload.devices,
-        num_nodes=workload.num_nodes,
-        scaling=settings.scaling,
-        steps_made=_steps_made(engine, epochs_ended),
+        **_of(workload, "epochs", "batch_size", "learning_rate", "seed", "devices", "num_nodes"),
+        scaling=run.settings.scaling,
+        steps_made=_steps_made(run.engine, epochs_ended),
         standard=not found,
         deviations=found,
     )

@@ -15,7 +15,6 @@ from mnist_gpu.config.errors import near
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.workload import Workload
@@ -68,12 +67,6 @@ def opened(settings: Settings, dataset: Dataset, stopwatch: Stopwatch) -> Iterat
     finally:
         stopwatch.synchronise = no_device
         engine.close()
-
-
-def sampler_of(engine: Engine) -> Sampler:
-    """What reads the resources that a built engine's devices use."""
-    facts = engine.facts()
-    return Sampler(facts.accelerator, facts.accelerator_name, facts.accelerator_count)
 
 
 def _options(settings: Settings) -> EngineOptions:

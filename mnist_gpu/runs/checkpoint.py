@@ -60,7 +60,7 @@ class Saver(Observer):
         folder: where checkpoints go.
         every: epochs between two; 0: none at all.
         take: makes the checkpoint of this moment.
-        resumes: the id of the run if an earlier process has worked on it.
+        resumes: the id of the run, if an earlier process has worked on it.
     """
 
     vital = True

@@ -11,38 +11,41 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from mnist_gpu import files
-from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.runs.assemble import Run
 from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 SHOWN_MISTAKES = 16
+CLASSES = 10
+CELL = 44
+TILE = 28 * 3
+CAPTION = 18
+COLUMNS = 8
+PAPER, INK, RIGHT, WRONG = (255, 255, 255), (20, 20, 20), (33, 102, 172), (178, 24, 43)
 FINAL_METRICS = ("test_accuracy", "test_loss", "train_s", "total_s")
 log = logging.getLogger(__name__)
 
 
-def opened(
-    settings: Settings, workload: Workload, division: str, folder: Path, run_id: str
-) -> "Table | None":
+def opened(run: Run) -> "Table | None":
     """What `logger=csv` or `tensorboard` asks for, in the run's folder; None where it fails."""
+    settings, workload, folder = run.settings, run.engine.workload, run.before.folder
+    groups = ("platform", "engine", "model")
+    values = ("precision", "seed", "epochs", "batch_size", "learning_rate")
     hyper_parameters = {
-        "platform": settings.platform.name,
-        "engine": settings.engine.name,
-        "division": division,
-        "model": settings.model.name,
-        "precision": settings.precision,
-        "seed": settings.seed,
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "learning_rate": settings.learning_rate,
-        "run_id": run_id,
+        **{name: getattr(settings, name).name for name in groups},
+        **{name: getattr(settings, name) for name in values},
+        "division": run.division,
+        "run_id": run.before.run_id,
     }
     try:
         if settings.logger.name == "csv":
@@ -148,8 +151,6 @@ class Curves(Table):
 
     def final(self, engine: Engine, timeline: Timeline) -> None:
         """Add the final metrics, a few misclassified digits and the confusion matrix."""
-        from mnist_gpu.runs import pictures
-
         last, dataset = timeline.history[-1], engine.workload.dataset
         figures = self.figures(last)
         values = (last.test_accuracy, last.test_loss, figures["time/train_s"])
@@ -161,9 +162,9 @@ class Curves(Table):
         margins = logits[wrong, predicted[wrong]] - logits[wrong, labels[wrong]]
         shown = wrong[np.argsort(-margins, kind="stable")[:SHOWN_MISTAKES]]
         if len(shown):
-            sheet = pictures.mistakes(dataset.test_images[shown], labels[shown], predicted[shown])
+            sheet = mistakes(dataset.test_images[shown], labels[shown], predicted[shown])
             self._image(last.epoch, "test/most_confident_mistakes", sheet)
-        self._image(last.epoch, "test/confusion_matrix", pictures.confusion(labels, predicted))
+        self._image(last.epoch, "test/confusion_matrix", confusion(labels, predicted))
         end = plugin_data_pb2.SessionEndInfo(
             status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time()
         )
@@ -208,3 +209,66 @@ def _experiment(hyper_parameters: dict[str, Any]) -> Any:
             for name in FINAL_METRICS
         ],
     )
+
+
+def confusion(labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.integer]) -> Image.Image:
+    """Draw how often each digit (row) was taken for each digit (column).
+
+    Args:
+        labels: (n,) the truth, 0 to 9.
+        predicted: (n,) what the network says, 0 to 9.
+    """
+    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    np.add.at(counts, (labels, predicted), 1)
+    most_right = max(1, counts.max())
+    # the mistakes are few: they have a scale of their own
+    most_wrong = max(1, (counts - np.diag(np.diag(counts))).max())
+    is_right = np.eye(CLASSES, dtype=bool)
+    shares = counts / np.where(is_right, most_right, most_wrong)
+    hues = np.where(is_right[..., None], RIGHT, WRONG)
+    cells = np.full((CLASSES + 1, CLASSES + 1, 3), 255, np.uint8)
+    cells[1:, 1:] = 255 + (hues - 255) * shares[..., None] * 0.85
+    side = CELL * (CLASSES + 1)
+    picture = Image.fromarray(cells).resize((side, side), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(picture)
+    draw.text((4, CELL // 2 - 8), "is \\ as", fill=INK, font=ImageFont.load_default(11))
+    for digit in range(CLASSES):
+        _centred(draw, digit + 1, 0, digit, INK)
+        _centred(draw, 0, digit + 1, digit, INK)
+    for row, column in np.argwhere(counts):
+        ink = PAPER if shares[row, column] > 0.6 else INK
+        _centred(draw, column + 1, row + 1, counts[row, column], ink)
+    return picture
+
+
+def mistakes(
+    images: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.uint8],
+    predicted: npt.NDArray[np.integer],
+) -> Image.Image:
+    """Draw digits with "is 4, as 9" under each.
+
+    Args:
+        images: (n, 28, 28) uint8.
+        labels: (n,) the truth.
+        predicted: (n,) what the network says.
+    """
+    columns = min(COLUMNS, len(images))
+    rows = -(-len(images) // columns)
+    picture = Image.new("RGB", (columns * (TILE + 4), rows * (TILE + CAPTION + 4)), PAPER)
+    draw = ImageDraw.Draw(picture)
+    for number, image in enumerate(images):
+        left, top = (number % columns) * (TILE + 4), (number // columns) * (TILE + CAPTION + 4)
+        tile = Image.fromarray(255 - image).resize((TILE, TILE), Image.Resampling.NEAREST)
+        picture.paste(tile, (left, top))
+        caption = f"is {labels[number]}, as {predicted[number]}"
+        font = ImageFont.load_default(13)
+        draw.text((left + 4, top + TILE + 1), caption, fill=WRONG, font=font)
+    return picture
+
+
+def _centred(
+    draw: ImageDraw.ImageDraw, column: int, row: int, number: int, fill: tuple[int, int, int]
+) -> None:
+    centre = (float(column * CELL + CELL // 2), float(row * CELL + CELL // 2))
+    draw.text(centre, str(number), fill=fill, font=ImageFont.load_default(13), anchor="mm")

@@ -6,17 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from mnist_gpu import data, engines, files, output
-from mnist_gpu.config import deviations
+from mnist_gpu import files
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
 from mnist_gpu.records.estimate import Estimate, Span
 from mnist_gpu.records.schema import Record
-from mnist_gpu.runs import assemble, checkpoint, console
-from mnist_gpu.runs.building import opened, sampler_of
-from mnist_gpu.runs.folder import claim, held, refuse_used, run_log
+from mnist_gpu.runs import assemble, checkpoint
+from mnist_gpu.runs.assemble import Run
+from mnist_gpu.runs.console import Progress
+from mnist_gpu.runs.execute import execute
 from mnist_gpu.runs.outcome import Outcome, failing_in_a_line
 from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.timing.pieces import Enough, Pieces, extrapolate
@@ -57,30 +57,20 @@ class Estimating:
                 raise UserError(
                     f"{key}={value}: an estimate trains on one device, here; leave it out"
                 )
-        refuse_used(folder)
-        with run_log() as write_log_to, held(folder):
-            console.announce(settings, deviations.describe(settings))
-            estimate = self._train(settings, stopwatch)
-            claim(folder, texts)
-            write_log_to(folder)
-            write(estimate, folder)
+        estimate, outcome = execute(settings, folder, stopwatch, texts, train=self._train)
+        write(estimate, folder)
         self.estimates.append((estimate, folder))
-        return estimate, Outcome()
+        return estimate, outcome
 
-    def _train(self, settings: Settings, stopwatch: Stopwatch) -> Estimate:
-        engines.find(settings.engine.name)
-        platform = assemble.detect_platform(settings)
-        stopwatch.enter("data")
-        dataset = data.load(settings.data.model_dump(), announce=output.say)
-        # as a run builds: what this takes is part of the estimate
-        with opened(settings, dataset, stopwatch) as engine, failing_in_a_line():
+    def _train(self, run: Run) -> tuple[Estimate, Outcome]:
+        engine, workload, stopwatch = run.engine, run.engine.workload, run.stopwatch
+        pieces = Pieces(workload.steps_per_epoch, self.budget_s)
+        progress = Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
+        timeline = Timeline(stopwatch, workload.epochs, [progress, pieces])
+        sampler = run.sampler()
+        with failing_in_a_line():
             stopwatch.enter("warmup")
             engine.warm_up()
-            workload = engine.workload
-            pieces = Pieces(workload.steps_per_epoch, self.budget_s)
-            progress = console.Progress(workload.steps_per_epoch, len(dataset.train_labels))
-            timeline = Timeline(stopwatch, workload.epochs, [progress, pieces])
-            sampler = sampler_of(engine)
             timeline.began()
             sampler.start()
             try:
@@ -88,12 +78,10 @@ class Estimating:
             except Enough:
                 stopwatch.enter("other")
             timeline.ended()
-            after_s = _after_an_epoch_s(engine, timeline, settings.checkpoint_every)
+            after_s = _after_an_epoch_s(engine, timeline, run.settings.checkpoint_every)
             stopped = Outcome("interrupted", exit_code=1)
-            record = assemble.record(
-                settings, platform, engine, timeline, sampler.stop(), stopped, "estimate", 1, None
-            )
-        return estimate_of(record, pieces, workload.epochs, after_s)
+            record = assemble.record(run, timeline, sampler.stop(), stopped, None)
+        return estimate_of(record, pieces, workload.epochs, after_s), Outcome()
 
 
 def _after_an_epoch_s(engine: Engine, timeline: Timeline, checkpoint_every: int) -> float:

@@ -1,9 +1,8 @@
 """One checked configuration becomes one run and one record."""
 
-import logging
-import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mnist_gpu import data, engines, files, output
 from mnist_gpu.config import deviations
@@ -15,7 +14,9 @@ from mnist_gpu.protocol.workload import Weights
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 from mnist_gpu.runs import assemble, checkpoint, console, process, ranks
-from mnist_gpu.runs.building import opened, sampler_of
+from mnist_gpu.runs.assemble import Run
+from mnist_gpu.runs.building import opened
+from mnist_gpu.runs.checkpoint import Checkpoint
 from mnist_gpu.runs.folder import claim, held, refuse_used, run_log
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failing_in_a_line, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation, restarts
@@ -24,8 +25,6 @@ from mnist_gpu.timing.pieces import Pieces
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Timeline
 
-log = logging.getLogger(__name__)
-
 
 def execute(
     settings: Settings,
@@ -33,7 +32,8 @@ def execute(
     stopwatch: Stopwatch,
     texts: Mapping[str, str],
     sweep: Sweep | None = None,
-) -> tuple[Record, Outcome]:
+    train: Callable[[Run], tuple[Any, Outcome]] | None = None,
+) -> tuple[Any, Outcome]:
     """Train as `settings` say and leave record, curves and weights in `folder`.
 
     A sweep's job that an earlier sweep has done is not done again: its record is returned.
@@ -44,6 +44,7 @@ def execute(
         stopwatch: running in the phase `startup`.
         texts: what `.hydra/` is to hold, by file name.
         sweep: that this is a job of.
+        train: what to do once the engine is built; None: the whole training, to its record.
 
     Raises:
         UserError: the run could not start.
@@ -72,7 +73,8 @@ def execute(
             if before.checkpoint is None:
                 claim(before.folder, texts)
             write_log_to(before.folder)
-            return _train(settings, before, engine, stopwatch, platform, fingerprint)
+            run = Run(settings, platform, engine, stopwatch, before, fingerprint)
+            return (train or _train)(run)
 
 
 def _load(before: Continuation, engine: Engine, stopwatch: Stopwatch) -> None:
@@ -91,65 +93,47 @@ def _load(before: Continuation, engine: Engine, stopwatch: Stopwatch) -> None:
     stopwatch.carry(before.checkpoint.totals_ns)
 
 
-def _train(
-    settings: Settings,
-    before: Continuation,
-    engine: Engine,
-    stopwatch: Stopwatch,
-    platform: assemble.PlatformFacts,
-    fingerprint: str,
-) -> tuple[Record, Outcome]:
-    run_id = before.run_id or secrets.token_hex(16)
-    folder = before.folder
-    sampler = sampler_of(engine)
+def _train(run: Run) -> tuple[Record, Outcome]:
+    settings, engine, before, folder = run.settings, run.engine, run.before, run.before.folder
+    sampler = run.sampler()
     if before.checkpoint is not None and before.checkpoint.resources is not None:
         sampler.carry(before.checkpoint.resources)
 
-    def take(timeline: Timeline) -> checkpoint.Checkpoint:
-        return checkpoint.Checkpoint(
+    def take(timeline: Timeline) -> Checkpoint:
+        return Checkpoint(
             engine.state(),
             timeline.stopwatch.totals_ns(),
             list(timeline.history),
             before.segments,
-            fingerprint,
-            run_id,
+            run.fingerprint,
+            before.run_id,
             sampler.so_far(),
         )
 
-    workload = engine.workload
-    saver = checkpoint.Saver(folder / "checkpoints", settings.checkpoint_every, take, before.run_id)
+    resumes = before.run_id if before.checkpoint else None
+    saver = checkpoint.Saver(folder / "checkpoints", settings.checkpoint_every, take, resumes)
     drawn = None
     if settings.logger.name in ("csv", "tensorboard"):
         from mnist_gpu.runs import curves  # TensorBoard takes a while to load
 
-        division = engine.facts().division(platform.environment)
-        drawn = curves.opened(settings, workload, division, folder, run_id)
+        drawn = curves.opened(run)
+    workload = engine.workload
     progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
     pieces = Pieces(workload.steps_per_epoch) if settings.estimate else None
     observers = [one for one in (pieces, drawn, saver, progress) if one is not None]
-    timeline = Timeline(stopwatch, workload.epochs, observers, before.history)
+    timeline = Timeline(run.stopwatch, workload.epochs, observers, before.history)
     # until the record is written: a signal that comes late must not cost it
     with process.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
-        stopwatch.enter("warmup")
+        run.stopwatch.enter("warmup")
         outcome = guarded(lambda: _fit(settings, engine, timeline, sampler, folder), timeline)
         outcome = _refuse_missing_steps(settings, engine, timeline, outcome)
         resources = sampler.stop()
-        stopwatch.enter("checkpoint")
+        run.stopwatch.enter("checkpoint")
         weights, outcome = _keep_weights(engine, timeline, folder, outcome)
-        stopwatch.enter("other")
+        run.stopwatch.enter("other")
         if drawn is not None:
             drawn.finish(engine, timeline)
-        record = assemble.record(
-            settings,
-            platform,
-            engine,
-            timeline,
-            resources,
-            outcome,
-            run_id,
-            before.segments,
-            weights,
-        )
+        record = assemble.record(run, timeline, resources, outcome, weights)
         _write_record(record, outcome, folder / "record.json")
         if pieces is not None and outcome.status == "completed":
             _estimate(record, pieces, folder)

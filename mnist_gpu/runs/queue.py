@@ -122,9 +122,7 @@ class QueueLauncher(BaseSubmititLauncher):
             config.hydra.job.num = number
             config.hydra.job.id = os.environ.get("SLURM_JOB_ID", str(number))
         if ranks.follows():
-            from mnist_gpu.runs.follower import follow_settings
-
-            follow_settings(check(config))
+            ranks.follow_settings(check(config))
             return None
         with suppress(KeyboardInterrupt), environment(HANDED_ON):
             returned = run_job(

@@ -1,7 +1,8 @@
-"""The processes of one run on several devices: which one is this, and starting the others.
+"""The processes of one run on several devices: which one is this, starting the others, following.
 
-Process 0 is the run: it prints, saves, and writes the one record. The others follow it. They are
-started by torchrun or Slurm, or else here, one for each further device of this machine, as
+Process 0 is the run: it prints, saves, and writes the one record. The others train their share and
+leave nothing behind. They are started by torchrun or Slurm, as the same command line, or else here
+(`python -m mnist_gpu.runs.ranks`), one for each further device of this machine, as
 `LightningEnvironment` describes for processes that somebody else starts: Lightning's own launcher
 would repeat the command line, which in a sweep is the whole sweep.
 """
@@ -12,18 +13,26 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from mnist_gpu import data
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.rank import MARK, Rank, here
 from mnist_gpu.protocol.dataset import Dataset
-from mnist_gpu.runs.process import environment
+from mnist_gpu.runs.building import engine_of
+from mnist_gpu.runs.outcome import failure
+from mnist_gpu.runs.process import environment, noted
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Timeline
 
-FOLLOWER = "mnist_gpu.runs.follower"
+FOLLOWER = "mnist_gpu.runs.ranks"
 PATIENCE_S = 10.0
 
 
@@ -141,3 +150,78 @@ def _end(others: list[subprocess.Popen[str]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def follow_arguments(arguments: Sequence[str]) -> None:
+    """Follow as one of the processes that torchrun or Slurm started with this command line.
+
+    Raises:
+        UserError: a sweep, or what the first process refuses too.
+    """
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise UserError("a sweep starts its processes itself: leave out torchrun or srun")
+    follow_settings(check(compose_config(arguments)))
+
+
+def follow_settings(settings: Settings) -> None:
+    """Follow as one of the processes that torchrun or Slurm started.
+
+    Raises:
+        UserError: they do not fit the devices asked for, or training failed.
+    """
+    rank = here()
+    refuse_misfit(settings, rank)
+    with ExitStack() as published:
+        if rank.local == 0:
+            # the first of another machine
+            dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
+            published.enter_context(shared.published(dataset, job_folder()))
+        else:
+            dataset = shared.attached(job_folder())
+        follow(settings, dataset)
+
+
+def follow(settings: Settings, dataset: Dataset) -> None:
+    """Train this process's share of every batch until the first process is done.
+
+    Raises:
+        UserError: training failed; not when the first process ended it.
+    """
+    engine = engine_of(settings, dataset)
+    # what the others do about a signal is for the first process to say
+    asked: list[int] = []
+    with noted(asked.append):
+        try:
+            engine.build()
+            engine.warm_up()
+            engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise), settings.epochs))
+        except Exception as exc:  # frameworks raise their own kinds
+            if not asked:
+                raise UserError(f"process {here().number}: {failure(exc)}") from None
+        finally:
+            engine.close()
+
+
+def main() -> int:
+    """Read the settings, train along, end."""
+    given = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_leader, daemon=True).start()
+    try:
+        follow(Settings(**given["settings"]), shared.attached(Path(given["data"])))
+    except UserError:
+        # the first process loses its connection to this one, and says so
+        return 1
+    return 0
+
+
+def _end_with_the_leader() -> None:
+    """End this process soon after standard input, a pipe from the first process, has closed."""
+    with suppress(OSError, ValueError):
+        while sys.stdin.read(1):
+            pass
+    time.sleep(PATIENCE_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Continuation:
     folder: Path
     checkpoint: Checkpoint | None = None
     segments: int = 1
-    run_id: str | None = None
+    run_id: str = field(default_factory=lambda: secrets.token_hex(16))
     history: list[Epoch] = field(default_factory=list)
 
 
