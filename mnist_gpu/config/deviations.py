@@ -23,15 +23,12 @@ def deviations(settings: Settings, dataset: str) -> list[str]:
         dataset: the name of the data that is really used.
     """
     model, network = settings.model, settings.model.network
+    same = ("epochs", "learning_rate", "num_nodes", "scaling", "precision")
     facts = {
-        "epochs": settings.epochs,
+        **{name: getattr(settings, name) for name in same},
         # of the whole run: the images of one optimizer step, and the devices that share them
         "batch_size": settings.global_batch_size,
         "devices": settings.world,
-        "learning_rate": settings.learning_rate,
-        "num_nodes": settings.num_nodes,
-        "scaling": settings.scaling,
-        "precision": settings.precision,
         "dataset": dataset,
         "model": model.name,
         "model.dropout": model.dropout,

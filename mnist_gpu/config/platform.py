@@ -13,13 +13,7 @@ from pydantic import (
 )
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.acceptable import (
-    HIGHEST_PRICE_PER_HOUR,
-    date_fault,
-    markup_in,
-    price_faults,
-    private_part_of,
-)
+from mnist_gpu.records import acceptable
 from mnist_gpu.records.schema import Name, Text
 
 MAX_LABEL_COLUMNS = 80
@@ -28,7 +22,7 @@ NOT_A_LABEL = {"", "tbd", "todo", "n/a", "na", "none", "null", "unknown", "?", "
 
 def _recordable(text: str) -> str:
     """Refuse what `mnist_gpu.validate` would refuse in the record."""
-    if reason := markup_in(text) or private_part_of(text):
+    if reason := acceptable.markup_in(text) or acceptable.private_part_of(text):
         raise ValueError(reason)
     return text
 
@@ -43,7 +37,7 @@ def _label(text: str) -> str:
 
 
 def _past_date(text: str) -> str:
-    if reason := date_fault(text):
+    if reason := acceptable.date_fault(text):
         raise ValueError(reason)
     return text
 
@@ -52,7 +46,7 @@ RecordText = Annotated[Text, AfterValidator(_recordable)]
 Label = Annotated[RecordText, AfterValidator(_label)]
 Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_past_date)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Amount = Annotated[float, Field(ge=0, le=HIGHEST_PRICE_PER_HOUR, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, le=acceptable.HIGHEST_PRICE_PER_HOUR, allow_inf_nan=False)]
 
 
 class Group(BaseModel):
@@ -73,7 +67,7 @@ class PriceSettings(Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> "PriceSettings":
-        for field, reason in price_faults(self):
+        for field, reason in acceptable.price_faults(self):
             raise UserError(f"platform.price.{field}: {reason}")
         if self.free and self.amount_per_hour:
             raise UserError("platform.price.free=true: there is an amount too; set one of them")

@@ -1,40 +1,25 @@
-"""Keys that a user wrote: old names, and what took the place of deleted ones."""
+"""Keys that a user wrote: old names, and what took the place of deleted ones (`keys.yaml`)."""
 
 import re
+from functools import cache
+from importlib.resources import files
 from typing import Any
+
+import yaml
 
 from mnist_gpu.config.errors import no_such_choice
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices
 
-RENAMED = {
-    "checkpoint": "checkpoint_every",
-    "profiler": "profile_steps",
-    "force": "rerun",
-    "platform.detect.front": "platform.detect.frontend",
-}
-STEPS = "is now engine.switches.steps_per_execution (engine=keras, tensorflow)"
-DELETED = {
-    "ensemble": "was deleted: a sweep trains several seeds, -m seed=0,1,2,3,4",
-    "steps_per_execution": STEPS,
-    "engine.steps_per_execution": STEPS,
-    "engine.jit_compile": "is now engine.switches.jit_compile",
-    "engine.tuning.keep_memory": "is now engine.switches.keep_memory (or division=tuned)",
-    "engine.tuning.fused_adam": "is now engine.switches.fused_adam (or division=tuned)",
-    "engine.tuning.cuda_graphs": "is now engine.switches.cuda_graphs (or division=tuned)",
-    "engine.tuning": "was deleted; most were a kernel of this project: division=open takes those"
-    " that fit the machine",
-    # arguments of Lightning's Trainer that this configuration sets elsewhere
-    "trainer.precision": "is set at the top: precision=",
-    "trainer.devices": "is set at the top: devices=",
-    "trainer.num_nodes": "is set at the top: num_nodes=",
-    "trainer.max_epochs": "is set at the top: epochs=",
-    "trainer.max_steps": "is set by epochs= at the top",
-    "trainer.accelerator": "is set by the platform: platform= or platform.accelerator=",
-    "trainer.callbacks": "is set at the top: callbacks=",
-}
 KEY = re.compile(r"^(?P<sign>[+~]*)(?P<key>[\w./]+)(?P<value>=.*)?$", re.S)
 SEVERAL = ("callbacks", "experiment")
+
+
+@cache
+def _keys() -> dict[str, dict[str, str]]:
+    text = (files("mnist_gpu.config") / "keys.yaml").read_text(encoding="utf-8")
+    found: dict[str, dict[str, str]] = yaml.safe_load(text)
+    return found
 
 
 def present(override: str) -> str:
@@ -55,7 +40,7 @@ def present(override: str) -> str:
         raise UserError(no_such_choice(key, value[1:], known))
     if known and value.startswith("=["):
         raise UserError(f"{override}: one at a time; choose from {', '.join(known)}")
-    return f"{match['sign']}{RENAMED.get(key, key)}{value}"
+    return f"{match['sign']}{_keys()['renamed'].get(key, key)}{value}"
 
 
 def modernise(values: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -68,13 +53,13 @@ def modernise(values: dict[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in values.items():
         path = f"{above}{key}"
         _refuse_deleted(path)
-        name = RENAMED.get(path, path).rpartition(".")[2]
+        name = _keys()["renamed"].get(path, path).rpartition(".")[2]
         renamed[name] = modernise(value, f"{path}.") if isinstance(value, dict) else value
     return renamed
 
 
 def _refuse_deleted(key: str) -> None:
     """Say what took the place of a deleted key, or of anything beneath one."""
-    for old, what in DELETED.items():
+    for old, what in _keys()["deleted"].items():
         if key == old or key.startswith(f"{old}."):
             raise UserError(f"{key} {what}")

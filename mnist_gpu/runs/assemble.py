@@ -14,20 +14,8 @@ from mnist_gpu.measure import detect, environment, hardware, influences
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import Weights, Workload
-from mnist_gpu.records import signals
+from mnist_gpu.records import schema, signals
 from mnist_gpu.records.acceptable import harmless
-from mnist_gpu.records.schema import (
-    EngineRecord,
-    EpochRecord,
-    Limits,
-    Platform,
-    Price,
-    Record,
-    Resources,
-    Result,
-    Timing,
-    WorkloadRecord,
-)
 from mnist_gpu.runs import checkpoint
 from mnist_gpu.runs.outcome import Outcome
 from mnist_gpu.runs.resume import Continuation
@@ -99,22 +87,26 @@ class Run:
 
 
 def record(
-    run: Run, timeline: Timeline, resources: Resources, outcome: Outcome, weights: Weights | None
-) -> Record:
+    run: Run,
+    timeline: Timeline,
+    resources: schema.Resources,
+    outcome: Outcome,
+    weights: Weights | None,
+) -> schema.Record:
     """Put the record together; the total is read now, so call it last."""
     facts, platform = run.engine.facts(), run.platform
     hardware_part = hardware.read(facts)
     software_part = environment.read()
     # the clock is read last: everything above is part of the whole
     timing = _timing(timeline, run.before.segments, facts)
-    return Record(
+    return schema.Record(
         schema_version=2,
         protocol_version=1,
         run_id=run.before.run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=outcome.status,
         status_reason=None if outcome.reason is None else harmless(outcome.reason),
-        platform=Platform(
+        platform=schema.Platform(
             **_of(platform.chosen, "name", "label", "kind"),
             claimed=platform.claimed,
             detected=platform.detection.name,
@@ -128,11 +120,11 @@ def record(
         software=software_part,
         workload=_workload(run, len(timeline.history)),
         timing=timing,
-        epochs=[EpochRecord(**asdict(row)) for row in timeline.history],
+        epochs=[schema.EpochRecord(**asdict(row)) for row in timeline.history],
         result=_result(timeline.history, run.engine.workload, timing, weights),
         resources=resources,
-        price=Price(**platform.chosen.price.model_dump()),
-        limits=Limits(**platform.chosen.limits.model_dump()),
+        price=schema.Price(**platform.chosen.price.model_dump()),
+        limits=schema.Limits(**platform.chosen.limits.model_dump()),
     )
 
 
@@ -141,8 +133,8 @@ def _of(source: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(source, name) for name in names}
 
 
-def _engine(run: Run, facts: EngineFacts) -> EngineRecord:
-    return EngineRecord(
+def _engine(run: Run, facts: EngineFacts) -> schema.EngineRecord:
+    return schema.EngineRecord(
         name=run.settings.engine.name,
         version=run.engine.version,
         **_of(facts, "framework", "framework_version", "backend", "precision"),
@@ -155,11 +147,11 @@ def _engine(run: Run, facts: EngineFacts) -> EngineRecord:
     )
 
 
-def _workload(run: Run, epochs_ended: int) -> WorkloadRecord:
+def _workload(run: Run, epochs_ended: int) -> schema.WorkloadRecord:
     workload = run.engine.workload
     network, dataset = workload.network, workload.dataset
     found = deviations.deviations(run.settings, dataset.name)
-    return WorkloadRecord(
+    return schema.WorkloadRecord(
         model=network.name,
         **_of(network, "n_parameters", "flops_per_sample"),
         dataset=cast(Any, dataset.name),
@@ -183,7 +175,7 @@ def _steps_made(engine: Engine, epochs_ended: int) -> int:
         return epochs_ended * engine.workload.steps_per_epoch
 
 
-def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
+def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> schema.Timing:
     totals_ns = timeline.stopwatch.totals_ns()
     seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
     history = timeline.history
@@ -191,7 +183,7 @@ def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
     # over all epochs: a sum that leaves one out would be no wait of the run
     wait_s = sum(waits_s) if waits_s and len(waits_s) == len(history) else None
     why = facts.data_wait_hidden or "no epoch ended"
-    return Timing(
+    return schema.Timing(
         total_s=sum(totals_ns.values()) / NANOSECONDS_PER_SECOND,
         first_epoch_s=history[0].train_s if history else None,
         steady_epoch_s=median(row.train_s for row in history[1:]) if len(history) > 1 else None,
@@ -203,11 +195,11 @@ def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
 
 
 def _result(
-    history: Sequence[Epoch], workload: Workload, timing: Timing, weights: Weights | None
-) -> Result:
+    history: Sequence[Epoch], workload: Workload, timing: schema.Timing, weights: Weights | None
+) -> schema.Result:
     images = len(history) * len(workload.dataset.train_labels)
     images_per_s = images / timing.train_s if history and timing.train_s else None
-    return Result(
+    return schema.Result(
         test_accuracy=history[-1].test_accuracy if history else None,
         test_loss=history[-1].test_loss if history else None,
         weights_sha256=checkpoint.weights_sha256(weights) if weights is not None else None,

@@ -115,7 +115,8 @@ class QueueLauncher(BaseSubmititLauncher):
         setup_globals()
         register()
         app = self._app
-        app.sweep = Sweep(Path(folder))
+        # it came along as it was at home: what failed there is told there
+        app.sweep, app.failures = Sweep(Path(folder)), []
         config = self._composed(overrides)
         with open_dict(config):
             config.hydra.sweep.dir = folder
@@ -134,9 +135,8 @@ class QueueLauncher(BaseSubmititLauncher):
             )
             if returned.status == JobStatus.FAILED:
                 raise returned._return_value
-        failures = [(text, str(failure), failure.exit_code) for text, failure in app.failures]
-        self._ended(failures[-1][2] if failures else 0)
-        return {"failures": failures, "found": [str(path) for path in app.sweep.found]}
+        self._ended(app.failures[-1][1].exit_code if app.failures else 0)
+        return app.failures, app.sweep.found
 
     @property
     def _app(self) -> App:
@@ -167,18 +167,17 @@ class QueueLauncher(BaseSubmititLauncher):
 
     def _home(self, job: Job, submitted: Any, lost: str | None = None) -> None:
         """Take over what a job's process handed in."""
-        assert self._app.sweep is not None
         try:
             if lost is not None:
                 raise UserError(lost)
-            result = submitted.task(0).result()
+            failures, found = submitted.task(0).result()
         except Exception as exc:  # submitit hands on whatever the job's process raised
             reason = str(exc).strip().splitlines()[-1:] or [type(exc).__name__]
             self._app.failures.append((job.name, UserError(reason[0])))
             return
-        self._app.sweep.found += [Path(path) for path in result["found"]]
-        for _, line, code in result["failures"]:
-            self._app.failures.append((job.name, UserError(line, code)))
+        assert self._app.sweep is not None
+        self._app.sweep.found += found
+        self._app.failures += [(job.name, failure) for _, failure in failures]
 
 
 class LocalLauncher(QueueLauncher):
@@ -205,7 +204,12 @@ class SlurmLauncher(QueueLauncher):
                 "launcher=slurm: no sbatch and srun here; run this on a login node of the cluster,"
                 " or try it out with launcher=slurm_local"
             )
-        self._refuse_shared_gpus()
+        gres = str(self.params["gres"] or "")
+        if any(word in gres.split(":", maxsplit=1)[0] for word in SHARES_OF_GPUS):
+            raise UserError(
+                f"hydra.launcher.gres={gres}: several runs would share a GPU, and none of their"
+                " times would mean anything; ask for whole ones (gpu:1)"
+            )
         plain = {name: value for name, value in self.params.items() if isinstance(value, str)}
         check_script({**plain, **self.params["additional_parameters"]}, folder)
         waiting: list[tuple[Job, Any]] = []
@@ -253,11 +257,3 @@ class SlurmLauncher(QueueLauncher):
             "gpus_per_node": given["gpus_per_node"] or gpus,
         }
         return {name: value for name, value in options.items() if value is not None}
-
-    def _refuse_shared_gpus(self) -> None:
-        gres = str(self.params["gres"] or "")
-        if any(word in gres.split(":", maxsplit=1)[0] for word in SHARES_OF_GPUS):
-            raise UserError(
-                f"hydra.launcher.gres={gres}: several runs would share a GPU, and none of their"
-                " times would mean anything; ask for whole ones (gpu:1)"
-            )

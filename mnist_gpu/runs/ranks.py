@@ -7,7 +7,6 @@ leave nothing behind. They are started by torchrun or Slurm, as the same command
 would repeat the command line, which in a sweep is the whole sweep.
 """
 
-import json
 import os
 import socket
 import subprocess
@@ -67,20 +66,15 @@ def gathered(settings: Settings, dataset: Dataset) -> Iterator[None]:
     if settings.world == 1:
         yield
         return
-    if rank.started_by != "nobody":
-        with shared.published(dataset, job_folder()):
-            yield
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="mnist-gpu-") as folder,
-        shared.published(dataset, Path(folder) / "data"),
-        environment(_first_of(settings.devices)),
-    ):
-        others = _start(settings, Path(folder) / "data")
-        try:
-            yield
-        finally:
-            _end(others)
+    with ExitStack() as going:
+        starts = rank.started_by == "nobody"
+        if starts:
+            folder = going.enter_context(tempfile.TemporaryDirectory(prefix="mnist-gpu-"))
+            going.enter_context(environment(_first_of(settings.devices, Path(folder, "data"))))
+        going.enter_context(shared.published(dataset, job_folder()))
+        if starts:
+            going.callback(_end, _start(settings))
+        yield
 
 
 def follows() -> bool:
@@ -89,10 +83,12 @@ def follows() -> bool:
 
 
 def job_folder() -> Path:
-    """Where the processes that torchrun or Slurm started on this machine meet: one name for all of
-    one start, for this user alone."""
-    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    """Where a run's processes on this machine meet: one name for all of one start, for this user
+    alone."""
+    if named := os.environ.get(MARK):
+        return Path(named)
     if here().started_by == "slurm":
+        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         key = "-".join(os.environ.get(name, "0") for name in names)
     else:
         # torchrun's agent is the parent of all its processes on this machine
@@ -100,14 +96,14 @@ def job_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"mnist-gpu-{os.getuid()}-{key}"
 
 
-def _first_of(world: int) -> dict[str, str]:
+def _first_of(world: int, data: Path) -> dict[str, str]:
     """What Lightning and the followers look for in the environment of the first process."""
     with socket.socket() as probe:
         # the system names a port that is free
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     return {
-        MARK: "1",
+        MARK: str(data),
         "RANK": "0",
         "LOCAL_RANK": "0",
         "NODE_RANK": "0",
@@ -117,8 +113,7 @@ def _first_of(world: int) -> dict[str, str]:
     }
 
 
-def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
-    given = json.dumps({"settings": settings.model_dump(mode="json"), "data": str(data)})
+def _start(settings: Settings) -> list[subprocess.Popen[str]]:
     others = []
     for local in range(1, settings.devices):
         process = subprocess.Popen(
@@ -131,7 +126,7 @@ def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
             start_new_session=True,
         )
         assert process.stdin is not None
-        process.stdin.write(given + "\n")
+        process.stdin.write(settings.model_dump_json() + "\n")
         # it stays open: a follower ends when its leader is gone
         process.stdin.flush()
         others.append(process)
@@ -164,7 +159,7 @@ def follow_arguments(arguments: Sequence[str]) -> None:
 
 
 def follow_settings(settings: Settings) -> None:
-    """Follow as one of the processes that torchrun or Slurm started.
+    """Follow as one of the processes that somebody started.
 
     Raises:
         UserError: they do not fit the devices asked for, or training failed.
@@ -178,10 +173,10 @@ def follow_settings(settings: Settings) -> None:
             published.enter_context(shared.published(dataset, job_folder()))
         else:
             dataset = shared.attached(job_folder())
-        follow(settings, dataset)
+        _follow(settings, dataset)
 
 
-def follow(settings: Settings, dataset: Dataset) -> None:
+def _follow(settings: Settings, dataset: Dataset) -> None:
     """Train this process's share of every batch until the first process is done.
 
     Raises:
@@ -204,10 +199,10 @@ def follow(settings: Settings, dataset: Dataset) -> None:
 
 def main() -> int:
     """Read the settings, train along, end."""
-    given = json.loads(sys.stdin.readline())
+    settings = Settings.model_validate_json(sys.stdin.readline())
     threading.Thread(target=_end_with_the_leader, daemon=True).start()
     try:
-        follow(Settings(**given["settings"]), shared.attached(Path(given["data"])))
+        follow_settings(settings)
     except UserError:
         # the first process loses its connection to this one, and says so
         return 1

@@ -32,40 +32,40 @@ def find_done(fingerprint: str, sweep: Sweep) -> "tuple[Path, Record] | None":
 
     Looked for in the sweeps beside the present one, whose closing table then shows what was found.
     """
-    others = [
-        p for p in sweep.folder.parent.glob("*/*/record.json") if sweep.folder not in p.parents
-    ]
+    from mnist_gpu.records.rules import check_record
+    from mnist_gpu.records.store import read_record
+
+    paths = sweep.folder.parent.glob("*/*/record.json")
+    others = [path for path in paths if sweep.folder not in path.parents]
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
-            record = _acceptable(path)
+            record = read_record(path)
             settings = read_settings(path.parent / ".hydra" / "config.yaml")
         except UserError:
             continue
-        digest = deviations.fingerprint(settings, record.workload.dataset_sha256)
-        if digest == fingerprint:
+        same = deviations.fingerprint(settings, record.workload.dataset_sha256) == fingerprint
+        current = record.software.program_version == __version__
+        whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
+        if same and current and whole and not check_record(record, datetime.now(UTC)):
             sweep.found.append(path)
             return path, record
     return None
 
 
-def _acceptable(path: Path) -> "Record":
-    from mnist_gpu.records.rules import check_record
-    from mnist_gpu.records.store import read_record
-
-    record = read_record(path)
-    current = record.software.program_version == __version__
-    whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
-    if not current or not whole or check_record(record, datetime.now(UTC)):
-        raise UserError(f"{path}: of another version, not whole, or not acceptable")
-    return record
-
-
 def close(sweep: Sweep) -> None:
-    """Print every point with mean, standard deviation and median."""
+    """Print every job with mean, standard deviation and median, those found instead of made too."""
     from rich.console import Console
     from rich.table import Table
 
-    records = read_all(sweep)
+    from mnist_gpu.records.store import read_record
+
+    records = []
+    paths = [*sweep.folder.glob("*/record.json"), *sweep.found]
+    for path in sorted(paths, key=lambda path: _number(path.parent.name)):
+        try:
+            records.append(read_record(path))
+        except UserError as exc:
+            log.warning("%s", exc)
     console = Console(file=output.here(), highlight=False)
     table = Table(title=f"{len(records)} runs", title_justify="left")
     for heading in ("platform", "engine", "seed"):
@@ -81,20 +81,6 @@ def close(sweep: Sweep) -> None:
             table.add_row(name, "", "", *_figures(records, statistic))
     console.print(table)
     console.print(f"records {sweep.folder}", markup=False, soft_wrap=True)
-
-
-def read_all(sweep: Sweep) -> "list[Record]":
-    """The records of a sweep's jobs, those found instead of made included, in the jobs' order."""
-    from mnist_gpu.records.store import read_record
-
-    records = []
-    paths = [*sweep.folder.glob("*/record.json"), *sweep.found]
-    for path in sorted(paths, key=lambda path: _number(path.parent.name)):
-        try:
-            records.append(read_record(path))
-        except UserError as exc:
-            log.warning("%s", exc)
-    return records
 
 
 def _number(name: str) -> tuple[int, str]:
