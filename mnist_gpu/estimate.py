@@ -8,7 +8,7 @@ from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_gpu.runs.estimating import Estimating
+    from mnist_gpu.runs.execute import Estimating
 
 BUDGET_S = 60.0
 HELP = f"""python -m mnist_gpu.estimate [OPTION=VALUE ...] [budget_s={BUDGET_S:g}]
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(overrides: Sequence[str], budget_s: float) -> int:
-    from mnist_gpu.runs.estimating import Estimating
+    from mnist_gpu.runs.execute import Estimating
     from mnist_gpu.train import run_app
 
     estimating = Estimating(budget_s)

@@ -364,8 +364,8 @@ def test_a_run_and_its_record_deviate_by_the_same_table():
 
 
 def test_every_value_has_its_line_in_the_help_and_the_docs():
-    assert reference.markdown() in (DOCS / "configuration.md").read_text(encoding="utf-8")
-    for key, may_be, meaning in reference.lines():
+    assert reference.markdown(Settings) in (DOCS / "configuration.md").read_text(encoding="utf-8")
+    for key, may_be, meaning in reference.lines(Settings):
         assert may_be, key
         assert meaning, key
 

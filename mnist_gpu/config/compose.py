@@ -36,7 +36,7 @@ def register() -> None:
         "utc": lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
         # two runs in one second get different folders
         "short_id": lambda: secrets.token_hex(3),
-        "values": help_text,
+        "values": lambda: help_text(Settings),
     }
     for name, resolver in resolvers.items():
         if not OmegaConf.has_resolver(f"mnist_gpu.{name}"):

@@ -88,32 +88,30 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def lines(path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
-    """(key, what it may be, what it means) of every value, groups' own values last."""
-    from mnist_gpu.config.settings import Settings
-
-    keys = keys_at(Settings, path)
-    groups = [key for key in keys if keys_at(Settings, (*path, key))]
+def lines(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, str, str]]:
+    """(key, what it may be, what it means) of every value of `model`, groups' own values last."""
+    keys = keys_at(model, path)
+    groups = [key for key in keys if keys_at(model, (*path, key))]
     for key in keys:
-        schema = field_schema(Settings, (*path, key))
+        schema = field_schema(model, (*path, key))
         if key not in groups:
             yield ".".join((*path, key)), allowed(schema), schema.get("description", "")
     for key in groups:
-        yield from lines((*path, key))
+        yield from lines(model, (*path, key))
 
 
-def help_text() -> str:
+def help_text(model: type[BaseModel]) -> str:
     """The top-level values for `--help`, a line each."""
     defaults = shipped("train")
     values = [
         (f"{name}={shown(defaults[name])}", may_be, meaning)
-        for name, may_be, meaning in lines()
+        for name, may_be, meaning in lines(model)
         if name in defaults
     ]
     return "\n".join(f"  {value:<19} {meaning} ({may_be})" for value, may_be, meaning in values)
 
 
-def markdown() -> str:
+def markdown(model: type[BaseModel]) -> str:
     """The table of docs/configuration.md."""
-    rows = [f"| `{name}` | {may_be} | {meaning} |" for name, may_be, meaning in lines()]
+    rows = [f"| `{name}` | {may_be} | {meaning} |" for name, may_be, meaning in lines(model)]
     return "\n".join(["| value | may be | means |", "|---|---|---|", *rows]) + "\n"

@@ -31,13 +31,11 @@ class PlatformFacts:
         chosen: the platform configuration that counts: the one asked for, or for `auto` the one
             that detection chose.
         detection: every signal.
-        claimed: the name of the one asked for.
         environment: what the user's environment changes in speed, beyond the platform's image.
     """
 
     chosen: PlatformSettings
     detection: signals.Detection
-    claimed: str
     environment: Mapping[str, str]
 
 
@@ -52,7 +50,7 @@ def detect_platform(settings: Settings) -> PlatformFacts:
     speed = influences.speed_environment(
         image=influences.image_defaults(detection.front), uses=settings.engine.uses
     )
-    return PlatformFacts(chosen, detection, settings.platform.name, speed)
+    return PlatformFacts(chosen, detection, speed)
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def record(
         status_reason=None if outcome.reason is None else harmless(outcome.reason),
         platform=schema.Platform(
             **_of(platform.chosen, "name", "label", "kind"),
-            claimed=platform.claimed,
+            claimed=run.settings.platform.name,
             detected=platform.detection.name,
             verified=signals.matches(
                 platform.chosen.rule, platform.detection, facts.accelerator_name

@@ -33,17 +33,13 @@ def engine_of(settings: Settings, dataset: Dataset) -> Engine:
     """
     settings.refuse_uneven(len(dataset.train_labels))
     network = settings.model.network
+    same = ("epochs", "learning_rate", "seed", "precision", "devices", "num_nodes")
     workload = Workload(
         network=network,
         dataset=dataset,
         initial_weights=initial_weights(network, settings.seed),
-        epochs=settings.epochs,
         batch_size=settings.global_batch_size,
-        learning_rate=settings.learning_rate,
-        seed=settings.seed,
-        precision=settings.precision,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
+        **{name: getattr(settings, name) for name in same},
     )
     engine = engines.find(settings.engine.name)
     return engine(workload, _options(settings), settings.platform.accelerator)

@@ -1,7 +1,9 @@
 """One checked configuration becomes one run and one record."""
 
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from mnist_gpu import data, engines, files, output
@@ -11,19 +13,22 @@ from mnist_gpu.engines.base import Engine
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.workload import Weights
+from mnist_gpu.records.estimate import Estimate
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
-from mnist_gpu.runs import assemble, checkpoint, console, process, ranks
+from mnist_gpu.runs import assemble, checkpoint, console, estimating, process, ranks
 from mnist_gpu.runs.assemble import Run
 from mnist_gpu.runs.building import opened
-from mnist_gpu.runs.checkpoint import Checkpoint
 from mnist_gpu.runs.folder import claim, held, refuse_used, run_log
 from mnist_gpu.runs.outcome import SIGNALLED, Outcome, failing_in_a_line, failure, guarded
 from mnist_gpu.runs.resume import Continuation, find_continuation, restarts
 from mnist_gpu.runs.sweep import Sweep, find_done
-from mnist_gpu.timing.pieces import Pieces
+from mnist_gpu.timing.pieces import Enough, Pieces
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device
 from mnist_gpu.timing.timeline import Timeline
+
+# what an estimate does without, and how that is usually set
+USUAL = {"devices": 1, "num_nodes": 1, "launcher": "local", "resume": None, "profile_steps": 0}
 
 
 def execute(
@@ -99,16 +104,12 @@ def _train(run: Run) -> tuple[Record, Outcome]:
     if before.checkpoint is not None and before.checkpoint.resources is not None:
         sampler.carry(before.checkpoint.resources)
 
-    def take(timeline: Timeline) -> Checkpoint:
-        return Checkpoint(
-            engine.state(),
-            timeline.stopwatch.totals_ns(),
-            list(timeline.history),
-            before.segments,
-            run.fingerprint,
-            before.run_id,
-            sampler.so_far(),
-        )
+    def take(timeline: Timeline) -> checkpoint.Checkpoint:
+        # the clock is read after the copy, which is part of the run's time
+        state, totals_ns = engine.state(), timeline.stopwatch.totals_ns()
+        same = (before.segments, run.fingerprint, before.run_id)
+        history = list(timeline.history)
+        return checkpoint.Checkpoint(state, totals_ns, history, *same, sampler.so_far())
 
     resumes = before.run_id if before.checkpoint else None
     saver = checkpoint.Saver(folder / "checkpoints", settings.checkpoint_every, take, resumes)
@@ -203,7 +204,6 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
 
 def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
     from mnist_gpu.report.estimates import sentences
-    from mnist_gpu.runs import estimating
 
     try:
         estimate = estimating.of_run(record, pieces)
@@ -212,3 +212,74 @@ def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
         output.say(f"no estimate: {exc}")
         return
     output.say("\n".join(["", *sentences(estimate), f"estimate.json  {path}"]))
+
+
+class Estimating:
+    """Stands where `execute` stands for a run: trains for about a minute, and estimates the rest.
+
+    Attributes:
+        estimates: of every configuration so far, with the folder of each.
+    """
+
+    def __init__(self, budget_s: float) -> None:
+        self.budget_s = budget_s
+        self.estimates: list[tuple[Estimate, Path]] = []
+
+    def __call__(
+        self,
+        settings: Settings,
+        folder: Path,
+        stopwatch: Stopwatch,
+        texts: Mapping[str, str],
+        sweep: Sweep | None = None,
+    ) -> tuple[Estimate, Outcome]:
+        """Estimate what `settings` would take, and leave `estimate.json` in `folder`.
+
+        Raises:
+            UserError: it could not be trained.
+        """
+        for key, usual in USUAL.items():
+            if (value := getattr(settings, key)) != usual:
+                raise UserError(
+                    f"{key}={value}: an estimate trains on one device, here; leave it out"
+                )
+        estimate, outcome = execute(settings, folder, stopwatch, texts, train=self._train)
+        estimating.write(estimate, folder)
+        self.estimates.append((estimate, folder))
+        return estimate, outcome
+
+    def _train(self, run: Run) -> tuple[Estimate, Outcome]:
+        engine, workload, stopwatch = run.engine, run.engine.workload, run.stopwatch
+        pieces = Pieces(workload.steps_per_epoch, self.budget_s)
+        progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
+        timeline = Timeline(stopwatch, workload.epochs, [progress, pieces])
+        sampler = run.sampler()
+        with failing_in_a_line():
+            stopwatch.enter("warmup")
+            engine.warm_up()
+            timeline.began()
+            sampler.start()
+            try:
+                engine.fit(timeline)
+            except Enough:
+                stopwatch.enter("other")
+            timeline.ended()
+            after_s = _after_an_epoch_s(engine, timeline, run.settings.checkpoint_every)
+            stopped = Outcome("interrupted", exit_code=1)
+            record = assemble.record(run, timeline, sampler.stop(), stopped, None)
+        return estimating.estimate_of(record, pieces, workload.epochs, after_s), Outcome()
+
+
+def _after_an_epoch_s(engine: Engine, timeline: Timeline, checkpoint_every: int) -> float:
+    """Seconds of an evaluation, and of an epoch's share of a checkpoint."""
+    stopwatch = timeline.stopwatch
+    eval_s = [row.eval_s for row in timeline.history]
+    if not eval_s:
+        with stopwatch.during("eval"):
+            engine.predict()
+        eval_s = [stopwatch.seconds("eval")]
+    with tempfile.TemporaryDirectory() as folder, stopwatch.during("checkpoint"):
+        kept = checkpoint.Checkpoint(engine.state(), {}, timeline.history, 1, "", "estimate")
+        checkpoint.write(kept, Path(folder) / "epoch.npz")
+    saved_s = stopwatch.seconds("checkpoint") / checkpoint_every if checkpoint_every else 0.0
+    return median(eval_s) + saved_s
