@@ -118,8 +118,8 @@ class PlatformSettings(Group):
     detect: DetectSettings | None = Field(
         None, description="what must hold to be verified there; null: never verified, never chosen"
     )
-    price: PriceSettings = PriceSettings()
-    limits: LimitsSettings = LimitsSettings()
+    price: PriceSettings = PriceSettings.model_validate({})
+    limits: LimitsSettings = LimitsSettings.model_validate({})
     flavors: dict[str, float] = Field(
         {}, description="for a launcher: price of an hour by kind of server"
     )

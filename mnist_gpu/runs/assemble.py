@@ -46,7 +46,7 @@ def detect_platform(settings: Settings) -> PlatformFacts:
     if chosen.name == "auto":
         known = platforms()
         found = signals.choose({name: entry.rule for name, entry in known.items()}, detection)
-        chosen = known.get(found, chosen)
+        chosen = known.get(found or "", chosen)
     speed = influences.speed_environment(
         image=influences.image_defaults(detection.front), uses=settings.engine.uses
     )
