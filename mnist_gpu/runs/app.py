@@ -34,8 +34,8 @@ from mnist_gpu.timing.stopwatch import Stopwatch
 # with it, Hydra hands exceptions on instead of printing them its own way
 HANDED_ON = {"HYDRA_FULL_ERROR": "1"}
 HYDRAS_LOG = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
-# settings, folder, stopwatch, texts for .hydra/, sweep -> what was made of it, and how it ended
-Job = Callable[[Settings, Path, Stopwatch, dict[str, str], Sweep | None], tuple[Any, Outcome]]
+# what to do with a run once its engine is built -> what was made of it, and how it ended
+Job = Callable[[Any], tuple[Any, Outcome]]
 # frameworks keep their device, backend and random state for the whole process
 _running = threading.Lock()
 
@@ -45,7 +45,7 @@ class App:
 
     Attributes:
         full_error: hand every exception on, with its traceback.
-        job: what to do with a checked configuration; None: a run (`runs.execute`).
+        job: as for `execute`: what to do instead of a whole training.
         sweep: the sweep whose jobs these are; None for a single run.
         failures: overrides and what became of them, of every job that failed.
     """
@@ -179,7 +179,7 @@ def _start(
     # frameworks come with it: what is refused is refused without them
     from mnist_gpu.runs.execute import execute
 
-    return (job or execute)(settings, path, stopwatch, texts, sweep)
+    return execute(settings, path, stopwatch, texts, sweep, job)
 
 
 def _texts(config: DictConfig, overrides: Any) -> dict[str, str]:

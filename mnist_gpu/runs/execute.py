@@ -37,7 +37,7 @@ def execute(
     stopwatch: Stopwatch,
     texts: Mapping[str, str],
     sweep: Sweep | None = None,
-    train: Callable[[Run], tuple[Any, Outcome]] | None = None,
+    job: Callable[[Run], tuple[Any, Outcome]] | None = None,
 ) -> tuple[Any, Outcome]:
     """Train as `settings` say and leave record, curves and weights in `folder`.
 
@@ -49,11 +49,17 @@ def execute(
         stopwatch: running in the phase `startup`.
         texts: what `.hydra/` is to hold, by file name.
         sweep: that this is a job of.
-        train: what to do once the engine is built; None: the whole training, to its record.
+        job: what to do once the engine is built (`Estimating`); None: train, to the record.
 
     Raises:
         UserError: the run could not start.
     """
+    if job is not None:
+        sweep = None
+        for key, usual in USUAL.items():
+            if (value := getattr(settings, key)) != usual:
+                why = "an estimate trains on one device, here; leave it out"
+                raise UserError(f"{key}={value}: {why}")
     with run_log() as write_log_to:
         if settings.resume is None and not restarts():
             refuse_used(folder)
@@ -79,7 +85,7 @@ def execute(
                 claim(before.folder, texts)
             write_log_to(before.folder)
             run = Run(settings, platform, engine, stopwatch, before, fingerprint)
-            return (train or _train)(run)
+            return (job or _train)(run)
 
 
 def _load(before: Continuation, engine: Engine, stopwatch: Stopwatch) -> None:
@@ -126,11 +132,11 @@ def _train(run: Run) -> tuple[Record, Outcome]:
     # until the record is written: a signal that comes late must not cost it
     with process.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
         run.stopwatch.enter("warmup")
-        outcome = guarded(lambda: _fit(settings, engine, timeline, sampler, folder), timeline)
-        outcome = _refuse_missing_steps(settings, engine, timeline, outcome)
+        outcome = guarded(lambda: _fit(run, timeline, sampler), timeline)
+        outcome = _refuse_missing_steps(run, timeline, outcome)
         resources = sampler.stop()
         run.stopwatch.enter("checkpoint")
-        weights, outcome = _keep_weights(engine, timeline, folder, outcome)
+        weights, outcome = _keep_weights(run, timeline, outcome)
         run.stopwatch.enter("other")
         if drawn is not None:
             drawn.finish(engine, timeline)
@@ -143,29 +149,26 @@ def _train(run: Run) -> tuple[Record, Outcome]:
     return record, outcome
 
 
-def _fit(
-    settings: Settings, engine: Engine, timeline: Timeline, sampler: Sampler, folder: Path
-) -> None:
-    engine.warm_up()
-    if settings.profile_steps:
-        profile = files.free(folder / "profile")
+def _fit(run: Run, timeline: Timeline, sampler: Sampler) -> None:
+    run.engine.warm_up()
+    if steps := run.settings.profile_steps:
+        profile = files.free(run.before.folder / "profile")
         profile.mkdir(parents=True)
-        engine.trace(settings.profile_steps, profile)
+        run.engine.trace(steps, profile)
     timeline.began()
     sampler.start()
-    engine.fit(timeline)
+    run.engine.fit(timeline)
 
 
-def _refuse_missing_steps(
-    settings: Settings, engine: Engine, timeline: Timeline, outcome: Outcome
-) -> Outcome:
+def _refuse_missing_steps(run: Run, timeline: Timeline, outcome: Outcome) -> Outcome:
     """A run that made other steps than its epochs have did not train what its record would say.
 
     A configured callback, logger or argument of the Trainer may do that, and is a deviation.
     """
-    if outcome.status != "completed" or deviations.configured_classes(settings):
+    if outcome.status != "completed" or deviations.configured_classes(run.settings):
         return outcome
-    made, expected = engine.steps_made(), engine.workload.steps_per_epoch * timeline.epochs
+    expected = run.engine.workload.steps_per_epoch * timeline.epochs
+    made = run.engine.steps_made()
     if made == expected and len(timeline.history) == timeline.epochs:
         return outcome
     return Outcome(
@@ -176,15 +179,14 @@ def _refuse_missing_steps(
     )
 
 
-def _keep_weights(
-    engine: Engine, timeline: Timeline, folder: Path, outcome: Outcome
-) -> tuple[Weights | None, Outcome]:
+def _keep_weights(run: Run, timeline: Timeline, outcome: Outcome) -> tuple[Weights | None, Outcome]:
     """Write the final weights; a device or a disk that fails here fails the run, not the record."""
     if not timeline.history:
         return None, outcome
     try:
-        weights = engine.weights()
-        checkpoint.write_weights(weights, folder / "checkpoints" / "weights.npz")
+        weights = run.engine.weights()
+        path = run.before.folder / "checkpoints" / "weights.npz"
+        checkpoint.write_weights(weights, path)
     except Exception as exc:  # frameworks raise their own kinds
         timeline.stopwatch.synchronise = no_device
         if outcome.status == "completed":
@@ -215,7 +217,7 @@ def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
 
 
 class Estimating:
-    """Stands where `execute` stands for a run: trains for about a minute, and estimates the rest.
+    """What stands in place of a whole training: about a minute of it, and what the rest takes.
 
     Attributes:
         estimates: of every configuration so far, with the folder of each.
@@ -225,30 +227,12 @@ class Estimating:
         self.budget_s = budget_s
         self.estimates: list[tuple[Estimate, Path]] = []
 
-    def __call__(
-        self,
-        settings: Settings,
-        folder: Path,
-        stopwatch: Stopwatch,
-        texts: Mapping[str, str],
-        sweep: Sweep | None = None,
-    ) -> tuple[Estimate, Outcome]:
-        """Estimate what `settings` would take, and leave `estimate.json` in `folder`.
+    def __call__(self, run: Run) -> tuple[Estimate, Outcome]:
+        """Train for a while, and leave `estimate.json` in the run's folder.
 
         Raises:
             UserError: it could not be trained.
         """
-        for key, usual in USUAL.items():
-            if (value := getattr(settings, key)) != usual:
-                raise UserError(
-                    f"{key}={value}: an estimate trains on one device, here; leave it out"
-                )
-        estimate, outcome = execute(settings, folder, stopwatch, texts, train=self._train)
-        estimating.write(estimate, folder)
-        self.estimates.append((estimate, folder))
-        return estimate, outcome
-
-    def _train(self, run: Run) -> tuple[Estimate, Outcome]:
         engine, workload, stopwatch = run.engine, run.engine.workload, run.stopwatch
         pieces = Pieces(workload.steps_per_epoch, self.budget_s)
         progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
@@ -267,7 +251,10 @@ class Estimating:
             after_s = _after_an_epoch_s(engine, timeline, run.settings.checkpoint_every)
             stopped = Outcome("interrupted", exit_code=1)
             record = assemble.record(run, timeline, sampler.stop(), stopped, None)
-        return estimating.estimate_of(record, pieces, workload.epochs, after_s), Outcome()
+        estimate = estimating.estimate_of(record, pieces, workload.epochs, after_s)
+        estimating.write(estimate, run.before.folder)
+        self.estimates.append((estimate, run.before.folder))
+        return estimate, Outcome()
 
 
 def _after_an_epoch_s(engine: Engine, timeline: Timeline, checkpoint_every: int) -> float:
