@@ -61,6 +61,7 @@ def opened(settings: Settings, dataset: Dataset, stopwatch: Stopwatch) -> Iterat
         stopwatch.synchronise = engine.synchronise
         yield engine
     finally:
+        # a device that is closed, or lost, cannot be waited for
         stopwatch.synchronise = no_device
         engine.close()
 

@@ -108,6 +108,7 @@ class Saver(Observer):
                 self._save(self._unsaved)
 
     def _save(self, checkpoint: Checkpoint) -> None:
+        # a file of that name that is not this run's stays as it is
         path = free(self.folder / f"epoch-{checkpoint.history[-1].epoch:05d}.npz")
         write(checkpoint, path)
         self._unsaved = None
@@ -151,6 +152,7 @@ def read(path: Path) -> Checkpoint:
     """
     try:
         arrays = _arrays(path)
+        # before anything in it is believed
         if str(arrays.pop(DIGEST)) != weights_sha256(arrays):
             raise ValueError("its digest does not match its contents")
         notes = json.loads(str(arrays.pop(NOTES)))

@@ -51,6 +51,7 @@ class Progress(Observer):
         self.images_per_epoch = images_per_epoch
         self.out = out or output.here()
         self.clock = clock
+        # a dumb terminal, as of an editor, cannot redraw
         self.live = self.out.isatty() and os.environ.get("TERM") != "dumb"
         self._epochs = 0
         self._first = 1

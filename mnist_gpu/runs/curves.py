@@ -129,6 +129,7 @@ class Curves(Table):
 
     def __init__(self, folder: Path, workload: Workload, hyper_parameters: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard reads every file whose name has "tfevents" in it
         self._file = (folder / f"events.out.tfevents.{time.time_ns() // 1000}.mnist-gpu").open("xb")
         self._records = RecordWriter(self._file)
         self._records.write(
@@ -159,6 +160,7 @@ class Curves(Table):
         logits, labels = engine.predict(), dataset.test_labels
         predicted = logits.argmax(axis=1)
         wrong = np.flatnonzero(predicted != labels)
+        # how much surer the network was of the wrong digit than of the right one
         margins = logits[wrong, predicted[wrong]] - logits[wrong, labels[wrong]]
         shown = wrong[np.argsort(-margins, kind="stable")[:SHOWN_MISTAKES]]
         if len(shown):

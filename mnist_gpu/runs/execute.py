@@ -75,6 +75,7 @@ def execute(
             output.say(f"already there: {path} (rerun=true redoes it)")
             return record, Outcome()
         before = find_continuation(settings.resume, folder, fingerprint, sweep)
+        # the folder is held first and let go last: nobody resumes a run that still writes
         with (
             held(before.folder),
             ranks.gathered(settings, dataset),
@@ -127,6 +128,7 @@ def _train(run: Run) -> tuple[Record, Outcome]:
     workload = engine.workload
     progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))
     pieces = Pieces(workload.steps_per_epoch) if settings.estimate else None
+    # in this order: pieces read the clock before others spend time, progress tells of what is saved
     observers = [one for one in (pieces, drawn, saver, progress) if one is not None]
     timeline = Timeline(run.stopwatch, workload.epochs, observers, before.history)
     # until the record is written: a signal that comes late must not cost it
@@ -135,6 +137,7 @@ def _train(run: Run) -> tuple[Record, Outcome]:
         outcome = guarded(lambda: _fit(run, timeline, sampler), timeline)
         outcome = _refuse_missing_steps(run, timeline, outcome)
         resources = sampler.stop()
+        # the weights are copied from the device: this waits for it
         run.stopwatch.enter("checkpoint")
         weights, outcome = _keep_weights(run, timeline, outcome)
         run.stopwatch.enter("other")

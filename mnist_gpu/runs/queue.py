@@ -160,6 +160,7 @@ class QueueLauncher(BaseSubmititLauncher):
         executor = submitit.AutoExecutor(folder / ".submitit" / "%j", cluster=self._EXECUTOR)
         executor.update_parameters(**options)
         state = Singleton.get_state()
+        # one sbatch for all: an array
         with executor.batch():
             return [
                 executor.submit(self, job.number, job.overrides, str(folder), state) for job in jobs

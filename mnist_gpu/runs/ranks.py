@@ -71,6 +71,7 @@ def gathered(settings: Settings, dataset: Dataset) -> Iterator[None]:
         if starts:
             folder = going.enter_context(tempfile.TemporaryDirectory(prefix="mnist-gpu-"))
             going.enter_context(environment(_first_of(settings.devices, Path(folder, "data"))))
+        # before the others start: they map what they find
         going.enter_context(shared.published(dataset, job_folder()))
         if starts:
             going.callback(_end, _start(settings))
