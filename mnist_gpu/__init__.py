@@ -40,6 +40,6 @@ def run(overrides: Sequence[str] = ()) -> "Record":
         UserError: a value is not allowed, the data or the accelerator is not there, or training
             failed; the message is one line.
     """
-    from mnist_gpu.runs.call import run_once
+    from mnist_gpu.runs.app import run_once
 
     return run_once(overrides)

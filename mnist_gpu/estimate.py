@@ -8,7 +8,7 @@ from mnist_gpu import output
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
-    from mnist_gpu.runs.estimating import Estimating
+    from mnist_gpu.runs.execute import Estimating
 
 BUDGET_S = 60.0
 HELP = f"""python -m mnist_gpu.estimate [OPTION=VALUE ...] [budget_s={BUDGET_S:g}]
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UserError as exc:
             print(f"mnist-gpu: {exc}", file=sys.stderr)
             return exc.exit_code
-        from mnist_gpu.runs.estimating import Estimating
+        from mnist_gpu.runs.execute import Estimating
         from mnist_gpu.train import run_app
 
         estimating = Estimating(budget_s)
@@ -74,6 +74,6 @@ def _show(estimating: "Estimating") -> None:
 
 if __name__ == "__main__":
     code = main()
-    from mnist_gpu.runs.leaving import leave
+    from mnist_gpu.runs.process import leave
 
     leave(code)

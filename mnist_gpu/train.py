@@ -27,7 +27,7 @@ def end() -> NoReturn:
         main()
     except SystemExit as ended:
         code = ended.code
-    from mnist_gpu.runs.leaving import leave
+    from mnist_gpu.runs.process import leave
 
     leave(code if isinstance(code, int) else 1)
 
@@ -49,9 +49,7 @@ def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
         failures = app.failures
         if ranks.follows():
             # another process of this run leads: it reads the configuration and writes the record
-            from mnist_gpu.runs.follower import follow_arguments
-
-            follow_arguments(arguments)
+            ranks.follow_arguments(arguments)
         else:
             app.run(arguments)
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import pytest
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.runs import checkpoint
+from mnist_gpu.runs.checkpoint import weights_sha256 as digest
 from mnist_gpu.runs.resume import find_continuation
 from mnist_gpu.timing.timeline import Epoch
 
@@ -61,7 +62,7 @@ def test_a_changed_byte_anywhere_is_refused(tmp_path):
             assert "\n" not in str(fault)
             continue
         # a byte that means nothing (a time stamp in the archive) may change; the contents may not
-        assert checkpoint._digest(found.state) == checkpoint._digest(saved_state(tmp_path, content))
+        assert digest(found.state) == digest(saved_state(tmp_path, content))
 
 
 def saved_state(folder, content: bytes):

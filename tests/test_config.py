@@ -15,11 +15,11 @@ from mnist_gpu.config.compose import (
     platforms,
     read_settings,
 )
-from mnist_gpu.config.instances import make
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices
 from mnist_gpu.protocol import standard
+from mnist_gpu.runs.building import make
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -43,7 +43,7 @@ def test_the_defaults_are_the_standard_protocol():
     assert (usual.seed, usual.devices, usual.precision) == (0, 1, "float32")
     assert (usual.model.name, usual.engine.name) == ("cnn", "lightning")
     assert usual.division.name == "stock"
-    assert usual.engine.asked == {}
+    assert set(usual.engine.switches.values()) == {None}
     assert deviations.deviations(usual, "mnist") == []
 
 
@@ -364,7 +364,7 @@ def test_a_run_and_its_record_deviate_by_the_same_table():
 
 
 def test_every_value_has_its_line_in_the_help_and_the_docs():
-    assert reference.markdown() in (DOCS / "configuration.md").read_text(encoding="utf-8")
+    assert reference.markdown(Settings) in (DOCS / "configuration.md").read_text(encoding="utf-8")
     for key, may_be, meaning in reference.lines(Settings):
         assert may_be, key
         assert meaning, key

@@ -18,6 +18,7 @@ from mnist_gpu.faults import campaign, small
 from mnist_gpu.records.store import read_record
 from mnist_gpu.runs import checkpoint, execute
 from mnist_gpu.runs.curves import Curves
+from mnist_gpu.runs.folder import held
 from mnist_gpu.timing.timeline import Timeline
 from tests import faulty
 
@@ -306,7 +307,7 @@ def test_no_framework_takes_sigterm_over_from_the_run(here, digits, monkeypatch,
 
     monkeypatch.setattr(Timeline, "training", watching)
     mnist_gpu.run(["platform=cpu", f"engine={engine}", "model=mlp", "epochs=2", *digits])
-    assert owners == {"mnist_gpu.runs.signals"}
+    assert owners == {"mnist_gpu.runs.process"}
 
 
 def signalling(work, before: bool):
@@ -340,13 +341,11 @@ def test_of_a_run_that_saves_seldom_an_interrupted_epoch_is_saved_all_the_same(h
 
 
 def test_a_run_that_is_being_worked_on_is_not_resumed_by_another(here, quick):
-    from mnist_gpu.runs import lock
-
     faulty.installed(train_epoch=raises(RuntimeError("stopped")))
     refusal(quick)
     folder = next(here.glob("outputs/cpu/*"))
     faulty.installed()
-    with lock.held(folder):
+    with held(folder):
         assert "another process is working on this run" in refusal([*quick, f"resume={folder}"])
         assert mnist_gpu.run([*quick, "resume=auto"]).timing.segments == 1
     complete = next(p for p in here.glob("outputs/cpu/*") if p != folder)

@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from mnist_gpu.config.errors import format_error, refused
+from mnist_gpu.config.platform import PlatformSettings
 from mnist_gpu.config.reference import help_text
-from mnist_gpu.config.settings import PlatformSettings, Settings
+from mnist_gpu.config.settings import Settings
 from mnist_gpu.config.words import modernise, present
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices, conf_dir
@@ -28,26 +28,20 @@ RECORDED = ("platform", "engine", "model")
 # each runs one job after the other, or each on machines of its own
 LAUNCHERS = ("hydra._internal.core_plugins.basic_launcher.", "hydra_plugins.mnist_gpu_launchers.")
 Model = TypeVar("Model", Settings, PlatformSettings)
-_composing = threading.Lock()
 
 
 def register() -> None:
     """Make the resolvers of `conf/train.yaml` known to Hydra, once or more."""
-    resolvers = {"utc": utc_stamp, "short_id": short_id, "values": help_text}
+    resolvers = {
+        "utc": lambda: datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"),
+        # two runs in one second get different folders
+        "short_id": lambda: secrets.token_hex(3),
+        "values": lambda: help_text(Settings),
+    }
     for name, resolver in resolvers.items():
         if not OmegaConf.has_resolver(f"mnist_gpu.{name}"):
             # cached, so that every mention in one configuration gives the same folder
             OmegaConf.register_new_resolver(f"mnist_gpu.{name}", resolver, use_cache=True)
-
-
-def utc_stamp() -> str:
-    """The present instant as `20260131T235959Z`."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-
-
-def short_id() -> str:
-    """Six random hexadecimal digits: two runs in one second get different folders."""
-    return secrets.token_hex(3)
 
 
 def arguments(given: Sequence[str]) -> list[str]:
@@ -58,11 +52,10 @@ def arguments(given: Sequence[str]) -> list[str]:
         UserError: a deleted key, or a group without a choice.
     """
     options, unknown = get_args_parser().parse_known_intermixed_args(list(given))
-    overrides = list(options.overrides)
     flags = list(given)
-    for override in overrides:
+    for override in options.overrides:
         flags.remove(override)
-    return [*flags, *(present(override) for override in overrides if override not in unknown)]
+    return [*flags, *(present(one) for one in options.overrides if one not in unknown)]
 
 
 def compose_config(given: Sequence[str]) -> DictConfig:
@@ -79,16 +72,16 @@ def compose_config(given: Sequence[str]) -> DictConfig:
     if options.config_dir:
         overrides.append(f"hydra.searchpath=['file://{Path(options.config_dir).absolute()}']")
     register()
-    with _composing:
-        before = GlobalHydra.instance().hydra
-        GlobalHydra.instance().clear()
-        try:
-            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                return compose("train", overrides=overrides, return_hydra_config=True)
-        except Exception as exc:  # Hydra lets what a damaged file causes through as it is
-            raise format_error(exc) from None
-        finally:
-            GlobalHydra.instance().hydra = before
+    # a host program may have a Hydra of its own under way
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return compose("train", overrides=overrides, return_hydra_config=True)
+    except Exception as exc:  # Hydra lets what a damaged file causes through as it is
+        raise format_error(exc) from None
+    finally:
+        GlobalHydra.instance().hydra = before
 
 
 def check(config: DictConfig) -> Settings:
@@ -98,7 +91,7 @@ def check(config: DictConfig) -> Settings:
         UserError: a key or value is not allowed; the message names key, value and choices.
     """
     try:
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        own = without_hydra(config)
         # references like ${hydra:runtime.output_dir} are those of the whole
         own._set_parent(config)
         _refuse_resolvers(own)
@@ -107,22 +100,25 @@ def check(config: DictConfig) -> Settings:
         raise
     except Exception as exc:  # OmegaConf raises many kinds
         raise format_error(exc) from None
-    settings = _checked(modernise(plain), Settings)
-    return _from_where_it_was_started(settings)
+    return _from_where_it_was_started(_checked(modernise(plain), Settings))
+
+
+def without_hydra(config: DictConfig) -> DictConfig:
+    """A copy of a composed configuration without Hydra's own node."""
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
 def _from_where_it_was_started(settings: Settings) -> Settings:
     """With relative folders as they were meant, where Hydra has changed the present one."""
     if not (HydraConfig.initialized() and HydraConfig.get().job.chdir):
         return settings
-    data = settings.data.model_dump()
-    data["dir"] = data["dir"] or os.environ.get("MNIST_GPU_DATA")
-    folders = {name: to_absolute_path(data[name]) for name in ("dir", "cache_dir") if data[name]}
-    resume = settings.resume
+    data, resume = settings.data, settings.resume
+    folders = {"dir": data.dir or os.environ.get("MNIST_GPU_DATA"), "cache_dir": data.cache_dir}
+    moved = {name: to_absolute_path(folder) for name, folder in folders.items() if folder}
     if resume not in (None, "auto"):
         resume = to_absolute_path(str(resume))
-    moved = settings.data.model_copy(update=folders)
-    return settings.model_copy(update={"data": moved, "resume": resume})
+    changed = {"data": data.model_copy(update=moved), "resume": resume}
+    return settings.model_copy(update=changed)
 
 
 def read_settings(path: Path) -> Settings:
@@ -158,10 +154,8 @@ def refuse_shared_devices(launcher: str) -> None:
         UserError: it names those that do not.
     """
     if not launcher.startswith(LAUNCHERS):
-        raise UserError(
-            f"hydra/launcher={launcher}: timed runs never share a device;"
-            " use launcher=local, slurm or slurm_local"
-        )
+        why = "timed runs never share a device; use launcher=local, slurm or slurm_local"
+        raise UserError(f"hydra/launcher={launcher}: {why}")
 
 
 def _refuse_resolvers(own: DictConfig) -> None:

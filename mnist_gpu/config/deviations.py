@@ -6,19 +6,12 @@ import json
 from mnist_gpu import __version__
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.paths import shipped
-from mnist_gpu.protocol.network import Network
 from mnist_gpu.protocol.standard import deviating, shown
 
 # what changes neither what is trained nor how: a run goes on although it was changed
 NOT_TRAINED = {
-    "data",
-    "logger",
-    "launcher",
-    "resume",
-    "rerun",
-    "checkpoint_every",
-    "profile_steps",
-    "estimate",
+    *("data", "logger", "launcher", "resume", "rerun"),
+    *("checkpoint_every", "profile_steps", "estimate"),
 }
 
 
@@ -29,17 +22,13 @@ def deviations(settings: Settings, dataset: str) -> list[str]:
         settings: the checked configuration.
         dataset: the name of the data that is really used.
     """
-    model = settings.model
-    network = Network.from_config(model.name, model.layers, model.dropout)
+    model, network = settings.model, settings.model.network
+    same = ("epochs", "learning_rate", "num_nodes", "scaling", "precision")
     facts = {
-        "epochs": settings.epochs,
+        **{name: getattr(settings, name) for name in same},
         # of the whole run: the images of one optimizer step, and the devices that share them
         "batch_size": settings.global_batch_size,
         "devices": settings.world,
-        "learning_rate": settings.learning_rate,
-        "num_nodes": settings.num_nodes,
-        "scaling": settings.scaling,
-        "precision": settings.precision,
         "dataset": dataset,
         "model": model.name,
         "model.dropout": model.dropout,

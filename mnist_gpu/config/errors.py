@@ -1,7 +1,8 @@
 """Whatever was wrong with a configuration, in the one line that the user reads."""
 
+import difflib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -10,18 +11,41 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from mnist_gpu.config.reference import allowed, field_schema, keys_at, shown
-from mnist_gpu.config.words import (
-    how_to_quote,
-    no_such_choice,
-    no_such_key,
-    no_such_switch,
-    several_values,
-)
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble
-from mnist_gpu.paths import choices
+from mnist_gpu.paths import choices, shipped
 
 LONGEST = 300
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """` (did you mean ...?)`, or nothing where no known word is like it."""
+    known = list(known)
+    begun = [one for one in known if len(word) > 2 and one.startswith(word)]
+    found = begun or difflib.get_close_matches(word, known, n=1)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+def no_such_key(path: str, siblings: Iterable[str]) -> str:
+    """That there is no key `path`, what was probably meant, and what there is beside it."""
+    known = sorted(set(siblings) - {"hydra", "experiment"})
+    last = path.rpartition(".")[2]
+    return f"{path}: no such key{near(last, known)}; allowed are {', '.join(known) or 'none'}"
+
+
+def no_such_switch(name: str, engine: str) -> str:
+    """The same for a switch of an engine."""
+    known = sorted(shipped(f"engine/{engine}")["switches"])
+    return (
+        f"engine.switches.{name}: engine={engine} has no such switch{near(name, known)};"
+        f" it has {', '.join(known) or 'none'}"
+    )
+
+
+def no_such_choice(group: str, choice: str, known: Iterable[str]) -> str:
+    """That a group has no such choice, what was probably meant, and the choices."""
+    known = sorted(known)
+    return f"{group}={choice}: choose from {', '.join(known)}{near(choice, known)}"
 
 
 def format_error(exc: Exception) -> UserError:
@@ -67,21 +91,19 @@ def _composing(exc: BaseException) -> str:
     if isinstance(exc, MissingConfigException) and exc.missing_cfg_file:
         return _missing(exc)
     if isinstance(exc, OverrideParseException):
-        return how_to_quote(str(exc.override))
-    for cause in _causes(exc):
+        return _how_to_quote(str(exc.override))
+    cause: BaseException | None = exc
+    while cause is not None:
         parent = getattr(cause, "parent_node", None)
         if isinstance(parent, Mapping) and "not override" in str(exc):
             return _unknown_key(str(getattr(cause, "full_key", "")), parent)
+        cause = cause.__cause__
     text = " ".join(str(exc).split("\nSee ")[0].split())
     if text.startswith("Ambiguous value for argument '"):
-        return several_values(text.split("'")[1])
+        override = text.split("'")[1]
+        several = "several values are a sweep: add -m (a list is [a,b], text 'a,b' in quotes)"
+        return f"{override}: {several}"
     return text[:LONGEST]
-
-
-def _causes(exc: BaseException | None) -> Iterator[BaseException]:
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__
 
 
 def _missing(exc: MissingConfigException) -> str:
@@ -101,3 +123,13 @@ def _unknown_key(path: str, parent: Mapping[Any, Any]) -> str:
     if "_target_" in known:
         return f"{no_such_key(path, known)}; another argument of that class: +{path}=..."
     return no_such_key(path, known)
+
+
+def _how_to_quote(override: str) -> str:
+    """How to write an override whose value Hydra's grammar cannot read."""
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"{override}: a key and its value, such as {key}=VALUE"
+    quoted = value.strip("'\"").replace('"', '\\"')
+    right = shlex.quote(f'{key}="{quoted}"')
+    return f"{override}: quote the value, once for Hydra and once for the shell: {right}"

@@ -1,8 +1,10 @@
-"""The command line through Hydra, which composes and writes nothing: the run owns its files."""
+"""One configuration, or a sweep of them, from the command line (Hydra's) or from Python.
 
-import functools
-import logging
+Hydra composes and writes nothing: the run owns its files.
+"""
+
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,23 +16,28 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_gpu.config.compose import arguments, check, refuse_shared_devices, register
+from mnist_gpu import output
+from mnist_gpu.config import compose
 from mnist_gpu.config.errors import format_error
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import influences
 from mnist_gpu.measure.process import process_age_ns
 from mnist_gpu.paths import conf_dir
+from mnist_gpu.records.schema import Record
 from mnist_gpu.runs import folder
-from mnist_gpu.runs.outcome import Outcome
+from mnist_gpu.runs.outcome import SIGNALLED, Outcome
+from mnist_gpu.runs.process import environment
 from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.timing.stopwatch import Stopwatch
 
-INTERRUPTED = 128  # a process ended by signal N exits with 128 + N
+# with it, Hydra hands exceptions on instead of printing them its own way
+HANDED_ON = {"HYDRA_FULL_ERROR": "1"}
 HYDRAS_LOG = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
-log = logging.getLogger(__name__)
-# settings, folder, stopwatch, texts for .hydra/, sweep -> what was made of it, and how it ended
-Job = Callable[[Settings, Path, Stopwatch, dict[str, str], Sweep | None], tuple[Any, Outcome]]
+# what to do with a run once its engine is built -> what was made of it, and how it ended
+Job = Callable[[Any], tuple[Any, Outcome]]
+# frameworks keep their device, backend and random state for the whole process
+_running = threading.Lock()
 
 
 class App:
@@ -38,7 +45,7 @@ class App:
 
     Attributes:
         full_error: hand every exception on, with its traceback.
-        job: what to do with a checked configuration; None: a run (`runs.execute`).
+        job: as for `execute`: what to do instead of a whole training.
         sweep: the sweep whose jobs these are; None for a single run.
         failures: overrides and what became of them, of every job that failed.
     """
@@ -58,10 +65,10 @@ class App:
             Exception: Hydra's and OmegaConf's own, for what cannot be composed.
             SystemExit: for `--help` and wrong usage.
         """
-        register()
+        compose.register()
         parser = get_args_parser()
-        options = parser.parse_args(arguments(given))
-        with self._judging(), exceptions_handed_on():
+        options = parser.parse_args(compose.arguments(given))
+        with self._judging(), environment(HANDED_ON):
             _run_hydra(options, parser, self, str(conf_dir()), "train")
 
     def __call__(self, config: DictConfig) -> None:
@@ -78,30 +85,24 @@ class App:
             directory = Path(hydra.runtime.cwd, str(hydra.sweep.dir)).absolute()
             self.sweep = self.sweep or Sweep(directory)
             made = [path] if directory in path.parents else []
-        texts = {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra}))}
         try:
-            ended = self._train(config, path, texts, stopwatch)
+            ended = self._train(config, path, stopwatch)
         finally:
             folder.remove_empty(made)
         if ended.exit_code:
             # kept instead of raised: a sweep goes on, and the end names what failed
             self.failures.append((" ".join(hydra.overrides.task), ended))
-        if ended.exit_code > INTERRUPTED:
+        if ended.exit_code > SIGNALLED:
             raise KeyboardInterrupt
 
-    def _train(
-        self, config: DictConfig, path: Path, texts: dict[str, str], stopwatch: Stopwatch
-    ) -> UserError:
+    def _train(self, config: DictConfig, path: Path, stopwatch: Stopwatch) -> UserError:
         try:
             hydra = HydraConfig.get()
-            refuse_shared_devices(hydra.launcher._target_)
-            settings = check(config)
-            for line in influences.refuse_or_neutralise(os.environ, settings.engine.uses):
-                print(line, flush=True)
-            from mnist_gpu.runs.execute import execute
-
-            texts |= configuration_texts(config, hydra.overrides.task)
-            _, outcome = (self.job or execute)(settings, path, stopwatch, texts, self.sweep)
+            compose.refuse_shared_devices(hydra.launcher._target_)
+            settings = compose.check(config)
+            texts = _texts(config, hydra.overrides.task)
+            texts["hydra.yaml"] = OmegaConf.to_yaml(OmegaConf.create({"hydra": hydra}))
+            _, outcome = _start(settings, path, stopwatch, texts, self.sweep, self.job)
         except Exception as exc:
             if self.full_error:
                 raise
@@ -116,7 +117,6 @@ class App:
         """
         load = ConfigLoaderImpl.load_configuration
 
-        @functools.wraps(load)
         def load_and_judge(*arguments: Any, **named: Any) -> DictConfig:
             config = load(*arguments, **named)
             if named["config_name"] is None:  # --hydra-help
@@ -138,20 +138,51 @@ class App:
             ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
-@contextmanager
-def exceptions_handed_on() -> Iterator[None]:
-    """Within the block, Hydra hands exceptions on instead of printing them its own way."""
-    before = os.environ.get("HYDRA_FULL_ERROR")
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+def run_once(overrides: Sequence[str]) -> Record:
+    """Compose, train, record; see `mnist_gpu.run`."""
+    if not _running.acquire(blocking=False):
+        raise UserError("a run is going on in this process already: one at a time")
+    made: list[Path] = []
     try:
-        yield
+        stopwatch = Stopwatch()
+        config = compose.compose_config(overrides)
+        settings = compose.check(config)
+        if settings.launcher != "local":
+            raise UserError(f"launcher={settings.launcher}: from the command line only")
+        if settings.world > 1:
+            raise UserError(f"devices={settings.world}: from the command line only")
+        path = Path(str(config.hydra.run.dir)).absolute()
+        made = folder.not_there(path)
+        texts = _texts(compose.without_hydra(config), config.hydra.overrides.task)
+        record, outcome = _start(settings, path, stopwatch, texts)
     finally:
-        os.environ.pop("HYDRA_FULL_ERROR")
-        if before is not None:
-            os.environ["HYDRA_FULL_ERROR"] = before
+        # a run that never started, or went on in its first folder
+        folder.remove_empty(made)
+        _running.release()
+    if outcome.exit_code > SIGNALLED:
+        raise KeyboardInterrupt
+    if outcome.exit_code:
+        raise UserError(outcome.line)
+    return record
 
 
-def configuration_texts(config: DictConfig, overrides: Any) -> dict[str, str]:
+def _start(
+    settings: Settings,
+    path: Path,
+    stopwatch: Stopwatch,
+    texts: dict[str, str],
+    sweep: Sweep | None = None,
+    job: Job | None = None,
+) -> tuple[Any, Outcome]:
+    for line in influences.refuse_or_neutralise(os.environ, settings.engine.uses):
+        output.say(line)
+    # frameworks come with it: what is refused is refused without them
+    from mnist_gpu.runs.execute import execute
+
+    return execute(settings, path, stopwatch, texts, sweep, job)
+
+
+def _texts(config: DictConfig, overrides: Any) -> dict[str, str]:
     """What a run keeps in `.hydra/`: its configuration, and the overrides that gave it."""
     return {
         "config.yaml": OmegaConf.to_yaml(config),
@@ -172,9 +203,8 @@ def refuse_writing(config: DictConfig) -> None:
         )
     for part in ("hydra_logging", "job_logging"):
         handlers = OmegaConf.select(config, f"hydra.{part}.handlers") or OmegaConf.create({})
-        plain = OmegaConf.to_container(handlers, resolve=False)
-        assert isinstance(plain, dict)
-        for name, handler in ((str(key), value) for key, value in plain.items()):
+        plain: Any = OmegaConf.to_container(handlers, resolve=False)
+        for name, handler in plain.items():
             written = (handler or {}).get("filename")
             if written == HYDRAS_LOG:
                 with open_dict(handlers):

@@ -1,6 +1,6 @@
 """The record of a run, put together from what everybody knows of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
@@ -11,28 +11,15 @@ from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.measure import detect, environment, hardware, influences
+from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import Weights, Workload
-from mnist_gpu.records import signals
+from mnist_gpu.records import schema, signals
 from mnist_gpu.records.acceptable import harmless
-from mnist_gpu.records.schema import (
-    DatasetName,
-    Division,
-    EngineRecord,
-    EpochRecord,
-    Limits,
-    Platform,
-    Precision,
-    Price,
-    Record,
-    Resources,
-    Result,
-    Status,
-    Timing,
-    WorkloadRecord,
-)
 from mnist_gpu.runs import checkpoint
-from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES
+from mnist_gpu.runs.outcome import Outcome
+from mnist_gpu.runs.resume import Continuation
+from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, PHASES, Stopwatch
 from mnist_gpu.timing.timeline import Epoch, Timeline
 
 
@@ -44,132 +31,135 @@ class PlatformFacts:
         chosen: the platform configuration that counts: the one asked for, or for `auto` the one
             that detection chose.
         detection: every signal.
+        environment: what the user's environment changes in speed, beyond the platform's image.
     """
 
     chosen: PlatformSettings
     detection: signals.Detection
-    claimed: str
+    environment: Mapping[str, str]
 
 
 def detect_platform(settings: Settings) -> PlatformFacts:
     """Look around; with `platform=auto`, find the platform whose rule the signals fit best."""
     detection = detect.detect()
-    claimed = settings.platform.name
     chosen = settings.platform
-    if claimed == "auto":
+    if chosen.name == "auto":
         known = platforms()
-        rules = {name: entry.rule for name, entry in known.items()}
-        found = signals.choose(rules, detection)
-        if found in known:
-            chosen = known[found]
-    return PlatformFacts(chosen, detection, claimed)
+        found = signals.choose({name: entry.rule for name, entry in known.items()}, detection)
+        chosen = known.get(found or "", chosen)
+    speed = influences.speed_environment(
+        image=influences.image_defaults(detection.front), uses=settings.engine.uses
+    )
+    return PlatformFacts(chosen, detection, speed)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose engine is built.
+
+    Attributes:
+        settings: as they were asked for.
+        platform: where it is.
+        engine: what trains.
+        stopwatch: running.
+        before: where it goes on from.
+        fingerprint: of the configuration and the data set.
+    """
+
+    settings: Settings
+    platform: PlatformFacts
+    engine: Engine
+    stopwatch: Stopwatch
+    before: Continuation
+    fingerprint: str
+
+    @property
+    def division(self) -> str:
+        """`stock`, `tuned` or `open`, worked out from what is on."""
+        return self.engine.facts().division(self.platform.environment)
+
+    def sampler(self) -> Sampler:
+        """What reads the resources that the engine's devices use."""
+        facts = self.engine.facts()
+        return Sampler(facts.accelerator, facts.accelerator_name, facts.accelerator_count)
 
 
 def record(
-    settings: Settings,
-    platform: PlatformFacts,
-    engine: Engine,
+    run: Run,
     timeline: Timeline,
-    resources: Resources,
-    status: Status,
-    reason: str | None,
-    run_id: str,
-    segments: int,
+    resources: schema.Resources,
+    outcome: Outcome,
     weights: Weights | None,
-) -> Record:
+) -> schema.Record:
     """Put the record together; the total is read now, so call it last."""
-    facts = engine.facts()
+    facts, platform = run.engine.facts(), run.platform
     hardware_part = hardware.read(facts)
     software_part = environment.read()
-    platform_part = _platform(platform, facts)
     # the clock is read last: everything above is part of the whole
-    timing = _timing(timeline, segments, facts)
-    return Record(
+    timing = _timing(timeline, run.before.segments, facts)
+    return schema.Record(
         schema_version=2,
         protocol_version=1,
-        run_id=run_id,
+        run_id=run.before.run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        status=status,
-        status_reason=None if reason is None else harmless(reason),
-        platform=platform_part,
-        engine=_engine(settings, engine, facts, platform),
+        status=outcome.status,
+        status_reason=None if outcome.reason is None else harmless(outcome.reason),
+        platform=schema.Platform(
+            **_of(platform.chosen, "name", "label", "kind"),
+            claimed=run.settings.platform.name,
+            detected=platform.detection.name,
+            verified=signals.matches(
+                platform.chosen.rule, platform.detection, facts.accelerator_name
+            ),
+            signals=platform.detection.signals,
+        ),
+        engine=_engine(run, facts),
         hardware=hardware_part,
         software=software_part,
-        workload=_workload(settings, engine, len(timeline.history)),
+        workload=_workload(run, len(timeline.history)),
         timing=timing,
-        epochs=[EpochRecord(**asdict(row)) for row in timeline.history],
-        result=_result(timeline.history, engine.workload, timing, weights),
+        epochs=[schema.EpochRecord(**asdict(row)) for row in timeline.history],
+        result=_result(timeline.history, run.engine.workload, timing, weights),
         resources=resources,
-        price=_price(platform.chosen),
-        limits=_limits(platform.chosen),
+        price=schema.Price(**platform.chosen.price.model_dump()),
+        limits=schema.Limits(**platform.chosen.limits.model_dump()),
     )
 
 
-def _platform(platform: PlatformFacts, facts: EngineFacts) -> Platform:
-    chosen, detection = platform.chosen, platform.detection
-    return Platform(
-        name=chosen.name,
-        label=chosen.label,
-        kind=chosen.kind,
-        claimed=platform.claimed,
-        detected=detection.name,
-        verified=signals.matches(chosen.rule, detection, facts.accelerator_name),
-        signals=detection.signals,
-    )
+def _of(source: Any, *names: str) -> dict[str, Any]:
+    """What the record calls as `source` does."""
+    return {name: getattr(source, name) for name in names}
 
 
-def division(settings: Settings, facts: EngineFacts, platform: PlatformFacts) -> str:
-    """The division of a run, worked out from what is on."""
-    return facts.division(_environment(settings, platform))
-
-
-def _environment(settings: Settings, platform: PlatformFacts) -> dict[str, str]:
-    return influences.speed_environment(
-        image=influences.image_defaults(platform.detection.front), uses=settings.engine.uses
-    )
-
-
-def _engine(
-    settings: Settings, engine: Engine, facts: EngineFacts, platform: PlatformFacts
-) -> EngineRecord:
-    environment = _environment(settings, platform)
-    return EngineRecord(
-        name=settings.engine.name,
-        version=engine.version,
-        framework=facts.framework,
-        framework_version=facts.framework_version,
-        backend=facts.backend,
-        precision=cast(Precision, facts.precision),
-        compile=facts.compile,
-        deterministic=facts.deterministic,
-        division=cast(Division, facts.division(environment)),
+def _engine(run: Run, facts: EngineFacts) -> schema.EngineRecord:
+    return schema.EngineRecord(
+        name=run.settings.engine.name,
+        version=run.engine.version,
+        **_of(facts, "framework", "framework_version", "backend", "precision"),
+        **_of(facts, "compile", "deterministic"),
+        division=cast(Any, run.division),
         switches=dict(facts.switches),
         kernels=list(facts.kernels),
-        environment=environment,
+        environment=dict(run.platform.environment),
         deviations_from_defaults=list(facts.deviations_from_defaults),
     )
 
 
-def _workload(settings: Settings, engine: Engine, epochs_ended: int) -> WorkloadRecord:
-    workload = engine.workload
-    found = deviations.deviations(settings, workload.dataset.name)
-    return WorkloadRecord(
-        model=workload.network.name,
-        n_parameters=workload.network.n_parameters,
-        flops_per_sample=workload.network.flops_per_sample,
-        dataset=cast(DatasetName, workload.dataset.name),
-        dataset_sha256=workload.dataset.sha256,
-        n_train=len(workload.dataset.train_labels),
-        n_test=len(workload.dataset.test_labels),
-        epochs=workload.epochs,
-        batch_size=workload.batch_size,
+def _workload(run: Run, epochs_ended: int) -> schema.WorkloadRecord:
+    workload = run.engine.workload
+    network, dataset = workload.network, workload.dataset
+    found = deviations.deviations(run.settings, dataset.name)
+    return schema.WorkloadRecord(
+        model=network.name,
+        **_of(network, "n_parameters", "flops_per_sample"),
+        dataset=cast(Any, dataset.name),
+        dataset_sha256=dataset.sha256,
+        n_train=len(dataset.train_labels),
+        n_test=len(dataset.test_labels),
         optimizer="adam",
-        learning_rate=workload.learning_rate,
-        seed=workload.seed,
-        devices=workload.devices,
-        num_nodes=workload.num_nodes,
-        scaling=cast(Any, settings.scaling),
-        steps_made=_steps_made(engine, epochs_ended),
+        **_of(workload, "epochs", "batch_size", "learning_rate", "seed", "devices", "num_nodes"),
+        scaling=run.settings.scaling,
+        steps_made=_steps_made(run.engine, epochs_ended),
         standard=not found,
         deviations=found,
     )
@@ -183,48 +173,34 @@ def _steps_made(engine: Engine, epochs_ended: int) -> int:
         return epochs_ended * engine.workload.steps_per_epoch
 
 
-def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> Timing:
+def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> schema.Timing:
     totals_ns = timeline.stopwatch.totals_ns()
     seconds = {f"{phase}_s": totals_ns[phase] / NANOSECONDS_PER_SECOND for phase in PHASES}
     history = timeline.history
-    wait_s = data_wait_s(history)
-    return Timing(
+    waits_s = [row.data_wait_s for row in history if row.data_wait_s is not None]
+    # over all epochs: a sum that leaves one out would be no wait of the run
+    wait_s = sum(waits_s) if waits_s and len(waits_s) == len(history) else None
+    why = facts.data_wait_hidden or "no epoch ended"
+    return schema.Timing(
         total_s=sum(totals_ns.values()) / NANOSECONDS_PER_SECOND,
         first_epoch_s=history[0].train_s if history else None,
         steady_epoch_s=median(row.train_s for row in history[1:]) if len(history) > 1 else None,
         segments=segments,
         data_wait_s=wait_s,
-        reasons={"data_wait_s": facts.data_wait_hidden or "no epoch ended"}
-        if wait_s is None
-        else {},
+        reasons={"data_wait_s": why} if wait_s is None else {},
         **cast(Any, seconds),
     )
 
 
-def data_wait_s(history: Sequence[Epoch]) -> float | None:
-    """Seconds that the host waited for batches, over all epochs; None if one does not say."""
-    waits = [row.data_wait_s for row in history]
-    known = [wait for wait in waits if wait is not None]
-    return sum(known) if known and len(known) == len(waits) else None
-
-
 def _result(
-    history: Sequence[Epoch], workload: Workload, timing: Timing, weights: Weights | None
-) -> Result:
+    history: Sequence[Epoch], workload: Workload, timing: schema.Timing, weights: Weights | None
+) -> schema.Result:
     images = len(history) * len(workload.dataset.train_labels)
     images_per_s = images / timing.train_s if history and timing.train_s else None
-    return Result(
+    return schema.Result(
         test_accuracy=history[-1].test_accuracy if history else None,
         test_loss=history[-1].test_loss if history else None,
         weights_sha256=checkpoint.weights_sha256(weights) if weights is not None else None,
         images_per_s=images_per_s,
         flops_per_s=images_per_s * workload.network.flops_per_sample if images_per_s else None,
     )
-
-
-def _price(chosen: PlatformSettings) -> Price:
-    return Price(**chosen.price.model_dump())
-
-
-def _limits(chosen: PlatformSettings) -> Limits:
-    return Limits(**chosen.limits.model_dump())

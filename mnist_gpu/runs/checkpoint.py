@@ -55,6 +55,12 @@ class Saver(Observer):
 
     The two newest are kept: if the last one cannot be read, the one before it can. Of an epoch
     whose turn it is not, a copy stays in memory, to be written if the run ends early.
+
+    Args:
+        folder: where checkpoints go.
+        every: epochs between two; 0: none at all.
+        take: makes the checkpoint of this moment.
+        resumes: the id of the run, if an earlier process has worked on it.
     """
 
     vital = True
@@ -63,19 +69,13 @@ class Saver(Observer):
         self,
         folder: Path,
         every: int,
-        take_state: Any,
-        segments: int,
-        fingerprint: str,
-        run_id: str,
-        take_resources: Callable[[], Resources | None] = lambda: None,
+        take: Callable[[Timeline], Checkpoint],
+        resumes: str | None,
     ) -> None:
         self.folder = folder
         self.every = every
-        self.take_state = take_state
-        self.segments = segments
-        self.fingerprint = fingerprint
-        self.run_id = run_id
-        self.take_resources = take_resources
+        self.take = take
+        self.resumes = resumes
         self._timeline: Timeline | None = None
         self._unsaved: Checkpoint | None = None
         self._kept: list[Path] = []
@@ -84,7 +84,7 @@ class Saver(Observer):
         """Keep the timeline, to read time and history from; of a run that is resumed, clear up
         after the process that died."""
         self._timeline = timeline
-        if self.segments == 1:
+        if self.resumes is None:
             return
         self._kept = [path for path in reversed(find(self.folder)) if self._is_ours(path)]
         for pattern in (".epoch-*", ".weights.npz.*", "../.record.json.*"):
@@ -97,43 +97,31 @@ class Saver(Observer):
             return
         assert self._timeline is not None
         with self._timeline.stopwatch.during("checkpoint"):
-            self._unsaved = self._take(self._timeline)
+            self._unsaved = self.take(self._timeline)
             if row.epoch % self.every == 0:
-                self.save()
+                self._save(self._unsaved)
 
     def ended(self, timeline: Timeline) -> None:
         """Write what is not on disk of a run that ended early."""
         if self._unsaved is not None and len(timeline.history) < timeline.epochs:
             with timeline.stopwatch.during("checkpoint"):
-                self.save()
+                self._save(self._unsaved)
 
-    def save(self) -> None:
-        """Write the checkpoint of the last finished epoch."""
-        assert self._unsaved is not None
-        epoch = self._unsaved.history[-1].epoch
-        path = free(self.folder / f"epoch-{epoch:05d}.npz")
-        write(self._unsaved, path)
+    def _save(self, checkpoint: Checkpoint) -> None:
+        # a file of that name that is not this run's stays as it is
+        path = free(self.folder / f"epoch-{checkpoint.history[-1].epoch:05d}.npz")
+        write(checkpoint, path)
         self._unsaved = None
         self._kept.append(path)
+        # only once the new one is whole on disk
         while len(self._kept) > 2:
             self._kept.pop(0).unlink(missing_ok=True)
 
     def _is_ours(self, path: Path) -> bool:
         try:
-            return read(path).run_id == self.run_id
+            return read(path).run_id == self.resumes
         except UserError:
             return False
-
-    def _take(self, timeline: Timeline) -> Checkpoint:
-        return Checkpoint(
-            self.take_state(),
-            timeline.stopwatch.totals_ns(),
-            list(timeline.history),
-            self.segments,
-            self.fingerprint,
-            self.run_id,
-            self.take_resources(),
-        )
 
 
 def find(folder: Path) -> list[Path]:
@@ -147,20 +135,13 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     Raises:
         OSError: the disk is full, or the folder cannot be written to.
     """
-    notes = {
-        "format": FORMAT,
-        "totals_ns": checkpoint.totals_ns,
-        "history": [asdict(row) for row in checkpoint.history],
-        "segments": checkpoint.segments,
-        "fingerprint": checkpoint.fingerprint,
-        "run_id": checkpoint.run_id,
-        "resources": checkpoint.resources.model_dump() if checkpoint.resources else None,
-    }
+    notes = {name: value for name, value in vars(checkpoint).items() if name != "state"}
+    notes["format"] = FORMAT
+    notes["history"] = [asdict(row) for row in checkpoint.history]
+    notes["resources"] = checkpoint.resources and checkpoint.resources.model_dump()
     arrays = {**checkpoint.state, NOTES: np.array(json.dumps(notes))}
-    arrays[DIGEST] = np.array(_digest(arrays))
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_whole(path, buffer.getvalue())
+    arrays[DIGEST] = np.array(weights_sha256(arrays))
+    _write_arrays(arrays, path)
 
 
 def read(path: Path) -> Checkpoint:
@@ -171,15 +152,17 @@ def read(path: Path) -> Checkpoint:
     """
     try:
         arrays = _arrays(path)
-        if str(arrays.pop(DIGEST)) != _digest(arrays):
+        # before anything in it is believed
+        if str(arrays.pop(DIGEST)) != weights_sha256(arrays):
             raise ValueError("its digest does not match its contents")
         notes = json.loads(str(arrays.pop(NOTES)))
         if notes["format"] != FORMAT:
             raise ValueError(f"format {notes['format']}, this version reads {FORMAT}")
+        rows = [EpochRecord.model_validate(row) for row in notes["history"]]
         return Checkpoint(
             state=arrays,
             totals_ns={str(k): int(v) for k, v in notes["totals_ns"].items()},
-            history=[_epoch(row) for row in notes["history"]],
+            history=[Epoch(**row.model_dump()) for row in rows],
             segments=int(notes["segments"]),
             fingerprint=str(notes["fingerprint"]),
             run_id=str(notes["run_id"]),
@@ -187,17 +170,17 @@ def read(path: Path) -> Checkpoint:
         )
     except FileNotFoundError:
         raise UserError(f"{path.name}: no such checkpoint") from None
-    except Exception as fault:  # whatever a damaged archive makes its readers raise
-        raise UserError(
-            f"{path.name}: not a whole checkpoint of this project: {_first_line(fault)}"
-        ) from None
+    except Exception as exc:  # whatever a damaged archive makes its readers raise
+        raise _not_whole(path, "checkpoint of this project", exc) from None
 
 
 def write_weights(weights: Weights, path: Path) -> None:
-    """Write the final weights as plain `.npz`: an array a parameter, PyTorch's layout."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **weights)  # type: ignore[arg-type]
-    write_whole(path, buffer.getvalue())
+    """Write weights as plain `.npz`, atomically: an array a parameter, PyTorch's layout.
+
+    Raises:
+        OSError: the disk is full, or the folder cannot be written to.
+    """
+    _write_arrays(weights, path)
 
 
 def read_weights(path: Path) -> Weights:
@@ -208,17 +191,26 @@ def read_weights(path: Path) -> Weights:
     """
     try:
         return _arrays(path)
-    except Exception as fault:  # whatever a damaged archive makes its readers raise
-        raise UserError(f"{path.name}: not a whole file of weights: {_first_line(fault)}") from None
+    except Exception as exc:  # whatever a damaged archive makes its readers raise
+        raise _not_whole(path, "file of weights", exc) from None
 
 
 def weights_sha256(weights: Mapping[str, npt.NDArray[Any]]) -> str:
     """SHA-256 over names, types, shapes and little-endian bytes of all arrays, by name."""
-    return _digest(weights)
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        array = np.ascontiguousarray(weights[name])
+        if array.dtype.byteorder == ">":
+            array = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
-def _epoch(row: Mapping[str, Any]) -> Epoch:
-    return Epoch(**EpochRecord.model_validate(row).model_dump())
+def _write_arrays(arrays: State, path: Path) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_whole(path, buffer.getvalue())
 
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -226,20 +218,11 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             # ours are stored plainly; a compressed archive could unpack to any size
             raise ValueError("its contents are compressed")
+    # a pickle could run anything
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
 
-def _first_line(fault: Exception) -> str:
-    return str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-
-
-def _digest(arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        if array.dtype.byteorder == ">":
-            array = array.astype(array.dtype.newbyteorder("<"))
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
+def _not_whole(path: Path, what: str, exc: Exception) -> UserError:
+    why = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+    return UserError(f"{path.name}: not a whole {what}: {why}")

@@ -10,31 +10,27 @@ from mnist_gpu import output
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.schema import Record
+from mnist_gpu.report.numbers import duration
 from mnist_gpu.report.remarks import remarks
+from mnist_gpu.timing.stopwatch import PHASES
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 REDRAW_S = 0.5
 BAR_CELLS = 20
 
 
-def announce(settings: Settings, standard: str, out: TextIO | None = None) -> None:
+def announce(settings: Settings, standard: str) -> None:
     """Print the composed choices before anything starts."""
-    out = out or output.here()
     choices = "  ".join(
         f"{group}={getattr(settings, group).name}"
         for group in ("platform", "engine", "division", "model", "logger")
     )
-    print(f"mnist-gpu  {choices}  data={settings.data.source}", file=out)
+    output.say(f"mnist-gpu  {choices}  data={settings.data.source}")
     usual = protocol()["standard"]
-    unusual = {name: getattr(settings, name) for name in ("num_nodes", "scaling")}
-    print(
-        f"           seed={settings.seed}  epochs={settings.epochs}"
-        f"  batch_size={settings.batch_size}  learning_rate={settings.learning_rate:g}"
-        f"  precision={settings.precision}  devices={settings.devices}"
-        + "".join(f"  {name}={value}" for name, value in unusual.items() if value != usual[name]),
-        file=out,
-    )
-    print(f"           {standard}", file=out, flush=True)
+    names = ["seed", "epochs", "batch_size", "learning_rate", "precision", "devices"]
+    names += [name for name in ("num_nodes", "scaling") if getattr(settings, name) != usual[name]]
+    output.say("           " + "  ".join(f"{name}={getattr(settings, name)}" for name in names))
+    output.say(f"           {standard}")
 
 
 class Progress(Observer):
@@ -55,8 +51,8 @@ class Progress(Observer):
         self.images_per_epoch = images_per_epoch
         self.out = out or output.here()
         self.clock = clock
+        # a dumb terminal, as of an editor, cannot redraw
         self.live = self.out.isatty() and os.environ.get("TERM") != "dumb"
-        self._timeline: Timeline | None = None
         self._epochs = 0
         self._first = 1
         self._began_at = 0.0
@@ -70,7 +66,7 @@ class Progress(Observer):
         self._began_at = self.clock()
 
     def progressed(self, epoch: int, step: int) -> None:
-        """Redraw the line, at most twice a second."""
+        """Redraw the line, at most twice a second: this is on the training clock."""
         now = self.clock()
         if not self.live or now - self._drawn_at < REDRAW_S:
             return
@@ -112,15 +108,14 @@ class Progress(Observer):
         to_do = self._epochs - self._first + 1 - done
         if done <= 0 or to_do <= 0:
             return ""
-        seconds = (self.clock() - self._began_at) / done * to_do
-        return f"{_duration(seconds)} left"
+        return f"{duration((self.clock() - self._began_at) / done * to_do)} left"
 
     def _draw(self, line: str) -> None:
         self.out.write(f"\r\x1b[K{line}")
         self.out.flush()
 
 
-def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
+def summarise(record: Record, where: str) -> None:
     """Print the closing table of one run: phases, accuracy, speed, where the record is."""
     from rich.console import Console
     from rich.table import Table
@@ -130,42 +125,31 @@ def summarise(record: Record, where: str, out: TextIO | None = None) -> None:
     table.add_column("phase")
     table.add_column("seconds", justify="right")
     table.add_column("share", justify="right")
-    for phase in ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other"):
+    for phase in PHASES:
         seconds = getattr(timing, f"{phase}_s")
         share = seconds / timing.total_s if timing.total_s else 0.0
         style = "bold" if phase == "train" else None
         table.add_row(phase, f"{seconds:,.2f}", f"{share:.1%}", style=style)
     table.add_section()
     table.add_row("total", f"{timing.total_s:,.2f}", "")
-    console = Console(file=out or output.here(), highlight=False)
-    on = record.hardware.accelerator_name or record.hardware.accelerator
-    heading = f"{record.platform.label}, {record.engine.name} on {on}"
-    console.print(f"\n{heading}", markup=False, soft_wrap=True)
-    console.print(table)
-    console.print(f"status         {record.status}" + _because(record.status_reason), markup=False)
+    reason = f" ({record.status_reason})" if record.status_reason else ""
+    lines = [("status", f"{record.status}{reason}")]
     if result.test_accuracy is not None:
-        console.print(
-            f"test accuracy  {result.test_accuracy:.2%}   test loss {result.test_loss:.4f}"
-            f"   (epoch {record.epochs[-1].epoch} of {record.workload.epochs})"
-        )
+        of = f"(epoch {record.epochs[-1].epoch} of {record.workload.epochs})"
+        accuracy = f"{result.test_accuracy:.2%}   test loss {result.test_loss:.4f}   {of}"
+        lines.append(("test accuracy", accuracy))
     if result.images_per_s:
-        console.print(f"speed          {result.images_per_s:,.0f} images/s")
-    for remark in remarks(record):
-        console.print(f"time           {remark}", markup=False)
-    for warning in record.resources.warnings:
-        console.print(f"warning        {warning}", markup=False)
+        lines.append(("speed", f"{result.images_per_s:,.0f} images/s"))
+    lines += [("time", remark) for remark in remarks(record)]
+    lines += [("warning", warning) for warning in record.resources.warnings]
     if not record.workload.standard:
-        console.print(f"not standard   {'; '.join(record.workload.deviations)}", markup=False)
+        lines.append(("not standard", "; ".join(record.workload.deviations)))
+    console = Console(file=output.here(), highlight=False)
+    on = record.hardware.accelerator_name or record.hardware.accelerator
+    heading = f"\n{record.platform.label}, {record.engine.name} on {on}"
+    console.print(heading, markup=False, soft_wrap=True)
+    console.print(table)
+    for name, text in lines:
+        console.print(f"{name:<15}{text}", markup=False)
+    # a path is there to be copied: no line breaks in it
     console.print(f"record         {where}", markup=False, soft_wrap=True)
-
-
-def _because(reason: str | None) -> str:
-    return f" ({reason})" if reason else ""
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 90 * 60:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

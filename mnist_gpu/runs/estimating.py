@@ -1,142 +1,16 @@
-"""A minute of the asked training, and what the whole run would take: `estimate.json`."""
+"""What a whole run would take, by the pieces of a shorter one: `estimate.json`."""
 
-import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
-from mnist_gpu import data, engines, files, output
-from mnist_gpu.collection import no_collection
-from mnist_gpu.config import deviations
-from mnist_gpu.config.settings import Settings
-from mnist_gpu.engines.base import Engine
+from mnist_gpu import files
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol import standard
 from mnist_gpu.records.estimate import Estimate, Span
 from mnist_gpu.records.schema import Record
-from mnist_gpu.runs import assemble, checkpoint, console, lock
-from mnist_gpu.runs.folder import RunLog, claim, refuse_used
-from mnist_gpu.runs.outcome import Outcome, failure
-from mnist_gpu.runs.sweep import Sweep
-from mnist_gpu.runs.workload import options_of, workload_of
-from mnist_gpu.timing.pieces import Enough, Pieces, extrapolate
-from mnist_gpu.timing.stopwatch import Stopwatch, no_device
-from mnist_gpu.timing.timeline import Timeline
+from mnist_gpu.timing.pieces import Pieces, extrapolate
 
 NAME = "estimate.json"
-
-
-class Estimating:
-    """Stands where `execute` stands for a run: trains for a while, and keeps what it made of it.
-
-    Attributes:
-        estimates: of every configuration so far, with the folder of each.
-    """
-
-    def __init__(self, budget_s: float) -> None:
-        self.budget_s = budget_s
-        self.estimates: list[tuple[Estimate, Path]] = []
-
-    def __call__(
-        self,
-        settings: Settings,
-        folder: Path,
-        stopwatch: Stopwatch,
-        texts: Mapping[str, str],
-        sweep: Sweep | None = None,
-    ) -> tuple[Estimate, Outcome]:
-        """Estimate what `settings` would take, and leave `estimate.json` in `folder`.
-
-        Raises:
-            UserError: it could not be trained.
-        """
-        _refuse(settings)
-        refuse_used(folder)
-        run_log = RunLog()
-        with run_log.listening(), lock.held(folder):
-            console.announce(settings, deviations.describe(settings))
-            estimate = self._train(settings, stopwatch)
-            claim(folder, texts)
-            run_log.write_to(folder)
-            write(estimate, folder)
-        self.estimates.append((estimate, folder))
-        return estimate, Outcome()
-
-    def _train(self, settings: Settings, stopwatch: Stopwatch) -> Estimate:
-        engine_class = engines.find(settings.engine.name)
-        platform = assemble.detect_platform(settings)
-        stopwatch.enter("data")
-        dataset = data.load(settings.data.model_dump(), announce=output.say)
-        workload = workload_of(settings, dataset)
-        stopwatch.enter("build")
-        engine = engine_class(workload, options_of(settings), settings.platform.accelerator)
-        try:
-            # as a run builds: what this takes is part of the estimate
-            with no_collection():
-                engine.build()
-            stopwatch.synchronise = engine.synchronise
-            stopwatch.enter("warmup")
-            engine.warm_up()
-            pieces = Pieces(workload.steps_per_epoch, self.budget_s)
-            progress = console.Progress(workload.steps_per_epoch, len(dataset.train_labels))
-            timeline = Timeline(stopwatch, workload.epochs, [progress, pieces])
-            facts = engine.facts()
-            sampler = Sampler(facts.accelerator, facts.accelerator_name, facts.accelerator_count)
-            _fit(engine, timeline, sampler)
-            eval_s, checkpoint_s = _what_is_left(engine, timeline)
-            record = assemble.record(
-                settings, platform, engine, timeline, sampler.stop(), "interrupted",
-                None, "estimate", 1, None,
-            )  # fmt: skip
-        except (UserError, NotImplementedError):
-            raise
-        except Exception as exc:  # frameworks raise their own kinds
-            raise UserError(f"failed: {failure(exc)}") from None
-        finally:
-            stopwatch.synchronise = no_device
-            engine.close()
-        after_s = eval_s + (
-            checkpoint_s / settings.checkpoint_every if settings.checkpoint_every else 0
-        )
-        return estimate_of(record, pieces, workload.epochs, after_s)
-
-
-def _refuse(settings: Settings) -> None:
-    for key, value, usual in (
-        ("devices", settings.devices, 1),
-        ("num_nodes", settings.num_nodes, 1),
-        ("launcher", settings.launcher, "local"),
-        ("resume", settings.resume, None),
-        ("profile_steps", settings.profile_steps, 0),
-    ):
-        if value != usual:
-            raise UserError(f"{key}={value}: an estimate trains on one device, here; leave it out")
-
-
-def _fit(engine: Engine, timeline: Timeline, sampler: Sampler) -> None:
-    timeline.began()
-    sampler.start()
-    try:
-        engine.fit(timeline)
-    except Enough:
-        timeline.stopwatch.enter("other")
-    timeline.ended()
-
-
-def _what_is_left(engine: Engine, timeline: Timeline) -> tuple[float, float]:
-    """Seconds of an evaluation, and of a checkpoint."""
-    stopwatch = timeline.stopwatch
-    eval_s = [row.eval_s for row in timeline.history]
-    if not eval_s:
-        with stopwatch.during("eval"):
-            engine.predict()
-        eval_s = [stopwatch.seconds("eval")]
-    with tempfile.TemporaryDirectory() as folder, stopwatch.during("checkpoint"):
-        kept = checkpoint.Checkpoint(engine.state(), {}, timeline.history, 1, "", "estimate")
-        checkpoint.write(kept, Path(folder) / "epoch.npz")
-    return median(eval_s), stopwatch.seconds("checkpoint")
 
 
 def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> Estimate:
@@ -155,30 +29,25 @@ def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> 
         train = extrapolate(pieces.pieces, pieces.steps_per_epoch, epochs)
     except ValueError:
         raise UserError("no estimate: too few steps were made; give it a larger budget_s") from None
-    timing, engine = record.timing, record.engine
+    timing, platform, engine = record.timing, record.platform, record.engine
     before_s = timing.startup_s + timing.data_s + timing.build_s + timing.warmup_s
     total = [
         before_s + s * (1 + epochs * after_s / train.train_s)
         for s in (train.train_s, train.low_s, train.high_s)
     ]
+    same = {"framework", "framework_version", "division", "switches", "precision"}
     return Estimate(
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         program_version=record.software.program_version,
-        platform=record.platform.name,
-        label=record.platform.label,
-        kind=record.platform.kind,
+        platform=platform.name,
+        label=platform.label,
+        kind=platform.kind,
         hardware=record.hardware.accelerator_name or record.hardware.cpu_model or "unknown",
         engine=engine.name,
         engine_version=engine.version,
-        framework=engine.framework,
-        framework_version=engine.framework_version,
-        division=engine.division,
-        switches=engine.switches,
-        model=record.workload.model,
-        precision=engine.precision,
+        **engine.model_dump(include=same),
+        **record.workload.model_dump(include={"model", "batch_size", "dataset"}),
         epochs=epochs,
-        batch_size=record.workload.batch_size,
-        dataset=record.workload.dataset,
         steps=sum(piece.steps for piece in pieces.pieces),
         pieces=len(pieces.pieces),
         measured_s=sum(piece.train_s for piece in pieces.pieces),

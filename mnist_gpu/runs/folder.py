@@ -1,15 +1,18 @@
 """A run's folder, its own from the first file on: `record.json`, `.hydra/`, `tensorboard/`,
-`checkpoints/`, `train.log`."""
+`checkpoints/`, `train.log`. One process at a time works in it."""
 
 import logging
 import logging.handlers
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mnist_gpu import files
 from mnist_gpu.errors import UserError
+
+with suppress(ImportError):  # Windows
+    import fcntl
 
 LOG_FORMAT = "[%(asctime)s][%(name)s][%(levelname)s] - %(message)s"
 MOST_EARLY_LINES = 10_000
@@ -23,15 +26,15 @@ def refuse_used(folder: Path, whose: str = "run") -> None:
     """
     try:
         with os.scandir(folder) as entries:
-            held = next(entries, None)
+            inside = next(entries, None)
     except FileNotFoundError:
         return
     except OSError as exc:
         raise UserError(files.trouble(exc)) from None
-    if held is not None:
+    if inside is not None:
         raise UserError(
-            f"{folder}: holds {held.name} already, and a {whose} needs a folder of its own; choose"
-            " a new one, or leave the choice to the program"
+            f"{folder}: holds {inside.name} already, and a {whose} needs a folder of its own;"
+            " choose a new one, or leave the choice to the program"
         )
 
 
@@ -58,43 +61,83 @@ def not_there(folder: Path) -> list[Path]:
 
 def remove_empty(folders: Iterable[Path]) -> None:
     """Remove folders that this process has made, as long as there is nothing in them."""
-    for folder in folders:
-        try:
+    with suppress(OSError):
+        for folder in folders:
             folder.rmdir()
-        except OSError:
-            return
 
 
-class RunLog:
-    """The log of a run, held back until the run has a folder to write it to."""
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold the run's folder, made if missing, for the length of the block.
 
-    def __init__(self) -> None:
-        self._held_back = logging.handlers.MemoryHandler(MOST_EARLY_LINES, logging.CRITICAL + 1)
+    The folder itself is locked, so that nothing of the lock stays behind in it, and the lock goes
+    with the process. Windows and some network file systems know no such lock: nothing is held.
 
-    def write_to(self, folder: Path) -> None:
-        """Write `train.log` from now on; a resumed run's has a number.
+    Raises:
+        UserError: another process holds it, or it cannot be made.
+    """
+    handle = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(PermissionError):  # Windows opens no folders
+            handle = os.open(folder, os.O_RDONLY)
+    except OSError as exc:
+        raise UserError(files.trouble(exc)) from None
+    try:
+        if handle is not None:
+            _lock(handle, folder)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
 
-        Raises:
-            OSError: it cannot be made.
-        """
+
+def _lock(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another process is working on this run; wait for it to end"
+        ) from None
+    except (OSError, NameError):
+        pass
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process is working in `folder` at this moment."""
+    try:
+        with held(folder):
+            return False
+    except UserError:
+        return True
+
+
+@contextmanager
+def run_log() -> Iterator[Callable[[Path], None]]:
+    """Within the block, keep what is logged, held back until the run has a folder.
+
+    Yields:
+        A function that writes `train.log` into a folder from then on; a resumed run's has a
+        number. It raises OSError where it cannot be made.
+    """
+    held_back = logging.handlers.MemoryHandler(MOST_EARLY_LINES, logging.CRITICAL + 1)
+
+    def write_to(folder: Path) -> None:
         target = _LogFile(files.free(folder / "train.log"), "x", "utf-8")
         target.setFormatter(logging.Formatter(LOG_FORMAT))
-        self._held_back.setTarget(target)
-        self._held_back.flush()
-        self._held_back.capacity = 1
+        held_back.setTarget(target)
+        held_back.flush()
+        held_back.capacity = 1
 
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Within the block, keep what is logged."""
-        logging.getLogger().addHandler(self._held_back)
-        try:
-            yield
-        finally:
-            logging.getLogger().removeHandler(self._held_back)
-            if self._held_back.target is not None:
-                with suppress(OSError):  # a full disk: what is not written yet is lost
-                    self._held_back.target.close()
-            self._held_back.close()
+    logging.getLogger().addHandler(held_back)
+    try:
+        yield write_to
+    finally:
+        logging.getLogger().removeHandler(held_back)
+        if held_back.target is not None:
+            with suppress(OSError):  # a full disk: what is not written yet is lost
+                held_back.target.close()
+        held_back.close()
 
 
 class _LogFile(logging.FileHandler):

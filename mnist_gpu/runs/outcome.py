@@ -1,7 +1,8 @@
 """How a training ended: whatever ends it early becomes a status, a reason and an exit code."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mnist_gpu.errors import UserError
@@ -41,17 +42,17 @@ def guarded(work: Callable[[], None], timeline: Timeline) -> Outcome:
     outcome = Outcome()
     try:
         work()
-    except Interrupted as fault:
-        outcome = _interrupted(fault.signum)
+    except Interrupted as exc:
+        outcome = Outcome("interrupted", str(exc), SIGNALLED + exc.signum)
     except KeyboardInterrupt:
         outcome = Outcome("interrupted", "Ctrl-C", SIGNALLED + 2)
     except SystemExit:
         outcome = Outcome("failed", "the framework ended the run", 1)
-    except Diverged as fault:
-        outcome = Outcome("diverged", str(fault), 1)
-    except Exception as fault:  # frameworks raise their own kinds
+    except Diverged as exc:
+        outcome = Outcome("diverged", str(exc), 1)
+    except Exception as exc:  # frameworks raise their own kinds
         log.debug("training failed", exc_info=True)
-        outcome = Outcome("failed", failure(fault), 1)
+        outcome = Outcome("failed", failure(exc), 1)
     if outcome.status == "failed":
         # a lost device cannot be waited for
         timeline.stopwatch.synchronise = no_device
@@ -59,25 +60,35 @@ def guarded(work: Callable[[], None], timeline: Timeline) -> Outcome:
         timeline.abandoned()
     try:
         timeline.ended()
-    except Exception as fault:
+    except Exception as exc:
         if outcome.status == "completed":
-            outcome = Outcome("failed", failure(fault), 1)
+            outcome = Outcome("failed", failure(exc), 1)
     return outcome
 
 
-def failure(fault: BaseException) -> str:
+@contextmanager
+def failing_in_a_line() -> Iterator[None]:
+    """Within the block, frameworks' exceptions become a UserError of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as exc:  # frameworks raise their own kinds
+        log.debug("not to be trained", exc_info=True)
+        raise UserError(f"failed: {failure(exc)}") from None
+
+
+def failure(exc: BaseException) -> str:
     """Say in one line what ended a run."""
-    text = " ".join(str(fault).split())
-    if isinstance(fault, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
-        return f"out of memory: {text or type(fault).__name__}"[:LONGEST_REASON]
-    if isinstance(fault, RuntimeError) and any(sign in text.lower() for sign in LOST_PROCESS):
-        return f"another process of this run was lost: {text}"[:LONGEST_REASON]
-    if isinstance(fault, OSError) and fault.strerror:
-        return fault.strerror.lower()
-    if isinstance(fault, (UserError, RuntimeError, ValueError)) and text:
-        return text[:LONGEST_REASON]
-    return f"{type(fault).__name__}: {text} (hydra.verbose=true shows where)"[:LONGEST_REASON]
-
-
-def _interrupted(signum: int) -> Outcome:
-    return Outcome("interrupted", f"signal {signum}", SIGNALLED + signum)
+    text = " ".join(str(exc).split())
+    if isinstance(exc, MemoryError) or any(sign in text.lower() for sign in OUT_OF_MEMORY):
+        line = f"out of memory: {text or type(exc).__name__}"
+    elif isinstance(exc, RuntimeError) and any(sign in text.lower() for sign in LOST_PROCESS):
+        line = f"another process of this run was lost: {text}"
+    elif isinstance(exc, OSError) and exc.strerror:
+        line = exc.strerror.lower()
+    elif isinstance(exc, (UserError, RuntimeError, ValueError)) and text:
+        line = text
+    else:
+        line = f"{type(exc).__name__}: {text} (hydra.verbose=true shows where)"
+    return line[:LONGEST_REASON]

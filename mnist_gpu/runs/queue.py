@@ -20,21 +20,23 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from mnist_gpu.config.compose import check, register
 from mnist_gpu.config.errors import format_error
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.runs import ranks
-from mnist_gpu.runs.app import App, exceptions_handed_on
+from mnist_gpu.runs.app import HANDED_ON, App
+from mnist_gpu.runs.outcome import SIGNALLED
+from mnist_gpu.runs.process import environment
+from mnist_gpu.runs.resume import restarts
 from mnist_gpu.runs.slurm import check_script, gather, job_id
 from mnist_gpu.runs.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
 NAMES = {"SlurmLauncher": "mnist_gpu_slurm", "LocalLauncher": "mnist_gpu_local"}
-INTERRUPTED = 128
 # what would let several runs use one GPU at once
 SHARES_OF_GPUS = ("shard", "mps")
 
@@ -78,6 +80,11 @@ class Job:
     overrides: tuple[str, ...]
     settings: Settings
 
+    @property
+    def name(self) -> str:
+        """For people: what was asked for."""
+        return " ".join(self.overrides)
+
 
 class QueueLauncher(BaseSubmititLauncher):
     """What both have in common."""
@@ -93,38 +100,32 @@ class QueueLauncher(BaseSubmititLauncher):
         jobs = []
         for number, overrides in enumerate(job_overrides, start=initial_job_idx):
             try:
-                jobs.append(Job(number, tuple(overrides), self._checked(overrides)))
-            except Exception as fault:
-                self._app.failures.append((" ".join(overrides), format_error(fault)))
+                jobs.append(Job(number, tuple(overrides), check(self._composed(overrides))))
+            except Exception as exc:  # Hydra and OmegaConf raise many kinds
+                self._app.failures.append((" ".join(overrides), format_error(exc)))
         self._run(jobs, folder)
-        done = []
-        for _ in job_overrides:
-            # what failed is named at the end; Hydra would raise the first failure
-            returned = JobReturn(status=JobStatus.COMPLETED)
-            returned.return_value = None
-            done.append(returned)
-        return done
+        # what failed is named at the end; Hydra would raise the first failure
+        done = JobReturn(status=JobStatus.COMPLETED)
+        done.return_value = None
+        return [done] * len(job_overrides)
 
     def __call__(self, number: int, overrides: Sequence[str], folder: str, state: Any) -> Any:
         """Run one job, in the process that submitit started for it."""
-        assert self.hydra_context is not None
-        assert self.config is not None
         Singleton.set_state(state)
         setup_globals()
         register()
         app = self._app
-        app.sweep = Sweep(Path(folder))
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        # it came along as it was at home: what failed there is told there
+        app.sweep, app.failures = Sweep(Path(folder)), []
+        config = self._composed(overrides)
         with open_dict(config):
             config.hydra.sweep.dir = folder
             config.hydra.job.num = number
             config.hydra.job.id = os.environ.get("SLURM_JOB_ID", str(number))
         if ranks.follows():
-            from mnist_gpu.runs.follower import follow_settings
-
-            follow_settings(check(config))
+            ranks.follow_settings(check(config))
             return None
-        with suppress(KeyboardInterrupt), exceptions_handed_on():
+        with suppress(KeyboardInterrupt), environment(HANDED_ON):
             returned = run_job(
                 hydra_context=self.hydra_context,
                 task_function=app,
@@ -134,9 +135,8 @@ class QueueLauncher(BaseSubmititLauncher):
             )
             if returned.status == JobStatus.FAILED:
                 raise returned._return_value
-        failures = [(text, str(fault), fault.exit_code) for text, fault in app.failures]
-        self._ended(failures[-1][2] if failures else 0)
-        return {"failures": failures, "found": [str(path) for path in app.sweep.found]}
+        self._ended(app.failures[-1][1].exit_code if app.failures else 0)
+        return app.failures, app.sweep.found
 
     @property
     def _app(self) -> App:
@@ -149,14 +149,18 @@ class QueueLauncher(BaseSubmititLauncher):
     def _ended(self, exit_code: int) -> None:
         """A job's process is about to hand in its result."""
 
-    def _checked(self, overrides: Sequence[str]) -> Settings:
+    def _composed(self, overrides: Sequence[str]) -> DictConfig:
         assert self.hydra_context is not None
-        assert self.config is not None
         loader = self.hydra_context.config_loader
-        return check(loader.load_sweep_config(self.config, list(overrides)))
+        return loader.load_sweep_config(self.config, list(overrides))
 
-    def _submit(self, executor: Any, jobs: Sequence[Job], folder: Path) -> list[Any]:
+    def _submit(self, jobs: Sequence[Job], folder: Path, options: dict[str, Any]) -> list[Any]:
+        import submitit
+
+        executor = submitit.AutoExecutor(folder / ".submitit" / "%j", cluster=self._EXECUTOR)
+        executor.update_parameters(**options)
         state = Singleton.get_state()
+        # one sbatch for all: an array
         with executor.batch():
             return [
                 executor.submit(self, job.number, job.overrides, str(folder), state) for job in jobs
@@ -164,20 +168,17 @@ class QueueLauncher(BaseSubmititLauncher):
 
     def _home(self, job: Job, submitted: Any, lost: str | None = None) -> None:
         """Take over what a job's process handed in."""
-        text = " ".join(job.overrides)
         try:
             if lost is not None:
                 raise UserError(lost)
-            found = submitted.task(0).result()
-        except Exception as fault:  # submitit hands on whatever the job's process raised
-            reason = str(fault).strip().splitlines()[-1:] or [type(fault).__name__]
-            self._app.failures.append((text, UserError(reason[0])))
+            failures, found = submitted.task(0).result()
+        except Exception as exc:  # submitit hands on whatever the job's process raised
+            reason = str(exc).strip().splitlines()[-1:] or [type(exc).__name__]
+            self._app.failures.append((job.name, UserError(reason[0])))
             return
         assert self._app.sweep is not None
-        self._app.sweep.found += [Path(path) for path in found["found"]]
-        self._app.failures += [
-            (text, UserError(line, code)) for text, line, code in found["failures"]
-        ]
+        self._app.sweep.found += found
+        self._app.failures += [(job.name, failure) for _, failure in failures]
 
 
 class LocalLauncher(QueueLauncher):
@@ -186,13 +187,10 @@ class LocalLauncher(QueueLauncher):
     _EXECUTOR = "local"
 
     def _run(self, jobs: Sequence[Job], folder: Path) -> None:
-        import submitit
-
-        executor = submitit.AutoExecutor(folder=folder / ".submitit" / "%j", cluster="local")
-        executor.update_parameters(timeout_min=self.params["timeout_min"])
         for job in jobs:
-            log.info("job %s: %s", job.number, " ".join(job.overrides))
-            [submitted] = self._submit(executor, [job], folder)
+            log.info("job %s: %s", job.number, job.name)
+            options = {"timeout_min": self.params["timeout_min"]}
+            [submitted] = self._submit([job], folder, options)
             self._home(job, submitted)
 
 
@@ -202,28 +200,28 @@ class SlurmLauncher(QueueLauncher):
     _EXECUTOR = "slurm"
 
     def _run(self, jobs: Sequence[Job], folder: Path) -> None:
-        import submitit
-
         if not shutil.which("sbatch") or not shutil.which("srun"):
             raise UserError(
                 "launcher=slurm: no sbatch and srun here; run this on a login node of the cluster,"
                 " or try it out with launcher=slurm_local"
             )
-        self._refuse_shared_gpus()
+        gres = str(self.params["gres"] or "")
+        if any(word in gres.split(":", maxsplit=1)[0] for word in SHARES_OF_GPUS):
+            raise UserError(
+                f"hydra.launcher.gres={gres}: several runs would share a GPU, and none of their"
+                " times would mean anything; ask for whole ones (gpu:1)"
+            )
         plain = {name: value for name, value in self.params.items() if isinstance(value, str)}
         check_script({**plain, **self.params["additional_parameters"]}, folder)
-        groups: dict[tuple[Any, ...], list[Job]] = {}
-        for job in jobs:
-            asked = self._resources(job.settings)
-            groups.setdefault(tuple(sorted(asked.items())), []).append(job)
         waiting: list[tuple[Job, Any]] = []
-        for resources, members in groups.items():
-            executor = submitit.AutoExecutor(folder=folder / ".submitit" / "%j", cluster="slurm")
-            executor.update_parameters(**self._options(), **dict(resources))
-            submitted = self._submit(executor, members, folder)
+        groups: dict[str, list[Job]] = {}
+        for job in jobs:
+            groups.setdefault(repr(self._options(job.settings)), []).append(job)
+        for members in groups.values():
+            submitted = self._submit(members, folder, self._options(members[0].settings))
             waiting += zip(members, submitted, strict=True)
         for job, submitted in waiting:
-            print(f"Slurm job {submitted.job_id}: {' '.join(job.overrides)}", flush=True)
+            print(f"Slurm job {submitted.job_id}: {job.name}", flush=True)
         try:
             gather(waiting, self._home)
         except KeyboardInterrupt:
@@ -232,50 +230,31 @@ class SlurmLauncher(QueueLauncher):
 
     def _ended(self, exit_code: int) -> None:
         """Leave no result where the job is not over: Slurm will start it again, or nobody will."""
-        if exit_code <= INTERRUPTED or "SLURM_JOB_ID" not in os.environ:
+        if exit_code <= SIGNALLED or "SLURM_JOB_ID" not in os.environ:
             return
-        restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        time_was_up = exit_code == INTERRUPTED + signal.SIGUSR2
-        if time_was_up and restarts < self.params["max_requeues"]:
+        time_was_up = exit_code == SIGNALLED + signal.SIGUSR2
+        if time_was_up and restarts() < self.params["max_requeues"]:
             subprocess.run(["scontrol", "requeue", job_id(os.environ)], check=False)
         sys.exit(exit_code)
 
-    def _resources(self, settings: Settings) -> dict[str, Any]:
-        """What a run needs: a task for each device where there are several machines, else one that
-        starts the others itself."""
-        on_gpu = settings.platform.accelerator == "cuda"
-        exclusive = self.params["exclusive"]
+    def _options(self, settings: Settings) -> dict[str, Any]:
+        """What a job asks for, in submitit's words: a task for each device where there are several
+        machines, else one that starts the others itself."""
+        given = self.params
+        accelerator, exclusive = settings.platform.accelerator, given["exclusive"]
         if exclusive is None:
-            exclusive = settings.platform.accelerator == "cpu"
-        gpus = self.params["gpus_per_node"] or (settings.devices if on_gpu else None)
-        asked = {
+            exclusive = accelerator == "cpu"
+        gpus = settings.devices if accelerator == "cuda" else None
+        own = ("partition", "account", "qos", "constraint", "gres", "array_parallelism", "setup")
+        options = {
+            "name": "mnist-gpu",
+            **{name: given[name] for name in ("timeout_min", "cpus_per_task", "mem_gb")},
+            **{f"slurm_{name}": given[name] for name in own},
+            "slurm_signal_delay_s": given["signal_delay_s"],
+            "slurm_additional_parameters": {"requeue": True, **given["additional_parameters"]},
+            "slurm_exclusive": exclusive or None,
             "nodes": settings.num_nodes,
             "tasks_per_node": settings.devices if settings.num_nodes > 1 else 1,
-            "gpus_per_node": gpus,
-            "slurm_exclusive": True if exclusive else None,
-        }
-        return {name: value for name, value in asked.items() if value is not None}
-
-    def _options(self) -> dict[str, Any]:
-        general = ("timeout_min", "cpus_per_task", "mem_gb")
-        own = ("partition", "account", "qos", "constraint", "gres", "array_parallelism", "setup")
-        options = {name: self.params[name] for name in general}
-        options |= {f"slurm_{name}": self.params[name] for name in own}
-        extra = self.params["additional_parameters"]
-        options |= {
-            "name": "mnist-gpu",
-            "slurm_signal_delay_s": self.params["signal_delay_s"],
-            "slurm_additional_parameters": {
-                "requeue": True,
-                **extra,
-            },
+            "gpus_per_node": given["gpus_per_node"] or gpus,
         }
         return {name: value for name, value in options.items() if value is not None}
-
-    def _refuse_shared_gpus(self) -> None:
-        gres = str(self.params["gres"] or "")
-        if any(word in gres.split(":", maxsplit=1)[0] for word in SHARES_OF_GPUS):
-            raise UserError(
-                f"hydra.launcher.gres={gres}: several runs would share a GPU, and none of their"
-                " times would mean anything; ask for whole ones (gpu:1)"
-            )

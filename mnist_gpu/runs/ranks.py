@@ -1,30 +1,37 @@
-"""The processes of one run on several devices: which one is this, and starting the others.
+"""The processes of one run on several devices: which one is this, starting the others, following.
 
-Process 0 is the run: it prints, saves, and writes the one record. The others follow it. They are
-started by torchrun or Slurm, or else here, one for each further device of this machine, as
+Process 0 is the run: it prints, saves, and writes the one record. The others train their share and
+leave nothing behind. They are started by torchrun or Slurm, as the same command line, or else here
+(`python -m mnist_gpu.runs.ranks`), one for each further device of this machine, as
 `LightningEnvironment` describes for processes that somebody else starts: Lightning's own launcher
 would repeat the command line, which in a sweep is the whole sweep.
 """
 
-import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
 
+from mnist_gpu import data
+from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.rank import MARK, Rank, here
 from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.runs.building import engine_of
+from mnist_gpu.runs.outcome import failure
+from mnist_gpu.runs.process import environment, noted
+from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.timeline import Timeline
 
-FOLLOWER = "mnist_gpu.runs.follower"
+FOLLOWER = "mnist_gpu.runs.ranks"
 PATIENCE_S = 10.0
 
 
@@ -59,20 +66,16 @@ def gathered(settings: Settings, dataset: Dataset) -> Iterator[None]:
     if settings.world == 1:
         yield
         return
-    if rank.started_by != "nobody":
-        with shared.published(dataset, job_folder()):
-            yield
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="mnist-gpu-") as folder,
-        shared.published(dataset, Path(folder) / "data"),
-        _environment(settings.devices),
-    ):
-        others = _start(settings, Path(folder) / "data")
-        try:
-            yield
-        finally:
-            _end(others)
+    with ExitStack() as going:
+        starts = rank.started_by == "nobody"
+        if starts:
+            folder = going.enter_context(tempfile.TemporaryDirectory(prefix="mnist-gpu-"))
+            going.enter_context(environment(_first_of(settings.devices, Path(folder, "data"))))
+        # before the others start: they map what they find
+        going.enter_context(shared.published(dataset, job_folder()))
+        if starts:
+            going.callback(_end, _start(settings))
+        yield
 
 
 def follows() -> bool:
@@ -81,10 +84,12 @@ def follows() -> bool:
 
 
 def job_folder() -> Path:
-    """Where the processes that torchrun or Slurm started on this machine meet: one name for all of
-    one start, for this user alone."""
-    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    """Where a run's processes on this machine meet: one name for all of one start, for this user
+    alone."""
+    if named := os.environ.get(MARK):
+        return Path(named)
     if here().started_by == "slurm":
+        names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         key = "-".join(os.environ.get(name, "0") for name in names)
     else:
         # torchrun's agent is the parent of all its processes on this machine
@@ -92,32 +97,24 @@ def job_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"mnist-gpu-{os.getuid()}-{key}"
 
 
-@contextmanager
-def _environment(world: int) -> Iterator[None]:
-    """What Lightning and the followers look for, put back at the end."""
-    values = {
-        MARK: "1",
+def _first_of(world: int, data: Path) -> dict[str, str]:
+    """What Lightning and the followers look for in the environment of the first process."""
+    with socket.socket() as probe:
+        # the system names a port that is free
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {
+        MARK: str(data),
         "RANK": "0",
         "LOCAL_RANK": "0",
         "NODE_RANK": "0",
         "WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(_free_port()),
+        "MASTER_PORT": str(port),
     }
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
-def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
-    given = json.dumps({"settings": settings.model_dump(mode="json"), "data": str(data)})
+def _start(settings: Settings) -> list[subprocess.Popen[str]]:
     others = []
     for local in range(1, settings.devices):
         process = subprocess.Popen(
@@ -130,7 +127,7 @@ def _start(settings: Settings, data: Path) -> list[subprocess.Popen[str]]:
             start_new_session=True,
         )
         assert process.stdin is not None
-        process.stdin.write(given + "\n")
+        process.stdin.write(settings.model_dump_json() + "\n")
         # it stays open: a follower ends when its leader is gone
         process.stdin.flush()
         others.append(process)
@@ -151,21 +148,76 @@ def _end(others: list[subprocess.Popen[str]]) -> None:
             process.wait()
 
 
-def end_with(leader: IO[str]) -> None:
-    """End this process soon after `leader`, a pipe from the first process, has closed."""
+def follow_arguments(arguments: Sequence[str]) -> None:
+    """Follow as one of the processes that torchrun or Slurm started with this command line.
 
-    def watch() -> None:
-        with suppress(OSError, ValueError):
-            while leader.read(1):
-                pass
-        threading.Event().wait(PATIENCE_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="leader", daemon=True).start()
+    Raises:
+        UserError: a sweep, or what the first process refuses too.
+    """
+    if any(argument in ("-m", "--multirun") for argument in arguments):
+        raise UserError("a sweep starts its processes itself: leave out torchrun or srun")
+    follow_settings(check(compose_config(arguments)))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def follow_settings(settings: Settings) -> None:
+    """Follow as one of the processes that somebody started.
+
+    Raises:
+        UserError: they do not fit the devices asked for, or training failed.
+    """
+    rank = here()
+    refuse_misfit(settings, rank)
+    with ExitStack() as published:
+        if rank.local == 0:
+            # the first of another machine
+            dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
+            published.enter_context(shared.published(dataset, job_folder()))
+        else:
+            dataset = shared.attached(job_folder())
+        _follow(settings, dataset)
+
+
+def _follow(settings: Settings, dataset: Dataset) -> None:
+    """Train this process's share of every batch until the first process is done.
+
+    Raises:
+        UserError: training failed; not when the first process ended it.
+    """
+    engine = engine_of(settings, dataset)
+    # what the others do about a signal is for the first process to say
+    asked: list[int] = []
+    with noted(asked.append):
+        try:
+            engine.build()
+            engine.warm_up()
+            engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise), settings.epochs))
+        except Exception as exc:  # frameworks raise their own kinds
+            if not asked:
+                raise UserError(f"process {here().number}: {failure(exc)}") from None
+        finally:
+            engine.close()
+
+
+def main() -> int:
+    """Read the settings, train along, end."""
+    settings = Settings.model_validate_json(sys.stdin.readline())
+    threading.Thread(target=_end_with_the_leader, daemon=True).start()
+    try:
+        follow_settings(settings)
+    except UserError:
+        # the first process loses its connection to this one, and says so
+        return 1
+    return 0
+
+
+def _end_with_the_leader() -> None:
+    """End this process soon after standard input, a pipe from the first process, has closed."""
+    with suppress(OSError, ValueError):
+        while sys.stdin.read(1):
+            pass
+    time.sleep(PATIENCE_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

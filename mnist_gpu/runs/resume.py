@@ -2,14 +2,14 @@
 
 import logging
 import os
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.records.store import read_record
 from mnist_gpu.runs.checkpoint import Checkpoint, find, read, read_weights
-from mnist_gpu.runs.folder import refuse_used
-from mnist_gpu.runs.lock import is_held
+from mnist_gpu.runs.folder import is_held, refuse_used
 from mnist_gpu.runs.sweep import Sweep
 from mnist_gpu.timing.timeline import Epoch
 
@@ -23,7 +23,7 @@ class Continuation:
     folder: Path
     checkpoint: Checkpoint | None = None
     segments: int = 1
-    run_id: str | None = None
+    run_id: str = field(default_factory=lambda: secrets.token_hex(16))
     history: list[Epoch] = field(default_factory=list)
 
 
@@ -48,34 +48,39 @@ def find_continuation(
         UserError: the folder has no readable checkpoint, or one of another configuration, or a
             fresh run's folder holds something.
     """
-    if resume in (None, "auto"):
-        candidates = [folder] if resume == "auto" or restarts() else []
-        candidates += _unfinished(folder, sweep) if resume == "auto" else []
-        for other in candidates:
-            found = None if _completed(other) else _newest_readable(other)
-            if found and found.fingerprint == fingerprint and not _foreign(other, found):
-                return _continuing(other, found)
-        if restarts() and folder.exists() and any(folder.iterdir()):
-            # its first start had saved nothing that could be gone on from
-            folder = folder.with_name(f"{folder.name}-restart{restarts()}")
-        refuse_used(folder)
-        return Continuation(folder)
-    other = Path(resume)
-    if not find(other / "checkpoints"):
-        raise UserError(f"resume={resume}: no checkpoint there; name a run's folder, or auto")
-    if _completed(other):
-        raise UserError(f"resume={resume}: that run is complete: nothing is left to do")
-    found = _newest_readable(other)
-    if found is None:
-        raise UserError(f"resume={resume}: none of its checkpoints can be read")
-    if found.fingerprint != fingerprint:
-        raise UserError(
-            f"resume={resume}: that run had another configuration, data set or version;"
+    if resume not in (None, "auto"):
+        return _named(Path(str(resume)), fingerprint)
+    candidates = [folder] if resume == "auto" or restarts() else []
+    candidates += _unfinished(folder, sweep) if resume == "auto" else []
+    for other in candidates:
+        found = None if _completed(other) else _newest_readable(other)
+        if found and found.fingerprint == fingerprint and not _foreign(other, found):
+            return _continuing(other, found)
+    if restarts() and folder.exists() and any(folder.iterdir()):
+        # its first start had saved nothing that could be gone on from
+        folder = folder.with_name(f"{folder.name}-restart{restarts()}")
+    refuse_used(folder)
+    return Continuation(folder)
+
+
+def _named(folder: Path, fingerprint: str) -> Continuation:
+    found = _newest_readable(folder)
+    if not find(folder / "checkpoints"):
+        fault = "no checkpoint there; name a run's folder, or auto"
+    elif _completed(folder):
+        fault = "that run is complete: nothing is left to do"
+    elif found is None:
+        fault = "none of its checkpoints can be read"
+    elif found.fingerprint != fingerprint:
+        fault = (
+            "that run had another configuration, data set or version;"
             " give the same overrides as then (its .hydra/overrides.yaml)"
         )
-    if foreign := _foreign(other, found):
+    elif foreign := _foreign(folder, found):
         raise UserError(f"{foreign}: not of the run whose checkpoints are there; move it away")
-    return _continuing(other, found)
+    else:
+        return _continuing(folder, found)
+    raise UserError(f"resume={folder}: {fault}")
 
 
 def _continuing(folder: Path, checkpoint: Checkpoint) -> Continuation:
@@ -86,17 +91,15 @@ def _continuing(folder: Path, checkpoint: Checkpoint) -> Continuation:
 
 def _foreign(folder: Path, checkpoint: Checkpoint) -> Path | None:
     """What the run would replace at its end although it is not its own."""
-    record, weights = folder / "record.json", folder / "checkpoints" / "weights.npz"
+    path = folder / "record.json"
     try:
-        if os.path.lexists(record) and read_record(record).run_id != checkpoint.run_id:
-            return record
+        if os.path.lexists(path) and read_record(path).run_id != checkpoint.run_id:
+            return path
+        path = folder / "checkpoints" / "weights.npz"
+        if os.path.lexists(path):
+            read_weights(path)
     except UserError:
-        return record
-    try:
-        if os.path.lexists(weights):
-            read_weights(weights)
-    except UserError:
-        return weights
+        return path
     return None
 
 
@@ -121,6 +124,6 @@ def _newest_readable(folder: Path) -> Checkpoint | None:
     for path in find(folder / "checkpoints"):
         try:
             return read(path)
-        except UserError as fault:
-            log.warning("%s; trying the one before", fault)
+        except UserError as exc:
+            log.warning("%s; trying the one before", exc)
     return None

@@ -14,12 +14,7 @@ LOOK_EVERY_S = 2.0
 LATE_S = 10.0
 
 
-def gather(
-    waiting: Sequence[tuple[Any, Any]],
-    home: Callable[..., None],
-    in_queue: Callable[[str], bool] | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
+def gather(waiting: Sequence[tuple[Any, Any]], home: Callable[..., None]) -> None:
     """Wait until every job has handed in its result or is gone from the queue without one.
 
     Slurm's accounting is not asked: many clusters have none, and a job that is started again counts
@@ -28,22 +23,19 @@ def gather(
     Args:
         waiting: each job with what submitit calls it.
         home: called with each as it comes, and with what was lost.
-        in_queue: whether Slurm still has a job, by its number.
-        sleep: waits for so many seconds.
     """
-    in_queue = in_queue or is_in_queue
     left = list(waiting)
     while left:
         for job, submitted in list(left):
-            if not has_result(submitted) and not in_queue(submitted.job_id):
-                sleep(LATE_S)
-            elif not has_result(submitted):
-                continue
+            if not has_result(submitted):
+                if is_in_queue(submitted.job_id):
+                    continue
+                time.sleep(LATE_S)
             left.remove((job, submitted))
             lost = f"Slurm job {submitted.job_id} ended without a result; run again to go on"
             home(job, submitted, None if has_result(submitted) else lost)
         if left:
-            sleep(LOOK_EVERY_S)
+            time.sleep(LOOK_EVERY_S)
 
 
 def has_result(submitted: Any) -> bool:
@@ -53,23 +45,19 @@ def has_result(submitted: Any) -> bool:
 
 def is_in_queue(number: str) -> bool:
     """Whether Slurm still has the job: waiting, running, or about to start again."""
-    done = subprocess.run(
-        ["squeue", "--noheader", "--format=%T", f"--jobs={number}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["squeue", "--noheader", "--format=%T", f"--jobs={number}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         # any other complaint may pass: the controller is restarting, the network is down
         return "Invalid job id" not in done.stderr
     return bool(done.stdout.strip())
 
 
-def job_id(environ: Any) -> str:
+def job_id(environ: Mapping[str, str]) -> str:
     """The number by which Slurm knows this job, in an array or alone."""
     if environ.get("SLURM_ARRAY_JOB_ID"):
         return f"{environ['SLURM_ARRAY_JOB_ID']}_{environ['SLURM_ARRAY_TASK_ID']}"
-    return str(environ["SLURM_JOB_ID"])
+    return environ["SLURM_JOB_ID"]
 
 
 def check_script(options: Mapping[str, Any], folder: Path) -> None:

@@ -1,13 +1,16 @@
-"""A sweep: one record a job, one closing table."""
+"""A sweep: one record a job, none of them made twice, one closing table."""
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
-from mnist_gpu import output
+from mnist_gpu import __version__, output
+from mnist_gpu.config import deviations
+from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,38 +27,36 @@ class Sweep:
     found: list[Path] = field(default_factory=list)
 
 
+def find_done(fingerprint: str, sweep: Sweep) -> "tuple[Path, Record] | None":
+    """The newest acceptable, completed record of this configuration, data set and version.
+
+    Looked for in the sweeps beside the present one, whose closing table then shows what was found.
+    """
+    from mnist_gpu.records.rules import check_record
+    from mnist_gpu.records.store import read_record
+
+    paths = sweep.folder.parent.glob("*/*/record.json")
+    others = [path for path in paths if sweep.folder not in path.parents]
+    for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            record = read_record(path)
+            settings = read_settings(path.parent / ".hydra" / "config.yaml")
+        except UserError:
+            continue
+        same = deviations.fingerprint(settings, record.workload.dataset_sha256) == fingerprint
+        current = record.software.program_version == __version__
+        whole = record.status == "completed" and len(record.epochs) == record.workload.epochs
+        if same and current and whole and not check_record(record, datetime.now(UTC)):
+            sweep.found.append(path)
+            return path, record
+    return None
+
+
 def close(sweep: Sweep) -> None:
-    """Print every point with mean, standard deviation and median."""
+    """Print every job with mean, standard deviation and median, those found instead of made too."""
     from rich.console import Console
     from rich.table import Table
 
-    records = read_all(sweep)
-    console = Console(file=output.here(), highlight=False)
-    table = Table(title=f"{len(records)} runs", title_justify="left")
-    for heading in ("platform", "engine", "seed"):
-        table.add_column(heading)
-    for heading in ("train s", "total s", "test accuracy"):
-        table.add_column(heading, justify="right")
-    for record in records:
-        accuracy = record.result.test_accuracy
-        table.add_row(
-            record.platform.name,
-            record.engine.name,
-            str(record.workload.seed),
-            f"{record.timing.train_s:,.2f}",
-            f"{record.timing.total_s:,.2f}",
-            "" if accuracy is None else f"{accuracy:.2%}",
-        )
-    table.add_section()
-    for name, statistic in (("mean", mean), ("standard deviation", stdev), ("median", median)):
-        if len(records) > 1:
-            table.add_row(name, "", "", *_figures(records, statistic))
-    console.print(table)
-    console.print(f"records {sweep.folder}", markup=False, soft_wrap=True)
-
-
-def read_all(sweep: Sweep) -> "list[Record]":
-    """The records of a sweep's jobs, those found instead of made included, in the jobs' order."""
     from mnist_gpu.records.store import read_record
 
     records = []
@@ -65,7 +66,21 @@ def read_all(sweep: Sweep) -> "list[Record]":
             records.append(read_record(path))
         except UserError as exc:
             log.warning("%s", exc)
-    return records
+    console = Console(file=output.here(), highlight=False)
+    table = Table(title=f"{len(records)} runs", title_justify="left")
+    for heading in ("platform", "engine", "seed"):
+        table.add_column(heading)
+    for heading in ("train s", "total s", "test accuracy"):
+        table.add_column(heading, justify="right")
+    for record in records:
+        names = (record.platform.name, record.engine.name, str(record.workload.seed))
+        table.add_row(*names, *_figures([record], mean))
+    table.add_section()
+    for name, statistic in (("mean", mean), ("standard deviation", stdev), ("median", median)):
+        if len(records) > 1:
+            table.add_row(name, "", "", *_figures(records, statistic))
+    console.print(table)
+    console.print(f"records {sweep.folder}", markup=False, soft_wrap=True)
 
 
 def _number(name: str) -> tuple[int, str]:
@@ -80,5 +95,5 @@ def _figures(
     return [
         f"{statistic([record.timing.train_s for record in records]):,.2f}",
         f"{statistic([record.timing.total_s for record in records]):,.2f}",
-        f"{statistic(accuracies):.2%}" if len(accuracies) > 1 else "",
+        f"{statistic(accuracies):.2%}" if len(accuracies) >= min(2, len(records)) else "",
     ]
