@@ -18,15 +18,27 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-@cache
 def shipped(path: str) -> dict[str, Any]:
     """A file of `conf/` as plain values, without Hydra; read only.
 
     Args:
         path: without its ending, such as `engine/lightning`.
     """
+    return _values(conf_dir() / f"{path}.yaml")
+
+
+def packaged(path: str) -> dict[str, Any]:
+    """A YAML file of the package as plain values; read only.
+
+    Args:
+        path: without its ending, such as `measure/data/torch`.
+    """
+    return _values(PACKAGE / f"{path}.yaml")
+
+
+@cache
+def _values(path: Path) -> dict[str, Any]:
     import yaml
 
-    text = (conf_dir() / f"{path}.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return found

@@ -2,9 +2,7 @@
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from mnist_gpu.measure import gpus, usage
@@ -12,12 +10,6 @@ from mnist_gpu.measure.energy import NVML, RAPL, EnergyMeter
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.records.schema import Resources
 from tests.machines import FakeNvml, FakeProcess, Machine, rapl, tree
-
-
-@pytest.fixture(autouse=True)
-def plugged_in(monkeypatch):
-    """The machine that runs these tests may be a laptop."""
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: None, raising=False)
 
 
 def warned(found: Resources) -> str:
@@ -101,19 +93,6 @@ def test_counters_that_leave_this_run_out_say_nothing_of_others(tmp_path):
     assert "do not include this run" in found.reasons["foreign_cpu_percent"]
 
 
-def test_what_happens_in_a_pause_does_not_count(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
-    machine.works(10)
-    machine.sampler.pause()
-    machine.works(1000, own=0.0, foreign=1.0)
-    machine.sleeps(500)
-    machine.sampler.resume()
-    machine.works(10)
-    found = machine.sampler.stop()
-    assert (found.cpu_percent, found.suspended_s, found.warnings) == (150.0, 0.0, [])
-
-
 def test_a_quota_that_held_the_run_back_is_warned_of(tmp_path):
     stat = "sys/fs/cgroup/cpu.stat"
     tree(tmp_path, {"proc/self/cgroup": "0::/\n", stat: "nr_throttled 3\nthrottled_usec 500000"})
@@ -136,14 +115,17 @@ def test_a_processor_that_heat_slowed_down_is_warned_of(tmp_path):
     assert machine.sampler.stop().warnings == ["heat slowed the processor down 3 times"]
 
 
-def test_a_laptop_on_its_battery_is_warned_of(tmp_path, monkeypatch):
-    battery = SimpleNamespace(power_plugged=False)
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: battery)
+@pytest.mark.parametrize(("scope", "warned_of"), [("System", True), ("Device", False)])
+def test_a_laptop_on_its_battery_is_warned_of_and_a_mouse_is_not(tmp_path, scope, warned_of):
+    supply = "sys/class/power_supply/BAT0"
+    files = {f"{supply}/type": "Battery", f"{supply}/scope": scope}
+    tree(tmp_path, {**files, f"{supply}/status": "Discharging"})
     machine = Machine(tmp_path)
     machine.sampler.start()
     machine.works(10)
-    battery.power_plugged = True
-    assert machine.sampler.stop().warnings == ["the machine ran on its battery"]
+    tree(tmp_path, {f"{supply}/status": "Charging"})
+    warnings = ["the machine ran on its battery"] if warned_of else []
+    assert machine.sampler.stop().warnings == warnings
 
 
 def test_a_reading_that_fails_becomes_a_reason_and_never_an_error(tmp_path):

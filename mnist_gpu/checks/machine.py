@@ -2,12 +2,14 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -16,30 +18,28 @@ from typing import Any
 
 from mnist_gpu.data import mnist
 from mnist_gpu.measure import detect, gpus
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.paths import choices, shipped
 from mnist_gpu.records import signals
-from mnist_gpu.system import ROOT, output_of
+from mnist_gpu.system import ROOT, output_of, text
 
 ANSWER_S = 1.0
 
 
 def answers(url: str, wait_s: float = ANSWER_S) -> bool:
     """Whether a server says that it has a file, without fetching it."""
-    said: list[int] = []
+    said = threading.Event()
 
     def ask() -> None:
-        try:
+        with suppress(OSError, ValueError):
             request = urllib.request.Request(url, method="HEAD")  # noqa: S310
-            with urllib.request.urlopen(request, timeout=wait_s) as answer:  # noqa: S310
-                said.append(answer.status)
-        except (OSError, ValueError):
-            pass
+            with urllib.request.urlopen(request, timeout=wait_s):  # noqa: S310
+                said.set()
 
     # looking up a name may take longer than any time limit of the connection
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(wait_s)
-    return bool(said)
+    return said.is_set()
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,10 @@ class Machine:
         """Whether a run has to train on it."""
         return self.platform.get("accelerator") == accelerator
 
+    def wants(self, accelerator: str) -> bool:
+        """Whether a run could train on it: it was asked for, or nothing was."""
+        return self.platform.get("accelerator") in (accelerator, "auto")
+
     @property
     def pytorch(self) -> bool:
         """Whether a run would use PyTorch."""
@@ -100,6 +104,10 @@ class Machine:
         """One of macOS' system values; None elsewhere."""
         return (self.run("/usr/sbin/sysctl", "-n", name) or None) if self.mac else None
 
+    def read(self, path: str) -> str:
+        """A file's text, such as of `proc/stat`; empty if it cannot be read."""
+        return text(self.root / path)
+
     def distribution(self, name: str) -> metadata.Distribution | None:
         """An installed package, looked at without importing it."""
         return next(iter(metadata.distributions(name=name, path=self.packages)), None)
@@ -109,9 +117,12 @@ class Machine:
         found = self.distribution(name)
         return None if found is None else found.version
 
-    def has_module(self, name: str) -> bool:
-        """Whether there is such a module to import, whatever package brought it."""
-        return any((Path(folder) / name).is_dir() for folder in self.packages)
+    def stated(self, name: str, path: str, pattern: str) -> str:
+        """What a pattern's group matches in a file of an installed package; else empty."""
+        package = self.distribution(name)
+        source = text(Path(str(package.locate_file(path)))) if package else ""
+        found = re.search(pattern, source, re.MULTILINE | re.DOTALL)
+        return found[1] if found else ""
 
     @cached_property
     def detection(self) -> signals.Detection:
@@ -121,22 +132,13 @@ class Machine:
     @cached_property
     def platform(self) -> dict[str, Any]:
         """The platform's configuration; with `auto`, of the one that the signals fit best."""
-        import yaml
-
-        known = {
-            path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
-            for path in sorted((conf_dir() / "platform").glob("*.yaml"))
-        }
+        known = {name: shipped(f"platform/{name}") for name in choices("platform")}
         if self.platform_name != "auto":
-            return dict(known[self.platform_name])
+            return known[self.platform_name]
         rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
         chosen = signals.choose(rules, self.detection)
         # any machine fits `cpu`; what a run there trains on is then still its own choice
-        return {**known[chosen], "accelerator": "auto"} if chosen else dict(known["auto"])
-
-    def wants(self, accelerator: str) -> bool:
-        """Whether a run could train on it: it was asked for, or nothing was."""
-        return self.platform.get("accelerator") in (accelerator, "auto")
+        return {**known[chosen], "accelerator": "auto"} if chosen else known["auto"]
 
     @cached_property
     def gpu(self) -> tuple[gpus.Gpu | None, str]:

@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from fnmatch import fnmatchcase
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.paths import packaged
 
 # frameworks set variables of their own once they are imported; those are nobody's wish
 STARTED_WITH = dict(os.environ)
@@ -96,13 +95,8 @@ def image_defaults(frontend: str) -> dict[str, str]:
     return dict(_table()["images"].get(frontend, {}).get("variables", {}))
 
 
-@cache
 def _table() -> dict[str, Any]:
-    import yaml
-
-    text = (files("mnist_gpu.measure") / "influences.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    return packaged("measure/influences")
 
 
 def _entries(

@@ -10,7 +10,7 @@ from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
-from mnist_gpu.measure import detect, environment, hardware, influences
+from mnist_gpu.measure import detect, hardware, influences
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import Weights, Workload
 from mnist_gpu.records import signals
@@ -80,7 +80,7 @@ def record(
     """Put the record together; the total is read now, so call it last."""
     facts = engine.facts()
     hardware_part = hardware.read(facts)
-    software_part = environment.read()
+    software_part = hardware.software()
     platform_part = _platform(platform, facts)
     # the clock is read last: everything above is part of the whole
     timing = _timing(timeline, segments, facts)
