@@ -8,23 +8,15 @@ from mnist_gpu.paths import packaged
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report.
+    """One line of the doctor's report."""
 
-    Attributes:
-        check: what was found, as `measure/data/doctor.yaml` calls it.
-        status: `ok`; `warn`: a run works, but slower or less surely than it could; `fail`: a run
-            does not work, or its result would be wrong or mean something else.
-        name: what was looked at, in a word or three.
-        says: what was seen.
-        costs: what it does to a run; empty where all is well.
-        mend: what to do about it; empty likewise.
-    """
-
-    check: str
+    check: str  # what was found, as `measure/data/doctor.yaml` calls it
+    # ok; warn: a run works, but slower or less surely than it could; fail: a run does not work, or
+    # its result would be wrong or mean something else
     status: str
-    name: str
+    name: str  # what was looked at, in a word or three
     says: str
-    costs: str = ""
+    costs: str = ""  # what it does to a run; empty where all is well
     mend: str = ""
 
 

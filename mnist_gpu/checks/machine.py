@@ -44,43 +44,24 @@ def answers(url: str, wait_s: float = ANSWER_S) -> bool:
 
 @dataclass(frozen=True)
 class Machine:
-    """By default this one; a test makes up others.
+    """By default this one; a test makes up others."""
 
-    Attributes:
-        engine: the engine that a run would use.
-        platform_name: the platform that was asked for, `auto` for any.
-        root: where `/proc`, `/sys` and `/dev` are.
-        environ: the environment's variables.
-        system: `Linux`, `Darwin` or `Windows`.
-        arch: what this Python was made for, such as `arm64`.
-        packages: folders with installed packages.
-        here: the working folder, below which runs are written.
-        cache: where MNIST is kept between runs.
-        run: what a program prints.
-        answers: whether a web server has a file.
-        http_get: reads a cloud's metadata; None for the real thing.
-        nvml: the module `pynvml`, or a stand-in; None imports it.
-        disk_usage: `shutil.disk_usage`.
-        clock_ns: the clock that times a run.
-        pause: lets time pass between two readings.
-    """
-
-    engine: str = "lightning"
-    platform_name: str = "auto"
-    root: Path = ROOT
+    engine: str = "lightning"  # that a run would use
+    platform_name: str = "auto"  # that was asked for
+    root: Path = ROOT  # where /proc, /sys and /dev are
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    system: str = field(default_factory=platform.system)
-    arch: str = field(default_factory=platform.machine)
-    packages: list[str] = field(default_factory=lambda: sys.path)
-    here: Path = field(default_factory=Path.cwd)
-    cache: Path = field(default_factory=mnist.default_cache)
-    run: Callable[..., str | None] = output_of
-    answers: Callable[[str], bool] = answers
-    http_get: Callable[[str], str] | None = None
-    nvml: Any = None
+    system: str = field(default_factory=platform.system)  # Linux, Darwin or Windows
+    arch: str = field(default_factory=platform.machine)  # that this Python was made for
+    packages: list[str] = field(default_factory=lambda: sys.path)  # folders
+    here: Path = field(default_factory=Path.cwd)  # runs are written below
+    cache: Path = field(default_factory=mnist.default_cache)  # where MNIST is kept
+    run: Callable[..., str | None] = output_of  # what a program prints
+    answers: Callable[[str], bool] = answers  # whether a web server has a file
+    http_get: Callable[[str], str] | None = None  # reads a cloud's metadata
+    nvml: Any = None  # the module `pynvml`; None imports it
     disk_usage: Callable[[Path], Any] = shutil.disk_usage
     clock_ns: Callable[[], int] = time.perf_counter_ns
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], None] = time.sleep  # between two readings
 
     def asks_for(self, accelerator: str) -> bool:
         """Whether a run has to train on it."""
@@ -103,10 +84,6 @@ class Machine:
     def sysctl(self, name: str) -> str | None:
         """One of macOS' system values; None elsewhere."""
         return (self.run("/usr/sbin/sysctl", "-n", name) or None) if self.mac else None
-
-    def read(self, path: str) -> str:
-        """A file's text, such as of `proc/stat`; empty if it cannot be read."""
-        return text(self.root / path)
 
     def distribution(self, name: str) -> metadata.Distribution | None:
         """An installed package, looked at without importing it."""

@@ -11,7 +11,7 @@ from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
 from mnist_gpu.data import mnist
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure import cgroup, detect
+from mnist_gpu.measure import cgroup
 from mnist_gpu.records import signals
 
 # enough readings to see steps of a tenth of a second, in a quarter of one
@@ -39,10 +39,10 @@ def platform(machine: Machine) -> Iterator[Finding]:
 
 def virtual(machine: Machine) -> Iterator[Finding]:
     """Is this a container or a virtual machine?"""
-    kind = detect.virtualisation(machine.root, machine.environ, machine.sysctl)
+    kind = machine.detection.signals.get("virtualisation", "")
     on_metal = machine.mac and "chip" in (machine.platform.get("detect") or {})
     name = "bare_metal" if not kind else "not_bare_metal" if on_metal else "virtual"
-    yield found(name, kind=(kind or "").replace(", ", " in "), label=machine.platform["label"])
+    yield found(name, kind=kind.replace(", ", " in "), label=machine.platform["label"])
 
 
 def memory(machine: Machine) -> Iterator[Finding]:

@@ -10,12 +10,9 @@ from mnist_gpu.measure import cgroup, cpus
 from mnist_gpu.system import text
 
 THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
-)
+)  # fmt: skip
 MANY_CPUS = 4
 THROTTLED_SHARE = 0.1
 LOOK_S = 0.5
@@ -32,7 +29,7 @@ PRESSURE = "com.apple.system.thermalpressurelevel"
 def share(machine: Machine) -> Iterator[Finding]:
     """How many of the machine's CPUs are this process' own?"""
     mine, quota, best = _mine(machine), cgroup.quota(machine.root), _best(machine)
-    there = max(mine, len(cpus.listed(machine.read("sys/devices/system/cpu/online"))))
+    there = max(mine, len(cpus.listed(text(machine.root / "sys/devices/system/cpu/online"))))
     limits = [f"this program is bound to {mine} of them"] if mine < there else []
     if quota is not None and quota < there:
         limits.append(f"its container may use the time of {quota:g} CPUs")
@@ -51,16 +48,13 @@ def share(machine: Machine) -> Iterator[Finding]:
 def threads(machine: Machine) -> Iterator[Finding]:
     """Do the variables that set the number of threads fit the processor?"""
     best = _best(machine)
+    stated = {name: machine.environ[name] for name in THREAD_VARIABLES if name in machine.environ}
     # OMP_NUM_THREADS may be a list, one number for each level of nesting
-    firsts = {
-        name: machine.environ[name].split(",")[0].strip()
-        for name in THREAD_VARIABLES
-        if name in machine.environ
-    }
-    unfit = {name: first for name, first in firsts.items() if first != str(best)}
-    for name, first in unfit.items():
-        misfit = _misfit(machine, first, best)
-        yield found(misfit, variable=name, value=machine.environ[name], best=best)
+    firsts = {name: value.split(",")[0].strip() for name, value in stated.items()}
+    unfit = [name for name, first in firsts.items() if first != str(best)]
+    for name in unfit:
+        misfit = _misfit(machine, firsts[name], best)
+        yield found(misfit, variable=name, value=stated[name], best=best)
     if not unfit:
         yield found("threads", threads=count(best, "thread"))
 
@@ -111,19 +105,14 @@ def saving(machine: Machine) -> Iterator[Finding]:
             saves = re.search(r"\blowpowermode\s+1", stated)
             yield found("low_power_mode" if saves else "full_speed")
         return
-    if machine.read("sys/firmware/acpi/platform_profile") in ("low-power", "quiet"):
+    if text(machine.root / "sys/firmware/acpi/platform_profile") in ("low-power", "quiet"):
         yield found("saving_profile")
     first = next(iter(cpus.allowed(machine.root)), 0)
-    policy = f"sys/devices/system/cpu/cpu{first}/cpufreq"
-    governor, driver, preference, made, held = (
-        machine.read(f"{policy}/{name}")
-        for name in (
-            *("scaling_governor", "scaling_driver", "energy_performance_preference"),
-            *("cpuinfo_max_freq", "scaling_max_freq"),
-        )
-    )
+    policy = machine.root / f"sys/devices/system/cpu/cpu{first}/cpufreq"
+    governor, driver = text(policy / "scaling_governor"), text(policy / "scaling_driver")
+    made, held = text(policy / "cpuinfo_max_freq"), text(policy / "scaling_max_freq")
     economical = governor == "powersave" and not driver.startswith(ADAPTING)
-    if economical or preference == "power":
+    if economical or text(policy / "energy_performance_preference") == "power":
         yield found("saving_processor")
     elif made.isdigit() and held.isdigit() and int(held) < HELD_BELOW * int(made):
         yield found("held_below", held=f"{int(held) / 1e6:.1f}", made=f"{int(made) / 1e6:.1f}")

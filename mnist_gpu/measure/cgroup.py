@@ -6,8 +6,8 @@ https://docs.kernel.org/scheduler/sched-bwc.html (version 1)
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mnist_gpu.system import ROOT, text
 
@@ -20,19 +20,12 @@ MEMORY = {
 }
 
 
-@dataclass(frozen=True)
-class Throttling:
-    """How often and for how long the CPU quota has held the cgroup back since it was made.
+class Throttling(NamedTuple):
+    """How often and for how long the CPU quota has held the cgroup back since it was made."""
 
-    Attributes:
-        periods: in which the quota was used up before their end.
-        of_periods: that there were.
-        throttled_s: time that its run queues stood still, summed over the CPUs they were on, so
-            that it may pass faster than the clock.
-    """
-
-    periods: int
+    periods: int  # in which the quota was used up before their end
     of_periods: int
+    # time that run queues stood still, summed over CPUs: it may pass faster than the clock
     throttled_s: float
 
 
@@ -75,9 +68,8 @@ def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
 def throttling(root: Path = ROOT) -> Throttling | None:
     """Counted over the cgroup and those above it, each of which may have a quota; None if none
     counts."""
-    stated = [
-        _numbers(folder / "cpu.stat") for name in (V2, "cpu") for folder in folders(name, root)
-    ]
+    groups = [*folders(V2, root), *folders("cpu", root)]
+    stated = [_numbers(folder / "cpu.stat") for folder in groups]
     counted = [stat for stat in stated if {"throttled_usec", "throttled_time"} & stat.keys()]
     if not counted:
         return None

@@ -53,11 +53,11 @@ class EnergyMeter:
             self._last = self._read()
         except Exception as exc:  # a counter may fail in as many ways as there are platforms
             self._lose(exc)
+            return
+        if self._last:
+            self.source = NVML if self.on_gpu else RAPL if self._apple is None else APPLE
         else:
-            if self._last:
-                self.source = NVML if self.on_gpu else APPLE if self._apple is not None else RAPL
-            elif self.reason == "nothing was measured":
-                self.reason = self._why_none()
+            self.reason = self._why_none()
 
     def tick(self) -> None:
         """Take what has been counted since the last time. RAPL counters start again from 0 after
@@ -83,14 +83,14 @@ class EnergyMeter:
             self._apple.begin_window(WINDOW)
             self._apple_j += ((used.cpu_total_mj or 0) + (used.gpu_mj or 0)) / 1000
             return {"chip": self._apple_j}
-        # `psys` counts the packages again, and sub-domains have two colons
-        zones = [zone for zone in self._zones() if zone.name.count(":") == 1]
-        packages = [zone for zone in zones if text(zone / "name").startswith("package")]
-        counted = {zone.name: text(zone / "energy_uj") for zone in packages}
-        return {name: int(uj) / 1e6 for name, uj in counted.items() if uj.isdigit()}
-
-    def _zones(self) -> list[Path]:
-        return sorted(self.powercap.glob("intel-rapl:*"))
+        found = {}
+        for zone in sorted(self.powercap.glob("intel-rapl:*")):
+            # `psys` counts the packages again, and sub-domains have two colons
+            if zone.name.count(":") == 1 and text(zone / "name").startswith("package"):
+                counted_uj = text(zone / "energy_uj")
+                if counted_uj.isdigit():
+                    found[zone.name] = int(counted_uj) / 1e6
+        return found
 
     def _advance(self, name: str, before_j: float, now_j: float) -> float:
         if now_j >= before_j:
@@ -102,7 +102,7 @@ class EnergyMeter:
     def _why_none(self) -> str:
         if self.on_gpu:
             return self.gpu.refusals["energy_j"] if self.gpu else "NVML shows no GPU"
-        if self._zones():
+        if any(self.powercap.glob("intel-rapl:*")):
             return "the system lets only root read the processor's energy counters"
         return "no energy counter to be seen"
 

@@ -7,8 +7,7 @@ refusal is kept as the reason. https://docs.nvidia.com/deploy/nvml-api/
 import importlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -128,21 +127,13 @@ def _matching(nvml: Any, every: list[Any], wanted: str, name: str | None) -> Any
     return next((one for one in candidates if nvml.nvmlDeviceGetName(one) == name), None)
 
 
-@dataclass(frozen=True)
-class Misfit:
-    """Something that keeps a build of PyTorch from using a GPU.
+class Misfit(NamedTuple):
+    """Something that keeps a build of PyTorch from using a GPU."""
 
-    Attributes:
-        what: `driver` or `capability` (the GPU's compute capability).
-        stated: what is here.
-        needed: the least that the build works with.
-        torch: releases that fit, as pip reads it; None where none is known.
-    """
-
-    what: str
+    what: str  # `driver`, or `capability` (the GPU's compute capability)
     stated: Any
-    needed: Any
-    torch: str | None
+    needed: Any  # the least that the build works with
+    torch: str | None  # releases that fit, as pip reads it, if any are known
 
 
 def misfits(card: Gpu, built_with: str, works: bool = False, version: str = "+") -> list[Misfit]:

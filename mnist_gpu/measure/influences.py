@@ -103,19 +103,20 @@ def _entries(
     environ: Mapping[str, str], uses: Collection[str]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(name, value, entry) of every variable of which something is known."""
+    known = [entry for entry in _table()["variables"] if _concerns(entry, uses)]
     for name, value in environ.items():
-        for entry in _table()["variables"]:
-            if (
-                fnmatchcase(name, entry["name"])
-                and _concerns(entry, uses)
-                and re.fullmatch(entry.get("when", ".*"), value, re.I | re.S)
-            ):
-                yield name, value, entry
-                break
+        fitting = (
+            entry
+            for entry in known
+            if fnmatchcase(name, entry["name"])
+            and re.fullmatch(entry.get("when", ".*"), value, re.I | re.S)
+        )
+        if entry := next(fitting, None):
+            yield name, value, entry
 
 
 def _concerns(entry: Mapping[str, Any], uses: Collection[str]) -> bool:
-    return "any" in entry["of"] or not set(entry["of"]).isdisjoint(uses)
+    return not {"any", *uses}.isdisjoint(entry["of"])
 
 
 def _refuse_settings(entry: Mapping[str, Any], environ: Mapping[str, str]) -> None:

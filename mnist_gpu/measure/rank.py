@@ -13,18 +13,11 @@ MARK = "MNIST_GPU_RANKS"
 
 @dataclass(frozen=True)
 class Rank:
-    """One process among those of its run.
+    """One process among those of its run."""
 
-    Attributes:
-        number: from 0, over all machines.
-        local: from 0, on this machine.
-        world: how many there are.
-        started_by: who started them.
-    """
-
-    number: int = 0
-    local: int = 0
-    world: int = 1
+    number: int = 0  # over all machines
+    local: int = 0  # on this machine
+    world: int = 1  # how many there are
     started_by: StartedBy = "nobody"
 
 

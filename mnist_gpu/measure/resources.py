@@ -41,45 +41,6 @@ def boot_s() -> float | None:
 CLOCKS = {"awake_s": time.perf_counter, "boot_s": boot_s, "wall_s": time.time}
 
 
-class Family:
-    """A process, by default this one, and its descendants.
-
-    Args:
-        process: psutil's `Process`, or a stand-in.
-    """
-
-    def __init__(self, process: Any = None) -> None:
-        if process is None:
-            import psutil
-
-            process = psutil.Process()
-        self.process = process
-        self._children: list[Any] = []
-
-    def look(self) -> None:
-        """Find the descendants anew; psutil goes through every process of the machine for it."""
-        self._children = self.process.children(recursive=True)
-
-    def pids(self) -> set[int]:
-        """Their numbers, as of the last look."""
-        return {self.process.pid, *(child.pid for child in self._children)}
-
-    def cpu_s(self) -> float:
-        """CPU seconds used by all, those that have ended included where the system keeps them."""
-        return self._total(lambda process: sum(process.cpu_times()[:4]))
-
-    def rss_mib(self) -> float:
-        """Resident memory of all; what they share counts for each."""
-        return self._total(lambda process: process.memory_info().rss / MIB)
-
-    def _total(self, reading: Callable[[Any], float]) -> float:
-        total = reading(self.process)
-        for child in self._children:
-            with suppress(Exception):  # it has ended in the meantime
-                total += reading(child)
-        return total
-
-
 class Sampler:
     """Reads counters when it starts and stops, and levels from a thread of its own in between.
 
@@ -122,7 +83,8 @@ class Sampler:
         self.meter = meter or EnergyMeter(gpu, root, on_gpu=on_gpu)
         self._seen = usage.Seen(reasons={} if gpu else dict.fromkeys(GPU_LEVELS, no_gpu))
         self._seen.n_cpus = len(self._try("busy_cpu_s", lambda: cpus.allowed(root)) or [0])
-        self._family = self._try("own_cpu_s", lambda: Family(process))
+        # this process and its descendants, as of the last look
+        self._family = self._try("own_cpu_s", lambda: [process or _this_process()]) or []
         self._clocks = clocks
         self._opened: dict[str, float] = {}
         self._before: Resources | None = None
@@ -165,19 +127,17 @@ class Sampler:
         """Read every level once."""
         seldom = self._seen.samples % SELDOM == 0
         self._seen.samples += 1
-        family = self._family
-        if family is not None:
-            if seldom:
-                self._try("children", family.look)
-            self._add("rss_mib", family.rss_mib)
+        if seldom:
+            self._try("children", self._look)
+        self._add("rss_mib", lambda: self._total(lambda one: one.memory_info().rss / MIB))
         if self.gpu is not None:
-            own = self._try("children", family.pids) if family is not None else None
-            self._sample_gpu(self.gpu, own or {os.getpid()}, seldom)
+            self._sample_gpu(self.gpu, seldom)
         if seldom:
             with self._meter_lock:
                 self.meter.tick()
 
-    def _sample_gpu(self, gpu: gpus.Gpu, own: set[int], seldom: bool) -> None:
+    def _sample_gpu(self, gpu: gpus.Gpu, seldom: bool) -> None:
+        own = {one.pid for one in self._family} or {os.getpid()}
         self._add("gpu_percent", lambda: gpu.read("gpu_percent"))
         self._add("gpu_power_w", lambda: gpu.read("gpu_power_w"))
         self._add("gpu_memory_mib", lambda: gpu.memory_mib(own))
@@ -191,25 +151,34 @@ class Sampler:
 
     def _counters(self) -> dict[str, float]:
         """Everything whose advance is of interest, in seconds or times."""
-        busy = self._try("busy_cpu_s", lambda: cpus.busy_cpu_s(self.root)) or (None, None)
+        found = {name: self._try(name, clock) for name, clock in self._clocks.items()}
+        found["own_cpu_s"] = self._try("own_cpu_s", self._own_cpu_s)
+        # after the run's own, which it has to include
+        busy = self._try("busy_cpu_s", lambda: cpus.busy_cpu_s(self.root))
+        found["busy_cpu_s"], found["stolen_cpu_s"] = busy or (None, None)
         throttling = self._try("throttled_s", lambda: cgroup.throttling(self.root))
+        found["throttled_s"] = throttling and throttling.throttled_s
+        found["slowdowns"] = self._try("slowdowns", lambda: cpus.slowdowns(self.root))
         battery = self._try("battery", lambda: cpus.on_battery(self.root))
         self._seen.on_battery |= bool(battery)
-        found = {
-            **{name: self._try(name, clock) for name, clock in self._clocks.items()},
-            "own_cpu_s": self._try("own_cpu_s", self._own_cpu_s),
-            "busy_cpu_s": busy[0],
-            "stolen_cpu_s": busy[1],
-            "throttled_s": throttling and throttling.throttled_s,
-            "slowdowns": self._try("slowdowns", lambda: cpus.slowdowns(self.root)),
-        }
         return {name: float(value) for name, value in found.items() if value is not None}
 
-    def _own_cpu_s(self) -> float | None:
-        if self._family is None:
-            return None
-        self._family.look()
-        return self._family.cpu_s()
+    def _own_cpu_s(self) -> float:
+        """CPU seconds of all: user, system, and both of those that have ended where it is kept."""
+        self._look()
+        return self._total(lambda one: sum(one.cpu_times()[:4]))
+
+    def _look(self) -> None:
+        """Find the descendants anew; psutil goes through every process of the machine for it."""
+        self._family[1:] = self._family[0].children(recursive=True)
+
+    def _total(self, reading: Callable[[Any], float]) -> float:
+        first, *descendants = self._family
+        total = reading(first)
+        for one in descendants:
+            with suppress(Exception):  # it has ended in the meantime
+                total += reading(one)
+        return total
 
     def _try(self, name: str, reading: Callable[[], Any]) -> Any:
         try:
@@ -223,3 +192,9 @@ class Sampler:
         value = self._try(name, reading)
         if value is not None:
             self._seen.levels.setdefault(name, []).append(float(value))
+
+
+def _this_process() -> Any:
+    import psutil
+
+    return psutil.Process()

@@ -28,27 +28,19 @@ Reading = float | str
 
 @dataclass
 class Seen:
-    """What was read beside a run.
+    """What was read beside a run."""
 
-    Attributes:
-        n_cpus: that the run may use.
-        passed: by how much each counter advanced, in seconds or times; one that could not be read
-            at both ends is not there.
-        levels: what each sample read, by name.
-        reasons: by counter or level, why it could not be read.
-        samples: how many were taken.
-        slowed: in how many of them heat or power held the GPU back.
-        others: how many other processes computed on the GPU at once.
-        on_battery: whether a battery fed the machine at either end.
-    """
-
-    n_cpus: int = 1
+    n_cpus: int = 1  # that the run may use
+    # by how much each counter advanced, in seconds or times; one that could not be read at both
+    # ends is not there
     passed: dict[str, float] = field(default_factory=dict)
+    # by name: what each sample read
     levels: dict[str, list[float]] = field(default_factory=dict)
+    # by counter or level: why it could not be read
     reasons: dict[str, str] = field(default_factory=dict)
     samples: int = 0
-    slowed: int = 0
-    others: int = 0
+    slowed: int = 0  # samples in which heat or power held the GPU back
+    others: int = 0  # other processes that computed on the GPU at once
     on_battery: bool = False
 
 
