@@ -19,11 +19,11 @@ def test_a_cgroup_v2_quota_is_found_on_the_way_up(tmp_path):
     root = tree(
         tmp_path,
         {
-            "proc/self/cgroup": "0::/kubepods/pod1/container\n",
+            "proc/self/cgroup": "0::/kubepods/pod1/cri:1\n",
             "sys/fs/cgroup/cpu.max": "max 100000",
             "sys/fs/cgroup/kubepods/cpu.max": "800000 100000",
             "sys/fs/cgroup/kubepods/pod1/cpu.max": "250000 100000",
-            "sys/fs/cgroup/kubepods/pod1/container/cpu.max": "max 100000",
+            "sys/fs/cgroup/kubepods/pod1/cri:1/cpu.max": "max 100000",
         },
     )
     assert cgroup.quota(root) == 2.5

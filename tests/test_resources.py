@@ -12,6 +12,14 @@ from mnist_gpu.records.schema import Resources
 from tests.machines import FakeNvml, FakeProcess, Machine, rapl, tree
 
 
+@pytest.fixture
+def machine(tmp_path) -> Machine:
+    """A machine on which a run is being watched."""
+    watched = Machine(tmp_path)
+    watched.sampler.start()
+    return watched
+
+
 def warned(found: Resources) -> str:
     return "; ".join(found.warnings)
 
@@ -24,9 +32,7 @@ def gpu_machine(root: Path, nvml: FakeNvml) -> Machine:
 # --- the CPUs -----------------------------------------------------------------------------------
 
 
-def test_a_quiet_run_has_its_cpu_use_and_no_warning(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_quiet_run_has_its_cpu_use_and_no_warning(machine):
     machine.works(10)
     machine.sampler.sample()
     found = machine.sampler.stop()
@@ -39,9 +45,7 @@ def test_a_quiet_run_has_its_cpu_use_and_no_warning(tmp_path):
     assert found.reasons["gpu_percent"] == "no accelerator in use"
 
 
-def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(machine):
     machine.works(0.008, own=2.5)
     found = machine.sampler.stop()
     assert (found.cpu_percent, found.foreign_cpu_percent) == (None, None)
@@ -49,18 +53,14 @@ def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(tmp
     assert found.reasons["foreign_cpu_percent"] == "too short to tell"
 
 
-def test_another_process_on_the_same_cpus_is_warned_of(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_another_process_on_the_same_cpus_is_warned_of(machine):
     machine.works(10, foreign=0.4)
     found = machine.sampler.stop()
     assert found.foreign_cpu_percent == pytest.approx(40.0)
     assert "other processes used 40 % of a CPU, on the 2 CPUs" in warned(found)
 
 
-def test_time_that_the_hypervisor_kept_back_is_warned_of(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_time_that_the_hypervisor_kept_back_is_warned_of(machine):
     machine.works(10, stolen=0.3)
     found = machine.sampler.stop()
     assert found.foreign_cpu_percent == 0.0
@@ -82,9 +82,7 @@ def test_what_the_runs_own_children_do_is_its_own(tmp_path):
     assert found.rss_peak_mib == 1024.0
 
 
-def test_counters_that_leave_this_run_out_say_nothing_of_others(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_counters_that_leave_this_run_out_say_nothing_of_others(machine):
     machine.works(10)
     machine.busy_s = 0.0
     machine._show()
@@ -169,9 +167,7 @@ def test_this_machine_can_be_sampled():
 # --- the clocks ---------------------------------------------------------------------------------
 
 
-def test_a_laptop_that_slept_is_warned_of(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_laptop_that_slept_is_warned_of(machine):
     machine.works(10)
     machine.sleeps(1800)
     found = machine.sampler.stop()
@@ -179,9 +175,7 @@ def test_a_laptop_that_slept_is_warned_of(tmp_path):
     assert found.warnings == ["the machine was asleep for 1800 s"]
 
 
-def test_a_clock_that_was_set_is_not_taken_for_sleep(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_clock_that_was_set_is_not_taken_for_sleep(machine):
     machine.works(10)
     machine.wall_s -= 3600
     found = machine.sampler.stop()
@@ -296,9 +290,7 @@ def test_the_segments_of_a_resumed_run_are_combined(tmp_path):
     assert "asleep for 30 s" in warned(found)
 
 
-def test_a_run_goes_on_being_counted_after_a_checkpoint(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_run_goes_on_being_counted_after_a_checkpoint(machine):
     machine.works(10, own=1.0)
     assert machine.sampler.so_far().cpu_percent == 100.0
     machine.works(10, own=2.0)

@@ -86,9 +86,8 @@ def gpu(machine: Machine) -> Iterator[Finding]:
 
 def torch_build(machine: Machine) -> Iterator[Finding]:
     """Do PyTorch, the driver and the GPU fit each other?"""
-    card, _ = machine.gpu if machine.pytorch and machine.wants("cuda") else (None, "")
-    version = machine.version("torch")
-    if card is None or version is None:
+    card, version = machine.gpu[0], machine.version("torch")
+    if card is None or version is None or not machine.pytorch:
         return
     cuda = machine.stated("torch", "torch/version.py", CUDA_OF_TORCH)
     if not cuda:
@@ -106,7 +105,7 @@ def torch_build(machine: Machine) -> Iterator[Finding]:
 
 def load(machine: Machine) -> Iterator[Finding]:
     """Does anything else use the GPU, and is it held back?"""
-    card, _ = machine.gpu if machine.wants("cuda") else (None, "")
+    card, _ = machine.gpu
     if card is None:
         return
     busy, free_mib = card.read("gpu_percent"), card.read("gpu_memory_free_mib")

@@ -119,5 +119,7 @@ class Machine:
 
     @cached_property
     def gpu(self) -> tuple[gpus.Gpu | None, str]:
-        """The first NVIDIA GPU that a framework would see, or why there is none."""
-        return gpus.find(self.environ, nvml=self.nvml)
+        """The first NVIDIA GPU that a framework would see, or why there is none; not looked for
+        where a run could not train on it."""
+        wanted = self.wants("cuda")
+        return gpus.find(self.environ, nvml=self.nvml) if wanted else (None, "not wanted")

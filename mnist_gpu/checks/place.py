@@ -31,7 +31,7 @@ def platform(machine: Machine) -> Iterator[Finding]:
     label, rule = machine.platform["label"], machine.platform.get("detect")
     if machine.platform_name != "auto" and not rule:
         return
-    card, _ = machine.gpu if machine.asks_for("cuda") else (None, "")
+    card, _ = machine.gpu
     name = card.read("name") if card is not None else None
     seen = machine.platform_name == "auto" or signals.matches(rule, machine.detection, name)
     yield found("platform" if seen else "platform_other", label=label)

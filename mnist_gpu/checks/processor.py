@@ -28,7 +28,7 @@ PRESSURE = "com.apple.system.thermalpressurelevel"
 
 def share(machine: Machine) -> Iterator[Finding]:
     """How many of the machine's CPUs are this process' own?"""
-    mine, quota, best = _mine(machine), cgroup.quota(machine.root), _best(machine)
+    mine, quota, best = len(cpus.allowed(machine.root)), cgroup.quota(machine.root), _best(machine)
     there = max(mine, len(cpus.listed(text(machine.root / "sys/devices/system/cpu/online"))))
     limits = [f"this program is bound to {mine} of them"] if mine < there else []
     if quota is not None and quota < there:
@@ -76,7 +76,7 @@ def others(machine: Machine) -> Iterator[Finding]:
     if before is None or after is None:
         return
     used, stolen, hot = ((now - then) / LOOK_S for now, then in zip(after, before, strict=True))
-    n_cpus, quota = _mine(machine), cgroup.quota(machine.root)
+    n_cpus, quota = len(cpus.allowed(machine.root)), cgroup.quota(machine.root)
     # where a limit counts time, others may be busy on CPUs that this program does not need
     spare = 0 if quota is None else max(0.0, n_cpus - quota)
     busy = used - spare > max(BUSY_CPUS, BUSY_SHARE * n_cpus)
@@ -89,10 +89,11 @@ def others(machine: Machine) -> Iterator[Finding]:
 
 def mains(machine: Machine) -> Iterator[Finding]:
     """Is a laptop plugged in?"""
-    on_battery = cpus.on_battery(machine.root)
     if machine.mac:
         stated = machine.run("/usr/bin/pmset", "-g", "batt")
         on_battery = "'Battery Power'" in stated if stated else None
+    else:
+        on_battery = cpus.on_battery(machine.root)
     if on_battery is not None:
         yield found("battery" if on_battery else "plugged_in")
 
@@ -135,7 +136,7 @@ def _misfit(machine: Machine, stated: str, best: int) -> str:
         return "threads_few"
     if quota is not None and int(stated) > quota:
         return "threads_above_limit"
-    return "threads_hyper" if int(stated) <= _mine(machine) else "threads_many"
+    return "threads_hyper" if int(stated) <= len(cpus.allowed(machine.root)) else "threads_many"
 
 
 def _counters(machine: Machine) -> tuple[float, float, int] | None:
@@ -145,11 +146,6 @@ def _counters(machine: Machine) -> tuple[float, float, int] | None:
     own = os.times()
     hot = cpus.slowdowns(machine.root) or 0
     return None if busy is None else (busy[0] - own.user - own.system, busy[1], hot)
-
-
-def _mine(machine: Machine) -> int:
-    """CPUs that this process may run on."""
-    return len(cpus.allowed(machine.root))
 
 
 def _best(machine: Machine) -> int:

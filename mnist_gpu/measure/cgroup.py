@@ -90,7 +90,8 @@ def folders(controller: str, root: Path = ROOT) -> list[Path]:
     """
     groups: dict[str, str] = {}
     for line in text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = f"{line}::".split(":")[:3]
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")  # a path may hold colons too
         groups |= dict.fromkeys(controllers.split(","), path or "/")
     top, shown = _mount(controller, root)
     if controller not in groups or not top.is_dir():

@@ -5,6 +5,7 @@
 
 import math
 import os
+import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -98,14 +99,13 @@ def slowdowns(root: Path = ROOT) -> int | None:
 
 def on_battery(root: Path = ROOT) -> bool | None:
     """Whether a battery feeds the machine; None where there is none."""
-    supplies = root / "sys/class/power_supply"
-    if root == ROOT and not supplies.is_dir():
+    if root == ROOT and platform.system() != "Linux":
         import psutil
 
         battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
         return None if battery is None else battery.power_plugged is False
     batteries, plugged_in = [], False
-    for supply in supplies.glob("*"):
+    for supply in (root / "sys/class/power_supply").glob("*"):
         # the batteries of a mouse or a headset are of scope "Device"
         if text(supply / "type") == "Battery" and text(supply / "scope") != "Device":
             batteries.append(text(supply / "status"))

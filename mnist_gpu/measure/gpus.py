@@ -136,7 +136,9 @@ class Misfit(NamedTuple):
     torch: str | None  # releases that fit, as pip reads it, if any are known
 
 
-def misfits(card: Gpu, built_with: str, works: bool = False, version: str = "+") -> list[Misfit]:
+def misfits(
+    card: Gpu, built_with: str, works: bool = False, version: str = "0+unknown"
+) -> list[Misfit]:
     """Why PyTorch cannot use the GPU, by `data/torch.yaml`; empty where nothing speaks against it.
 
     Args:
@@ -150,8 +152,8 @@ def misfits(card: Gpu, built_with: str, works: bool = False, version: str = "+")
     if row is None:
         return []
     bridged = works or (card.read("cuda") or 0) >= row["cuda"]
-    published = "+" not in version and version in SpecifierSet(row["torch"])
-    covered = published or row["cuda"] > 12
+    published = SpecifierSet(row["torch"]).contains(version, prereleases=True)
+    covered = row["cuda"] > 12 or ("+" not in version and published)
     judged = {
         "driver": None if bridged else card.read("driver"),
         "capability": card.read("capability") if covered else None,

@@ -17,6 +17,7 @@ from mnist_gpu.records.schema import Hardware, Software
 from mnist_gpu.system import ROOT, output_of, sysctl, text
 
 GIB = 1024**3
+MODEL_KEYS = ("model name", "Model", "Hardware")
 VECTOR_SETS = ("avx512f", "avx2", "avx", "sse4_2", "sve", "asimd")  # the widest first
 # distributions that matter; one that a run has imported is named in its record
 PACKAGES = (
@@ -36,14 +37,15 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     hidden = "no NVIDIA GPU in use"
     if gpu is None and facts.accelerator in ("cuda", "gpu"):
         gpu, hidden = gpus.find(os.environ, facts.accelerator_name)
+    stated = cpuinfo(root)
     readings = {
         "cpu_model": cpu_model(root),
         "ram_gib": ram_gib(root),
         "driver": gpu.read("driver") if gpu else None,
         "power_limit_w": gpu.read("power_limit_w") if gpu else None,
         "hypervisor": detect.virtualisation(root),
-        "cpu_family_model_stepping": cpu_family_model_stepping(root),
-        "isa": isa(root),
+        "cpu_family_model_stepping": _family_model_stepping(stated),
+        "isa": _isa(stated),
     }
     refused = gpu.refusals if gpu else {"driver": hidden, "power_limit_w": hidden}
     reasons = {"hypervisor": "no sign of any", **refused}
@@ -68,25 +70,32 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     )
 
 
+def cpuinfo(root: Path = ROOT) -> dict[str, str]:
+    """What `/proc/cpuinfo` says of the first processor, and of all together."""
+    found: dict[str, str] = {}
+    for line in text(root / "proc/cpuinfo").splitlines():
+        key, _, value = line.partition(":")
+        if value.strip():
+            found.setdefault(key.strip(), value.strip())
+    return found
+
+
 def cpu_model(root: Path = ROOT) -> str | None:
     """The processor's own name."""
-    stated = (
-        value for key, value in _cpuinfo(root).items() if key in ("model name", "Model", "Hardware")
-    )
-    return next(stated, None) or sysctl("machdep.cpu.brand_string") or platform.processor() or None
+    stated = cpuinfo(root)
+    model = next((stated[key] for key in stated if key in MODEL_KEYS), None)
+    return model or sysctl("machdep.cpu.brand_string") or platform.processor() or None
 
 
-def cpu_family_model_stepping(root: Path = ROOT) -> str | None:
-    """How the processor numbers itself, such as `25/17/1` (x86 alone): names hide generations."""
-    stated = _cpuinfo(root)
+def _family_model_stepping(stated: dict[str, str]) -> str | None:
+    """How an x86 processor numbers itself, such as `25/17/1`: names hide generations."""
     wanted = [stated.get(key, "") for key in ("cpu family", "model", "stepping")]
     return "/".join(wanted) if all(wanted) else None
 
 
-def isa(root: Path = ROOT) -> str | None:
+def _isa(stated: dict[str, str]) -> str | None:
     """The widest vector set of the processor, such as `avx512f`."""
-    stated = _cpuinfo(root)
-    flags = set(f"{stated.get('flags', '')} {stated.get('Features', '')}".split())
+    flags = f"{stated.get('flags')} {stated.get('Features')}".split()
     found = next((name for name in VECTOR_SETS if name in flags), None)
     return found or ("neon" if platform.machine() == "arm64" else None)
 
@@ -146,16 +155,6 @@ def operating_system() -> str:
         distribution = ""
     kernel = ".".join(platform.release().split(".")[:2])
     return f"{platform.system()} {kernel}" + (f" ({distribution})" if distribution else "")
-
-
-def _cpuinfo(root: Path) -> dict[str, str]:
-    """What `/proc/cpuinfo` says of the first processor, and of all together."""
-    found: dict[str, str] = {}
-    for line in text(root / "proc/cpuinfo").splitlines():
-        key, _, value = line.partition(":")
-        if value.strip():
-            found.setdefault(key.strip(), value.strip())
-    return found
 
 
 def _commit_of_archive() -> str | None:
