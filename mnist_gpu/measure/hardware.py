@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from mnist_gpu import __version__
 from mnist_gpu.measure import cgroup, cpus, detect, gpus
@@ -38,7 +39,7 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     if gpu is None and facts.accelerator in ("cuda", "gpu"):
         gpu, hidden = gpus.find(os.environ, facts.accelerator_name)
     stated = cpuinfo(root)
-    readings = {
+    readings: dict[str, Any] = {
         "cpu_model": cpu_model(root),
         "ram_gib": ram_gib(root),
         "driver": gpu.read("driver") if gpu else None,

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mnist_gpu.measure import cgroup, cpus, gpus, usage
 from mnist_gpu.measure.energy import EnergyMeter
 from mnist_gpu.records.schema import Resources
@@ -20,6 +22,7 @@ INTERVAL_S = 1.0
 # what takes longer to read is read with every tenth sample
 SELDOM = 10
 JOIN_S = 5.0
+Clock = Callable[[], float | None]
 GPU_LEVELS = ("gpu_percent", "gpu_power_w", "gpu_memory_mib")
 NO_GPU = {
     "cpu": "no accelerator in use",
@@ -38,7 +41,7 @@ def boot_s() -> float | None:
 
 
 # `awake_s` times the run and stands still while the machine sleeps; `wall_s` shows the date
-CLOCKS = {"awake_s": time.perf_counter, "boot_s": boot_s, "wall_s": time.time}
+CLOCKS: Mapping[str, Clock] = {"awake_s": time.perf_counter, "boot_s": boot_s, "wall_s": time.time}
 
 
 class Sampler:
@@ -65,7 +68,7 @@ class Sampler:
         accelerator_name: str | None = None,
         accelerator_count: int = 1,
         interval_s: float = INTERVAL_S,
-        clocks: Mapping[str, Callable[[], float | None]] = CLOCKS,
+        clocks: Mapping[str, Clock] = CLOCKS,
         process: Any = None,
         gpu: gpus.Gpu | None = None,
         meter: EnergyMeter | None = None,
@@ -84,7 +87,9 @@ class Sampler:
         self._seen = usage.Seen(reasons={} if gpu else dict.fromkeys(GPU_LEVELS, no_gpu))
         self._seen.n_cpus = len(self._try("busy_cpu_s", lambda: cpus.allowed(root)) or [0])
         # this process and its descendants, as of the last look
-        self._family = self._try("own_cpu_s", lambda: [process or _this_process()]) or []
+        self._family: list[Any] = (
+            self._try("own_cpu_s", lambda: [process or psutil.Process()]) or []
+        )
         self._clocks = clocks
         self._opened: dict[str, float] = {}
         self._before: Resources | None = None
@@ -119,7 +124,7 @@ class Sampler:
         refused = self.gpu.refusals if self.gpu is not None else {}
         seen = replace(self._seen, passed=passed, reasons={**self._seen.reasons, **refused})
         total_j = self.meter.total_j
-        energy = self.meter.reason if total_j is None else total_j
+        energy: usage.Reading = self.meter.reason if total_j is None else total_j
         found = usage.summarise(seen, energy, self.meter.source)
         return found if self._before is None else usage.combine(self._before, found)
 
@@ -192,9 +197,3 @@ class Sampler:
         value = self._try(name, reading)
         if value is not None:
             self._seen.levels.setdefault(name, []).append(float(value))
-
-
-def _this_process() -> Any:
-    import psutil
-
-    return psutil.Process()
