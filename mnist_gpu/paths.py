@@ -18,27 +18,30 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
 
 
-def shipped(path: str) -> dict[str, Any]:
-    """A file of `conf/` as plain values, without Hydra; read only.
-
-    Args:
-        path: without its ending, such as `engine/lightning`.
-    """
-    return _values(conf_dir() / f"{path}.yaml")
-
-
+@cache
 def packaged(path: str) -> dict[str, Any]:
     """A YAML file of the package as plain values; read only.
 
     Args:
         path: without its ending, such as `measure/data/torch`.
     """
-    return _values(PACKAGE / f"{path}.yaml")
+    found: dict[str, Any] = table(PACKAGE / f"{path}.yaml")
+    return found
 
 
 @cache
-def _values(path: Path) -> dict[str, Any]:
+def shipped(path: str) -> dict[str, Any]:
+    """A file of `conf/` as plain values, without Hydra; read only.
+
+    Args:
+        path: without its ending, such as `engine/lightning`.
+    """
+    found: dict[str, Any] = table(conf_dir() / f"{path}.yaml")
+    return found
+
+
+def table(path: Path) -> Any:
+    """A YAML file of the package as plain values; read only."""
     import yaml
 
-    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return found
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
