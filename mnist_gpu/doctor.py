@@ -13,29 +13,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found; return 1 if a run would not work or not mean what it seems to."""
     options = _parse(arguments)
     try:
-        engine, platform = _asked(options.overrides)
+        asked = _asked(options.overrides)
         from mnist_gpu.checks import Machine, examine
-        from mnist_gpu.checks.terminal import show
 
-        found = examine(Machine(engine, platform), options.deep)
+        found = examine(Machine(asked["engine"], asked["platform"]), options.deep)
     except UserError as exc:
         print(f"mnist-gpu: {exc}", file=sys.stderr)
         return exc.exit_code
     if options.json:
-        asked = {"engine": engine, "platform": platform}
         print(json.dumps({**asked, "findings": [asdict(finding) for finding in found]}, indent=2))
     else:
+        from mnist_gpu.checks.terminal import show
+
         show(found)
     return int(any(finding.status == "fail" for finding in found))
 
 
-def _asked(overrides: Sequence[str]) -> tuple[str, str]:
+def _asked(overrides: Sequence[str]) -> dict[str, str]:
     """The engine and the platform that a run would be asked for."""
     from mnist_gpu.engines import names
-    from mnist_gpu.paths import conf_dir
+    from mnist_gpu.paths import choices
 
-    platforms = sorted(path.stem for path in (conf_dir() / "platform").glob("*.yaml"))
-    known = {"engine": names(), "platform": platforms}
+    known = {"engine": names(), "platform": choices("platform")}
     asked = {"engine": "lightning", "platform": "auto"}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -47,7 +46,7 @@ def _asked(overrides: Sequence[str]) -> tuple[str, str]:
             raise UserError(f"{key}={value}: choose from {', '.join(known[key])}")
         else:
             asked[key] = value
-    return asked["engine"], asked["platform"]
+    return asked
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def write_whole(path: Path, content: bytes, new: bool = False) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # each is one step: whoever looks meanwhile sees the old file or all of the new one
         if new:
             _link(partial, path)
         else:
@@ -132,7 +134,7 @@ def _link(partial: str, path: Path) -> None:
         os.link(partial, path)
     except FileExistsError:
         raise FileExistsError(errno.EEXIST, "is there already", str(path)) from None
-    except OSError:  # a file system without hard links
+    except OSError:  # a file system without hard links: O_EXCL takes the name, if it is free
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(partial, path)
 
@@ -144,13 +146,10 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    try:
+    # Windows, and some file systems, refuse it: the rename itself is whole
+    with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows, and file systems that refuse it: the rename itself is whole
-        return
-    try:
-        os.fsync(handle)
-    except OSError:
-        pass
-    finally:
-        os.close(handle)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

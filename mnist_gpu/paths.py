@@ -19,14 +19,29 @@ def choices(group: str) -> list[str]:
 
 
 @cache
+def packaged(path: str) -> dict[str, Any]:
+    """A YAML file of the package as plain values; read only.
+
+    Args:
+        path: without its ending, such as `measure/data/torch`.
+    """
+    found: dict[str, Any] = table(PACKAGE / f"{path}.yaml")
+    return found
+
+
+@cache
 def shipped(path: str) -> dict[str, Any]:
     """A file of `conf/` as plain values, without Hydra; read only.
 
     Args:
         path: without its ending, such as `engine/lightning`.
     """
+    found: dict[str, Any] = table(conf_dir() / f"{path}.yaml")
+    return found
+
+
+def table(path: Path) -> Any:
+    """A YAML file of the package as plain values; read only."""
     import yaml
 
-    text = (conf_dir() / f"{path}.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

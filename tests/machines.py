@@ -62,8 +62,8 @@ class FakeNvml:
     def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
         return uuid
 
-    def nvmlDeviceGetName(self, handle: int) -> bytes:
-        return self.names[handle].encode()
+    def nvmlDeviceGetName(self, handle: int) -> str:
+        return self.names[handle]
 
     def nvmlDeviceGetUUID(self, handle: int) -> str:
         return f"GPU-{handle}{handle}{handle}{handle}-abcd"
@@ -71,7 +71,7 @@ class FakeNvml:
     def __getattr__(self, name: str) -> Any:
         answers = {
             "nvmlInit": None,
-            "nvmlSystemGetDriverVersion": self.driver.encode(),
+            "nvmlSystemGetDriverVersion": self.driver,
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=self.busy_percent),
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(
                 used=2048 * 1024**2, free=self.free_mib * 1024**2
@@ -104,8 +104,9 @@ class FakeProcess:
         self.rss = 512 * 1024**2
         self.descendants: list[FakeProcess] = []
 
-    def cpu_times(self) -> SimpleNamespace:
-        return SimpleNamespace(user=self.cpu_s, system=0.0)
+    def cpu_times(self) -> tuple[float, ...]:
+        """User, system, and both of children that have ended."""
+        return (self.cpu_s, 0.0, 0.0, 0.0)
 
     def memory_info(self) -> SimpleNamespace:
         return SimpleNamespace(rss=self.rss)
@@ -126,9 +127,11 @@ class Machine:
         self.sampler = Sampler(
             # no sample but those that the test takes
             interval_s=3600,
-            awake_clock=lambda: self.awake_s,
-            boot_clock=lambda: self.boot_s if boot else None,
-            wall_clock=lambda: self.wall_s,
+            clocks={
+                "awake_s": lambda: self.awake_s,
+                "boot_s": lambda: self.boot_s if boot else None,
+                "wall_s": lambda: self.wall_s,
+            },
             process=self.process,
             root=root,
             meter=options.pop("meter", None) or EnergyMeter(options.get("gpu"), root),

@@ -4,7 +4,7 @@ import pytest
 
 from mnist_gpu.engines.torch import device
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure import cuda, gpus
+from mnist_gpu.measure import gpus
 
 
 class Nvml:
@@ -30,7 +30,7 @@ class Nvml:
 
 
 def why(build: str | None, driver: str, capability: tuple[int, int], answers: bool = False) -> str:
-    return cuda.why_not(build, answers, Nvml(driver, capability)) or ""
+    return gpus.why_not(build, answers, Nvml(driver, capability)) or ""
 
 
 @pytest.mark.parametrize("driver", ["580.65.06", "580.82", "590.44.01"])
@@ -76,7 +76,7 @@ def test_without_a_gpu_there_is_nothing_to_say() -> None:
         def nvmlInit(self) -> None:
             raise OSError("no driver")
 
-    assert cuda.why_not("13.2", False, Nothing("", (0, 0))) is None
+    assert gpus.why_not("13.2", False, Nothing("", (0, 0))) is None
 
 
 def test_a_run_ends_with_that_line_instead_of_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_gpu.measure import detect, virtualisation
+from mnist_gpu.measure import detect
 from mnist_gpu.records import signals
 from tests.machines import tree
 
@@ -44,13 +44,13 @@ from tests.machines import tree
     ],
 )
 def test_containers_and_virtual_machines_are_known_by_their_traces(tmp_path, files, kind):
-    assert virtualisation.kind(tree(tmp_path, files), {}, lambda name: None) == kind
+    assert detect.virtualisation(tree(tmp_path, files), {}, lambda name: None) == kind
 
 
 def test_a_pod_and_a_virtual_mac_are_known_without_files(tmp_path):
     pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
     mac = {"kern.hv_vmm_present": "1"}
-    assert virtualisation.kind(tmp_path, pod, mac.get) == "kubernetes, Apple Virtualization"
+    assert detect.virtualisation(tmp_path, pod, mac.get) == "kubernetes, Apple Virtualization"
 
 
 def systemd_says(monkeypatch, folder, machine, container):
@@ -59,8 +59,8 @@ def systemd_says(monkeypatch, folder, machine, container):
     tree(folder, {"bin/systemd-detect-virt": f'#!/bin/sh\ncase "$1" in {cases} esac\n'})
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent))
-    monkeypatch.setattr(virtualisation, "ROOT", folder)
-    return virtualisation.kind(folder, {}, lambda name: None)
+    monkeypatch.setattr(detect, "ROOT", folder)
+    return detect.virtualisation(folder, {}, lambda name: None)
 
 
 @pytest.mark.parametrize(

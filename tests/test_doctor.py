@@ -10,11 +10,13 @@ import pytest
 from mnist_gpu import doctor
 from mnist_gpu.checks import examine, terminal
 from mnist_gpu.checks.deep import computes
-from mnist_gpu.checks.finding import found, known
+from mnist_gpu.checks.finding import found
 from mnist_gpu.checks.machine import answers
+from mnist_gpu.paths import packaged
 from mnist_gpu.system import output_of
 from tests.machines import M1, FakeNvml, card, cpus, limited, patient, tree
 
+SENTENCES = packaged("measure/data/doctor")
 ON_BUS = {"sys/bus/pci/devices/0/vendor": "0x10de", "sys/bus/pci/devices/0/class": "0x030200"}
 POLICY = "sys/devices/system/cpu/cpu0/cpufreq"
 BATTERY = {
@@ -422,10 +424,10 @@ def test_every_sentence_of_the_doctor_has_a_machine_that_it_is_said_of(tmp_path)
         "mnist_damaged", "loads", "does_not_load", "computes", "no_device", "computes_not",
         "computes_wrongly",
     }  # fmt: skip
-    assert said | elsewhere == set(known("doctor"))
+    assert said | elsewhere == set(SENTENCES)
 
 
-@pytest.mark.parametrize("words", known("doctor").values(), ids=list(known("doctor")))
+@pytest.mark.parametrize("words", SENTENCES.values(), ids=list(SENTENCES))
 def test_every_finding_is_said_in_whole_sentences_and_every_fault_has_its_price_and_mend(words):
     assert set(words) == {"name", "status", "says"} | (
         set() if words["status"] == "ok" else {"costs", "mend"}

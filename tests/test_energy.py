@@ -12,7 +12,7 @@ def test_energy_is_read_from_rapl_across_its_overflow(tmp_path):
     meter = EnergyMeter(root=rapl(tmp_path, 9_000_000))
     meter.start()
     rapl(tmp_path, 2_000_000)
-    meter.pause()
+    meter.tick()
     assert (meter.total_j, meter.source) == (3.0, RAPL)
 
 
@@ -36,7 +36,7 @@ def test_energy_counters_for_root_only_are_a_reason(tmp_path):
 def test_without_a_counter_there_is_no_energy_but_a_reason(tmp_path):
     meter = EnergyMeter(root=tmp_path)
     meter.start()
-    meter.pause()
+    meter.tick()
     assert (meter.total_j, meter.source) == (None, None)
     assert meter.reason == "no energy counter to be seen"
 
@@ -45,7 +45,7 @@ def test_a_gpu_run_never_takes_the_processors_energy(tmp_path):
     meter = EnergyMeter(root=rapl(tmp_path, 1_000_000), on_gpu=True)
     meter.start()
     rapl(tmp_path, 2_000_000)
-    meter.pause()
+    meter.tick()
     assert (meter.total_j, meter.reason) == (None, "NVML shows no GPU")
 
 
@@ -53,7 +53,7 @@ def test_a_counter_that_goes_away_leaves_no_half_of_a_sum(tmp_path):
     meter = EnergyMeter(root=rapl(tmp_path, 1_000_000))
     meter.start()
     (tmp_path / "sys/class/powercap/intel-rapl:0/energy_uj").unlink()
-    meter.pause()
+    meter.tick()
     assert (meter.total_j, meter.reason) == (None, "the energy counter went away")
 
 
@@ -63,5 +63,5 @@ def test_apple_counts_processor_and_gpu_together(tmp_path):
     meter = EnergyMeter(root=tmp_path, apple=apple)
     meter.start()
     meter.tick()
-    meter.pause()
+    meter.tick()
     assert (meter.total_j, meter.source) == (9.0, APPLE)

@@ -5,13 +5,7 @@ import re
 import pytest
 
 from mnist_gpu import system
-from mnist_gpu.measure import (
-    cgroup,
-    cpus,
-    environment,
-    gpus,
-    hardware,
-)
+from mnist_gpu.measure import cgroup, cpus, gpus, hardware
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from tests.machines import FakeNvml, tree
 
@@ -25,14 +19,14 @@ def test_a_cgroup_v2_quota_is_found_on_the_way_up(tmp_path):
     root = tree(
         tmp_path,
         {
-            "proc/self/cgroup": "0::/kubepods/pod1/container\n",
+            "proc/self/cgroup": "0::/kubepods/pod1/cri:1\n",
             "sys/fs/cgroup/cpu.max": "max 100000",
             "sys/fs/cgroup/kubepods/cpu.max": "800000 100000",
             "sys/fs/cgroup/kubepods/pod1/cpu.max": "250000 100000",
-            "sys/fs/cgroup/kubepods/pod1/container/cpu.max": "max 100000",
+            "sys/fs/cgroup/kubepods/pod1/cri:1/cpu.max": "max 100000",
         },
     )
-    assert cpus.quota(root) == 2.5
+    assert cgroup.quota(root) == 2.5
 
 
 def test_a_cgroup_v1_quota_is_the_tightest_of_those_that_are_nested(tmp_path):
@@ -41,7 +35,7 @@ def test_a_cgroup_v1_quota_is_the_tightest_of_those_that_are_nested(tmp_path):
     for group, quota_us in quotas.items():
         files[f"sys/fs/cgroup/cpu/{group}/cpu.cfs_quota_us"] = quota_us
         files[f"sys/fs/cgroup/cpu/{group}/cpu.cfs_period_us"] = "100000"
-    assert cpus.quota(tree(tmp_path, files)) == 1.5
+    assert cgroup.quota(tree(tmp_path, files)) == 1.5
 
 
 def test_a_container_that_sees_only_its_own_cgroup_finds_its_quota(tmp_path):
@@ -54,7 +48,7 @@ def test_a_container_that_sees_only_its_own_cgroup_finds_its_quota(tmp_path):
             "cg/cpu/cpu.cfs_period_us": "100000",
         },
     )
-    assert cpus.quota(root) == 1.5
+    assert cgroup.quota(root) == 1.5
 
 
 def test_a_cgroup_path_that_only_the_host_has_leads_to_the_top(tmp_path):
@@ -62,7 +56,7 @@ def test_a_cgroup_path_that_only_the_host_has_leads_to_the_top(tmp_path):
         tmp_path,
         {"proc/self/cgroup": "0::/host/only\n", "sys/fs/cgroup/cpu.max": "300000 100000"},
     )
-    assert cpus.quota(root) == 3.0
+    assert cgroup.quota(root) == 3.0
 
 
 @pytest.mark.parametrize(
@@ -80,7 +74,7 @@ def test_a_cgroup_path_that_only_the_host_has_leads_to_the_top(tmp_path):
     ids=["nothing", "v2", "unreadable", "v1"],
 )
 def test_no_quota_is_no_limit(tmp_path, files):
-    assert cpus.quota(tree(tmp_path, files)) is None
+    assert cgroup.quota(tree(tmp_path, files)) is None
 
 
 def eight_cpus(root, **files: str):
@@ -148,7 +142,7 @@ def test_this_machine_is_described_without_its_name():
     assert found.threads >= 1
     assert found.ram_gib > 0
     assert found.accelerator_name == found.cpu_model
-    text = found.model_dump_json() + environment.read().model_dump_json()
+    text = found.model_dump_json() + hardware.software().model_dump_json()
     assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", text)
 
 
@@ -193,7 +187,7 @@ def test_only_packages_that_were_imported_are_listed(monkeypatch):
     import sys
 
     monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
-    found = environment.packages()
+    found = hardware.packages()
     assert "tensorflow" not in found
     assert found["numpy"]
 

@@ -2,9 +2,7 @@
 
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import psutil
 import pytest
 
 from mnist_gpu.measure import gpus, usage
@@ -14,10 +12,12 @@ from mnist_gpu.records.schema import Resources
 from tests.machines import FakeNvml, FakeProcess, Machine, rapl, tree
 
 
-@pytest.fixture(autouse=True)
-def plugged_in(monkeypatch):
-    """The machine that runs these tests may be a laptop."""
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: None, raising=False)
+@pytest.fixture
+def machine(tmp_path) -> Machine:
+    """A machine on which a run is being watched."""
+    watched = Machine(tmp_path)
+    watched.sampler.start()
+    return watched
 
 
 def warned(found: Resources) -> str:
@@ -32,9 +32,7 @@ def gpu_machine(root: Path, nvml: FakeNvml) -> Machine:
 # --- the CPUs -----------------------------------------------------------------------------------
 
 
-def test_a_quiet_run_has_its_cpu_use_and_no_warning(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_quiet_run_has_its_cpu_use_and_no_warning(machine):
     machine.works(10)
     machine.sampler.sample()
     found = machine.sampler.stop()
@@ -47,9 +45,7 @@ def test_a_quiet_run_has_its_cpu_use_and_no_warning(tmp_path):
     assert found.reasons["gpu_percent"] == "no accelerator in use"
 
 
-def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(machine):
     machine.works(0.008, own=2.5)
     found = machine.sampler.stop()
     assert (found.cpu_percent, found.foreign_cpu_percent) == (None, None)
@@ -57,18 +53,14 @@ def test_a_run_shorter_than_the_counters_of_cpu_time_can_tell_has_no_cpu_use(tmp
     assert found.reasons["foreign_cpu_percent"] == "too short to tell"
 
 
-def test_another_process_on_the_same_cpus_is_warned_of(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_another_process_on_the_same_cpus_is_warned_of(machine):
     machine.works(10, foreign=0.4)
     found = machine.sampler.stop()
     assert found.foreign_cpu_percent == pytest.approx(40.0)
     assert "other processes used 40 % of a CPU, on the 2 CPUs" in warned(found)
 
 
-def test_time_that_the_hypervisor_kept_back_is_warned_of(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_time_that_the_hypervisor_kept_back_is_warned_of(machine):
     machine.works(10, stolen=0.3)
     found = machine.sampler.stop()
     assert found.foreign_cpu_percent == 0.0
@@ -90,28 +82,13 @@ def test_what_the_runs_own_children_do_is_its_own(tmp_path):
     assert found.rss_peak_mib == 1024.0
 
 
-def test_counters_that_leave_this_run_out_say_nothing_of_others(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_counters_that_leave_this_run_out_say_nothing_of_others(machine):
     machine.works(10)
     machine.busy_s = 0.0
     machine._show()
     found = machine.sampler.stop()
     assert found.foreign_cpu_percent is None
     assert "do not include this run" in found.reasons["foreign_cpu_percent"]
-
-
-def test_what_happens_in_a_pause_does_not_count(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
-    machine.works(10)
-    machine.sampler.pause()
-    machine.works(1000, own=0.0, foreign=1.0)
-    machine.sleeps(500)
-    machine.sampler.resume()
-    machine.works(10)
-    found = machine.sampler.stop()
-    assert (found.cpu_percent, found.suspended_s, found.warnings) == (150.0, 0.0, [])
 
 
 def test_a_quota_that_held_the_run_back_is_warned_of(tmp_path):
@@ -136,14 +113,17 @@ def test_a_processor_that_heat_slowed_down_is_warned_of(tmp_path):
     assert machine.sampler.stop().warnings == ["heat slowed the processor down 3 times"]
 
 
-def test_a_laptop_on_its_battery_is_warned_of(tmp_path, monkeypatch):
-    battery = SimpleNamespace(power_plugged=False)
-    monkeypatch.setattr(psutil, "sensors_battery", lambda: battery)
+@pytest.mark.parametrize(("scope", "warned_of"), [("System", True), ("Device", False)])
+def test_a_laptop_on_its_battery_is_warned_of_and_a_mouse_is_not(tmp_path, scope, warned_of):
+    supply = "sys/class/power_supply/BAT0"
+    files = {f"{supply}/type": "Battery", f"{supply}/scope": scope}
+    tree(tmp_path, {**files, f"{supply}/status": "Discharging"})
     machine = Machine(tmp_path)
     machine.sampler.start()
     machine.works(10)
-    battery.power_plugged = True
-    assert machine.sampler.stop().warnings == ["the machine ran on its battery"]
+    tree(tmp_path, {f"{supply}/status": "Charging"})
+    warnings = ["the machine ran on its battery"] if warned_of else []
+    assert machine.sampler.stop().warnings == warnings
 
 
 def test_a_reading_that_fails_becomes_a_reason_and_never_an_error(tmp_path):
@@ -187,9 +167,7 @@ def test_this_machine_can_be_sampled():
 # --- the clocks ---------------------------------------------------------------------------------
 
 
-def test_a_laptop_that_slept_is_warned_of(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_laptop_that_slept_is_warned_of(machine):
     machine.works(10)
     machine.sleeps(1800)
     found = machine.sampler.stop()
@@ -197,9 +175,7 @@ def test_a_laptop_that_slept_is_warned_of(tmp_path):
     assert found.warnings == ["the machine was asleep for 1800 s"]
 
 
-def test_a_clock_that_was_set_is_not_taken_for_sleep(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_clock_that_was_set_is_not_taken_for_sleep(machine):
     machine.works(10)
     machine.wall_s -= 3600
     found = machine.sampler.stop()
@@ -314,9 +290,7 @@ def test_the_segments_of_a_resumed_run_are_combined(tmp_path):
     assert "asleep for 30 s" in warned(found)
 
 
-def test_a_run_goes_on_being_counted_after_a_checkpoint(tmp_path):
-    machine = Machine(tmp_path)
-    machine.sampler.start()
+def test_a_run_goes_on_being_counted_after_a_checkpoint(machine):
     machine.works(10, own=1.0)
     assert machine.sampler.so_far().cpu_percent == 100.0
     machine.works(10, own=2.0)

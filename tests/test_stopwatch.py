@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_gpu.measure.process import process_age_ns
+from mnist_gpu.measure.rank import process_age_ns
 from mnist_gpu.timing.stopwatch import PHASES, Stopwatch
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from mnist_gpu.checks import apple, nvidia, place, power, processor, room, software
+from mnist_gpu.checks import accelerators, place, processor, software
 from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
 
@@ -11,29 +11,13 @@ Check = Callable[[Machine], Iterator[Finding]]
 # the load first: what the other checks do themselves is then not yet under way
 CHECKS: tuple[Check, ...] = (
     processor.others,
-    software.harmful,
-    software.framework,
-    place.platform,
-    place.virtual,
-    place.variables,
-    apple.python,
-    apple.macos,
-    apple.metal,
-    nvidia.gpu,
-    nvidia.torch_build,
-    nvidia.load,
-    processor.share,
-    processor.threads,
-    processor.throttled,
-    power.mains,
-    power.saving,
-    power.heat,
-    room.memory,
-    room.shared_memory,
-    room.results,
-    room.cache,
-    room.dataset,
-    place.clock,
+    *(software.harmful, software.framework),
+    *(place.platform, place.virtual, software.variables),
+    *(accelerators.python, accelerators.macos, accelerators.metal),
+    *(accelerators.gpu, accelerators.torch_build, accelerators.load),
+    *(processor.share, processor.threads, processor.throttled),
+    *(processor.mains, processor.saving, processor.heat),
+    *(place.memory, place.shared_memory, place.results, place.cache, place.dataset, place.clock),
 )
 
 

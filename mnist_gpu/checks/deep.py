@@ -25,19 +25,17 @@ def imports(machine: Machine) -> Iterator[Finding]:
     took = f"{time.perf_counter() - began:.1f}"
     yield found("loads", engine=machine.engine, seconds=took)
     if machine.pytorch:
-        yield from _device(machine)
+        yield _device(machine)
 
 
-def _device(machine: Machine) -> Iterator[Finding]:
+def _device(machine: Machine) -> Finding:
     import torch
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     for name, available in there.items():
         if machine.asks_for(name) and not available:
-            yield found("no_device", device=NAMES[name], why=_why_no(torch, name))
-            return
-    device = next((name for name in there if there[name] and machine.wants(name)), "cpu")
-    yield computes(torch, device)
+            return found("no_device", device=NAMES[name], why=_why_no(torch, name))
+    return computes(torch, next((n for n in there if there[n] and machine.wants(n)), "cpu"))
 
 
 def _why_no(torch: Any, name: str) -> str:

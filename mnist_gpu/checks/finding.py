@@ -1,30 +1,22 @@
 """What a check has to say."""
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
+
+from mnist_gpu.paths import packaged
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report.
+    """One line of the doctor's report."""
 
-    Attributes:
-        check: what was found, as `measure/data/doctor.yaml` calls it.
-        status: `ok`; `warn`: a run works, but slower or less surely than it could; `fail`: a run
-            does not work, or its result would be wrong or mean something else.
-        name: what was looked at, in a word or three.
-        says: what was seen.
-        costs: what it does to a run; empty where all is well.
-        mend: what to do about it; empty likewise.
-    """
-
-    check: str
+    check: str  # what was found, as `measure/data/doctor.yaml` calls it
+    # ok; warn: a run works, but slower or less surely than it could; fail: a run does not work, or
+    # its result would be wrong or mean something else
     status: str
-    name: str
+    name: str  # what was looked at, in a word or three
     says: str
-    costs: str = ""
+    costs: str = ""  # what it does to a run; empty where all is well
     mend: str = ""
 
 
@@ -36,14 +28,10 @@ def found(check: str, status: str | None = None, **values: Any) -> Finding:
         status: another than stands there.
         values: what the sentences name.
     """
-    entry = {**known("doctor")[check], **({"status": status} if status else {})}
+    entry = {**packaged("measure/data/doctor")[check], **({"status": status} if status else {})}
     return Finding(check=check, **{key: text.format(**values) for key, text in entry.items()})
 
 
-@cache
-def known(name: str) -> Any:
-    """Facts that age, with their dates and sources, and sentences: `measure/data/<name>.yaml`."""
-    import yaml
-
-    text = (files("mnist_gpu.measure") / "data" / f"{name}.yaml").read_text(encoding="utf-8")
-    return yaml.safe_load(text)
+def count(number: int, word: str) -> str:
+    """Such as `1 core`, `2 cores`."""
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -2,12 +2,14 @@
 
 import os
 import platform
+import re
 import shutil
 import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
@@ -16,75 +18,58 @@ from typing import Any
 
 from mnist_gpu.data import mnist
 from mnist_gpu.measure import detect, gpus
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.paths import choices, shipped
 from mnist_gpu.records import signals
-from mnist_gpu.system import ROOT, output_of
+from mnist_gpu.system import ROOT, output_of, text
 
 ANSWER_S = 1.0
 
 
 def answers(url: str, wait_s: float = ANSWER_S) -> bool:
     """Whether a server says that it has a file, without fetching it."""
-    said: list[int] = []
+    said = threading.Event()
 
     def ask() -> None:
-        try:
+        with suppress(OSError, ValueError):
             request = urllib.request.Request(url, method="HEAD")  # noqa: S310
-            with urllib.request.urlopen(request, timeout=wait_s) as answer:  # noqa: S310
-                said.append(answer.status)
-        except (OSError, ValueError):
-            pass
+            with urllib.request.urlopen(request, timeout=wait_s):  # noqa: S310
+                said.set()
 
     # looking up a name may take longer than any time limit of the connection
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(wait_s)
-    return bool(said)
+    return said.is_set()
 
 
 @dataclass(frozen=True)
 class Machine:
-    """By default this one; a test makes up others.
+    """By default this one; a test makes up others."""
 
-    Attributes:
-        engine: the engine that a run would use.
-        platform_name: the platform that was asked for, `auto` for any.
-        root: where `/proc`, `/sys` and `/dev` are.
-        environ: the environment's variables.
-        system: `Linux`, `Darwin` or `Windows`.
-        arch: what this Python was made for, such as `arm64`.
-        packages: folders with installed packages.
-        here: the working folder, below which runs are written.
-        cache: where MNIST is kept between runs.
-        run: what a program prints.
-        answers: whether a web server has a file.
-        http_get: reads a cloud's metadata; None for the real thing.
-        nvml: the module `pynvml`, or a stand-in; None imports it.
-        disk_usage: `shutil.disk_usage`.
-        clock_ns: the clock that times a run.
-        pause: lets time pass between two readings.
-    """
-
-    engine: str = "lightning"
-    platform_name: str = "auto"
-    root: Path = ROOT
+    engine: str = "lightning"  # that a run would use
+    platform_name: str = "auto"  # that was asked for
+    root: Path = ROOT  # where /proc, /sys and /dev are
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    system: str = field(default_factory=platform.system)
-    arch: str = field(default_factory=platform.machine)
-    packages: list[str] = field(default_factory=lambda: sys.path)
-    here: Path = field(default_factory=Path.cwd)
-    cache: Path = field(default_factory=mnist.default_cache)
-    run: Callable[..., str | None] = output_of
-    answers: Callable[[str], bool] = answers
-    http_get: Callable[[str], str] | None = None
-    nvml: Any = None
+    system: str = field(default_factory=platform.system)  # Linux, Darwin or Windows
+    arch: str = field(default_factory=platform.machine)  # that this Python was made for
+    packages: list[str] = field(default_factory=lambda: sys.path)  # folders
+    here: Path = field(default_factory=Path.cwd)  # runs are written below
+    cache: Path = field(default_factory=mnist.default_cache)  # where MNIST is kept
+    run: Callable[..., str | None] = output_of  # what a program prints
+    answers: Callable[[str], bool] = answers  # whether a web server has a file
+    http_get: Callable[[str], str] | None = None  # reads a cloud's metadata
+    nvml: Any = None  # the module `pynvml`; None imports it
     disk_usage: Callable[[Path], Any] = shutil.disk_usage
     clock_ns: Callable[[], int] = time.perf_counter_ns
-    pause: Callable[[float], None] = time.sleep
+    pause: Callable[[float], None] = time.sleep  # between two readings
 
     def asks_for(self, accelerator: str) -> bool:
         """Whether a run has to train on it."""
         return self.platform.get("accelerator") == accelerator
+
+    def wants(self, accelerator: str) -> bool:
+        """Whether a run could train on it: it was asked for, or nothing was."""
+        return self.platform.get("accelerator") in (accelerator, "auto")
 
     @property
     def pytorch(self) -> bool:
@@ -109,9 +94,12 @@ class Machine:
         found = self.distribution(name)
         return None if found is None else found.version
 
-    def has_module(self, name: str) -> bool:
-        """Whether there is such a module to import, whatever package brought it."""
-        return any((Path(folder) / name).is_dir() for folder in self.packages)
+    def stated(self, name: str, path: str, pattern: str) -> str:
+        """What a pattern's group matches in a file of an installed package; else empty."""
+        package = self.distribution(name)
+        source = text(Path(str(package.locate_file(path)))) if package else ""
+        found = re.search(pattern, source, re.MULTILINE | re.DOTALL)
+        return found[1] if found else ""
 
     @cached_property
     def detection(self) -> signals.Detection:
@@ -121,24 +109,17 @@ class Machine:
     @cached_property
     def platform(self) -> dict[str, Any]:
         """The platform's configuration; with `auto`, of the one that the signals fit best."""
-        import yaml
-
-        known = {
-            path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
-            for path in sorted((conf_dir() / "platform").glob("*.yaml"))
-        }
+        known = {name: shipped(f"platform/{name}") for name in choices("platform")}
         if self.platform_name != "auto":
-            return dict(known[self.platform_name])
+            return known[self.platform_name]
         rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
         chosen = signals.choose(rules, self.detection)
         # any machine fits `cpu`; what a run there trains on is then still its own choice
-        return {**known[chosen], "accelerator": "auto"} if chosen else dict(known["auto"])
-
-    def wants(self, accelerator: str) -> bool:
-        """Whether a run could train on it: it was asked for, or nothing was."""
-        return self.platform.get("accelerator") in (accelerator, "auto")
+        return {**known[chosen], "accelerator": "auto"} if chosen else known["auto"]
 
     @cached_property
     def gpu(self) -> tuple[gpus.Gpu | None, str]:
-        """The first NVIDIA GPU that a framework would see, or why there is none."""
-        return gpus.find(self.environ, nvml=self.nvml)
+        """The first NVIDIA GPU that a framework would see, or why there is none; not looked for
+        where a run could not train on it."""
+        wanted = self.wants("cuda")
+        return gpus.find(self.environ, nvml=self.nvml) if wanted else (None, "not wanted")

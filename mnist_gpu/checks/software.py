@@ -1,5 +1,6 @@
-"""The packages of this environment, looked at without importing one."""
+"""The packages of this environment, looked at without importing one, and its variables."""
 
+import os
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -7,16 +8,20 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from mnist_gpu.checks.finding import Finding, found, known
+from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
-from mnist_gpu.paths import PACKAGE
+from mnist_gpu.paths import PACKAGE, packaged
+from mnist_gpu.system import text
+
+# a platform's own image may set them: they are then a part of the platform
+SPEED_VARIABLES = ("LD_PRELOAD", "MALLOC_", "XLA_FLAGS", "PL_TRAINER_")
 
 
 def harmful(machine: Machine) -> Iterator[Finding]:
     """Releases that steal, or that cannot work."""
     here = [
-        found("harmful_package", package=package, version=version, **_words(entry))
-        for entry in known("packages")["avoid"]
+        found("harmful_package", package=package, version=version, **entry)
+        for entry in packaged("measure/data/packages")["avoid"]
         for package in entry["packages"]
         if (version := machine.version(package)) and _meant(entry, version, machine)
     ]
@@ -25,11 +30,10 @@ def harmful(machine: Machine) -> Iterator[Finding]:
 
 def framework(machine: Machine) -> Iterator[Finding]:
     """What the asked engine imports."""
-    engine = machine.engine
-    asked = _asked(machine)
-    extra = f"[{engine}]" if any("extra ==" in str(wanted.marker) for wanted in asked) else ""
+    engine, asked = machine.engine, _asked(machine)
+    extra = "" if machine.pytorch else f"[{engine}]"
     words = {"engine": engine, "extra": extra, "install": f'pip install "mnist-gpu{extra}"'}
-    missing = [wanted.name for wanted in asked if not _present(wanted, machine)]
+    missing = [wanted.name for wanted in asked if not _present(wanted.name, machine)]
     unfit = [
         f"{wanted.name} {version} ({wanted.specifier} is asked for)"
         for wanted in asked
@@ -45,6 +49,13 @@ def framework(machine: Machine) -> Iterator[Finding]:
         yield found("packages", engine=engine, versions=", ".join(versions))
 
 
+def variables(machine: Machine) -> Iterator[Finding]:
+    """Are there variables that make a run another than the standard one?"""
+    names = [name for name in sorted(machine.environ) if name.startswith(SPEED_VARIABLES)]
+    if names and machine.detection.front not in ("kaggle", "colab"):
+        yield found("variables", names=", ".join(names), unset=" ".join(names))
+
+
 def fits(version: str, specifier: str) -> bool:
     """Whether a version is among those that `specifier` (such as `>=2.7,<2.14`) means."""
     return SpecifierSet(specifier).contains(version, prereleases=True)
@@ -56,30 +67,19 @@ def _asked(machine: Machine) -> list[Requirement]:
     package = machine.distribution("mnist-gpu")
     if package is not None:
         lines = package.requires or []
-    elif (path := PACKAGE.parent / "pyproject.toml").is_file():
-        project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-        extra = (
-            line if ";" in line else f"{line};"
-            for line in project["optional-dependencies"].get(machine.engine, [])
-        )
-        lines = [
-            *project["dependencies"],
-            *(
-                f"{name}; {f'({marker}) and ' if marker else ''}extra == '{machine.engine}'"
-                for name, _, marker in (line.partition(";") for line in extra)
-            ),
-        ]
     else:
-        lines = []
+        project = tomllib.loads(text(PACKAGE.parent / "pyproject.toml")).get("project", {})
+        extras = project.get("optional-dependencies", {})
+        lines = [*project.get("dependencies", []), *extras.get(machine.engine, [])]
     markers = {"extra": machine.engine, "sys_platform": machine.system.lower()}
     asked = map(Requirement, lines)
     return [wanted for wanted in asked if not wanted.marker or wanted.marker.evaluate(markers)]
 
 
-def _present(wanted: Requirement, machine: Machine) -> bool:
+def _present(name: str, machine: Machine) -> bool:
     # builds of a framework have many names (tensorflow-cpu), its module has one
-    module = wanted.name.replace("-", "_")
-    return machine.version(wanted.name) is not None or machine.has_module(module)
+    modules = [f"{folder}/{name.replace('-', '_')}" for folder in machine.packages]
+    return machine.version(name) is not None or any(map(os.path.isdir, modules))
 
 
 def _meant(entry: dict[str, Any], version: str, machine: Machine) -> bool:
@@ -87,7 +87,3 @@ def _meant(entry: dict[str, Any], version: str, machine: Machine) -> bool:
         (other := machine.version(name)) and fits(other, asked)
         for name, asked in entry.get("beside", {}).items()
     )
-
-
-def _words(entry: dict[str, Any]) -> dict[str, str]:
-    return {key: entry[key] for key in ("what", "costs", "mend", "source")}

@@ -39,18 +39,10 @@ def _wrapped(finding: Finding, width: int) -> str:
     status = f"{finding.status:{STATUS_COLUMNS}}"
     head = f"{status}{finding.name:{NAME_COLUMNS}}" if wide else f"{status}{finding.name}: "
     indent = " " * (len(head) if wide else STATUS_COLUMNS)
-    lines = [finding.says]
+    lines = [f"{head}{finding.says}"]
     if finding.status != "ok":
-        lines += [f"Costs: {finding.costs}", f"Mend: {finding.mend}"]
-    text = "\n".join(
-        textwrap.fill(
-            # a number and its unit stay on one line
-            re.sub(r"(?<=\d) (?=%|°C|[GM]iB|GHz|CPUs?\b)", HARD_SPACE, line),
-            max(width, NARROW // 2),
-            initial_indent=indent if number else head,
-            subsequent_indent=indent,
-            break_on_hyphens=False,
-        )
-        for number, line in enumerate(lines)
-    )
-    return text.replace(HARD_SPACE, " ")
+        lines += [f"{indent}Costs: {finding.costs}", f"{indent}Mend: {finding.mend}"]
+    # a number and its unit stay on one line
+    text = re.sub(r"(?<=\d) (?=%|°C|[GM]iB|GHz|CPUs?\b)", HARD_SPACE, "\n".join(lines))
+    wrap = textwrap.TextWrapper(max(width, NARROW // 2), "", indent, break_on_hyphens=False)
+    return "\n".join(map(wrap.fill, text.splitlines())).replace(HARD_SPACE, " ")

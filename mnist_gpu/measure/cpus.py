@@ -1,10 +1,11 @@
-"""How many CPUs this process may really use.
+"""How many CPUs this process may really use, and how busy they are.
 
 `os.cpu_count()` shows the host; affinity and the cgroup's quota say what is this process' own.
 """
 
 import math
 import os
+import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from mnist_gpu import system
 from mnist_gpu.measure import cgroup
 from mnist_gpu.system import ROOT, text
 
-quota = cgroup.quota
 Sysctl = Callable[[str], str | None]
+TOPOLOGY = "sys/devices/system/cpu"
 
 
 def allowed(root: Path = ROOT) -> list[int]:
@@ -26,23 +27,24 @@ def allowed(root: Path = ROOT) -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def listed(ranges: str) -> list[int]:
+    """The kernel's `0-2,5` as [0, 1, 2, 5]; an empty text lists none."""
+    found: list[int] = []
+    for part in filter(None, ranges.split(",")):
+        first, _, last = part.partition("-")
+        found.extend(range(int(first), int(last or first) + 1))
+    return found
+
+
 def physical_cores(root: Path = ROOT, sysctl: Sysctl = system.sysctl) -> int:
     """Physical cores among the allowed CPUs; hyper-threads of one core count once."""
     cpus = allowed(root)
-    topology = root / "sys/devices/system/cpu"
-    if topology.is_dir():
-        siblings = (text(topology / f"cpu{cpu}/topology/thread_siblings_list") for cpu in cpus)
+    if (root / TOPOLOGY).is_dir():
+        siblings = [text(root / TOPOLOGY / f"cpu{n}/topology/thread_siblings_list") for n in cpus]
         return len({shared or str(cpu) for cpu, shared in zip(cpus, siblings, strict=True)})
-    stated = sysctl("hw.physicalcpu")
-    if stated is not None and stated.isdigit():
-        return max(1, int(stated))
-    try:
-        import psutil
+    import psutil
 
-        cores = psutil.cpu_count(logical=False)
-    except ImportError:
-        cores = None
-    return min(len(cpus), cores or len(cpus))
+    return int(sysctl("hw.physicalcpu") or psutil.cpu_count(logical=False) or len(cpus))
 
 
 def threads(
@@ -59,16 +61,53 @@ def threads(
     asked = environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
-    fast = sysctl("hw.perflevel0.physicalcpu")
-    cores = int(fast) if fast is not None and fast.isdigit() else physical_cores(root, sysctl)
-    limit = quota(root)
+    cores = int(sysctl("hw.perflevel0.physicalcpu") or physical_cores(root, sysctl))
+    limit = cgroup.quota(root)
     return max(1, cores if limit is None else min(cores, math.floor(limit)))
 
 
-def listed(ranges: str) -> list[int]:
-    """The kernel's `0-2,5` as [0, 1, 2, 5]; an empty text lists none."""
-    found: list[int] = []
-    for part in filter(None, ranges.split(",")):
-        first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
+def busy_cpu_s(root: Path = ROOT) -> tuple[float, float] | None:
+    """CPU seconds that the CPUs of this run have been busy, with whatever, and that a hypervisor
+    kept from them, since the machine started; None where the system does not say. proc(5)."""
+    mine = {f"cpu{cpu}" for cpu in allowed(root)}
+    lines = [line.split() for line in text(root / "proc/stat").splitlines()]
+    ticks = [[int(field) for field in line[1:9]] for line in lines if line and line[0] in mine]
+    if not ticks:
+        return _busy_by_psutil()
+    # user, nice, system, idle, iowait, irq, softirq, steal; guests are within user
+    busy = sum(sum(cpu[:3]) + sum(cpu[5:7]) for cpu in ticks)
+    stolen = sum(sum(cpu[7:8]) for cpu in ticks)
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    return busy / ticks_per_s, stolen / ticks_per_s
+
+
+def _busy_by_psutil() -> tuple[float, float] | None:
+    import psutil
+
+    every = psutil.cpu_times()
+    return None if psutil.LINUX else (sum(every) - every.idle, 0.0)
+
+
+def slowdowns(root: Path = ROOT) -> int | None:
+    """How often heat has slowed the cores of this run since the machine started (Intel); None
+    where the system does not count it."""
+    count = "thermal_throttle/core_throttle_count"
+    counts = [text(root / TOPOLOGY / f"cpu{cpu}" / count) for cpu in allowed(root)]
+    known = [int(count) for count in counts if count.isdigit()]
+    return sum(known) if known else None
+
+
+def on_battery(root: Path = ROOT) -> bool | None:
+    """Whether a battery feeds the machine; None where there is none."""
+    if root == ROOT and platform.system() != "Linux":
+        import psutil
+
+        battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+        return None if battery is None else battery.power_plugged is False
+    batteries, plugged_in = [], False
+    for supply in (root / "sys/class/power_supply").glob("*"):
+        # the batteries of a mouse or a headset are of scope "Device"
+        if text(supply / "type") == "Battery" and text(supply / "scope") != "Device":
+            batteries.append(text(supply / "status"))
+        plugged_in |= text(supply / "online") == "1"
+    return "Discharging" in batteries and not plugged_in if batteries else None

@@ -5,9 +5,14 @@ refusal is kept as the reason. https://docs.nvidia.com/deploy/nvml-api/
 """
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from mnist_gpu.paths import packaged
 from mnist_gpu.system import plain
 
 MIB = 1024 * 1024
@@ -15,10 +20,9 @@ MIB = 1024 * 1024
 # is not among them: it is how the card is meant to run.
 SLOWED = 0x08 | 0x20 | 0x40 | 0x80
 
-
 READINGS: dict[str, Callable[[Any, Any], Any]] = {
-    "name": lambda n, h: plain(_text(n.nvmlDeviceGetName(h))),
-    "driver": lambda n, h: plain(_text(n.nvmlSystemGetDriverVersion())),
+    "name": lambda n, h: plain(n.nvmlDeviceGetName(h)),
+    "driver": lambda n, h: plain(n.nvmlSystemGetDriverVersion()),
     # the newest CUDA major version that the driver runs, compatibility packages included
     "cuda": lambda n, h: n.nvmlSystemGetCudaDriverVersion_v2() // 1000,
     # compute capability, such as 7.5
@@ -66,14 +70,9 @@ class Gpu:
     def memory_mib(self, own_pids: set[int]) -> float | None:
         """Memory that the processes `own_pids` use; of the whole device where NVML does not know
         them (containers)."""
-        own_bytes = [
-            process.usedGpuMemory
-            for process in self.read("processes") or []
-            if process.pid in own_pids and process.usedGpuMemory
-        ]
-        memory_mib: float | None = (
-            sum(own_bytes) / MIB if own_bytes else self.read("gpu_memory_mib")
-        )
+        listed = self.read("processes") or []
+        own_bytes = sum(one.usedGpuMemory or 0 for one in listed if one.pid in own_pids)
+        memory_mib: float | None = own_bytes / MIB if own_bytes else self.read("gpu_memory_mib")
         return memory_mib
 
     def other_processes(self, own_pids: set[int]) -> int | None:
@@ -101,16 +100,15 @@ def find(
     try:
         nvml = nvml or importlib.import_module("pynvml")
         nvml.nvmlInit()
-        visible = environ.get("CUDA_VISIBLE_DEVICES")
-        wanted = "0" if visible is None else visible.split(",")[0].strip()
+        wanted = environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
         if wanted.startswith("MIG-"):
             return Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(wanted)), ""
         every = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
         handle = _matching(nvml, every, wanted, name)
     except ImportError:
         return None, "nvidia-ml-py is not installed"
-    except Exception as fault:  # no library, no driver, no right to ask
-        return None, plain(f"NVML: {fault or type(fault).__name__}")
+    except Exception as exc:  # no library, no driver, no right to ask
+        return None, plain(f"NVML: {exc or type(exc).__name__}")
     if handle is None:
         return None, "NVML shows no GPU that is the framework's"
     return Gpu(nvml, handle), ""
@@ -118,18 +116,77 @@ def find(
 
 def _matching(nvml: Any, every: list[Any], wanted: str, name: str | None) -> Any:
     if wanted.startswith("GPU-"):
-        uuids = [(handle, _text(nvml.nvmlDeviceGetUUID(handle))) for handle in every]
-        return next((handle for handle, uuid in uuids if uuid.startswith(wanted)), None)
+        fitting = [one for one in every if nvml.nvmlDeviceGetUUID(one).startswith(wanted)]
+        return fitting[0] if fitting else None
     if not wanted.isdigit():
         return None
-    numbered = every[int(wanted)] if int(wanted) < len(every) else None
+    numbered = every[int(wanted) : int(wanted) + 1]
     if not name:
-        return numbered
-    names = [(handle, _text(nvml.nvmlDeviceGetName(handle))) for handle in every]
-    if any(handle is numbered and stated == name for handle, stated in names):
-        return numbered
-    return next((handle for handle, stated in names if stated == name), None)
+        return numbered[0] if numbered else None
+    candidates = [*numbered, *every]
+    return next((one for one in candidates if nvml.nvmlDeviceGetName(one) == name), None)
 
 
-def _text(answer: Any) -> str:
-    return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
+class Misfit(NamedTuple):
+    """Something that keeps a build of PyTorch from using a GPU."""
+
+    what: str  # `driver`, or `capability` (the GPU's compute capability)
+    stated: Any
+    needed: Any  # the least that the build works with
+    torch: str | None  # releases that fit, as pip reads it, if any are known
+
+
+def misfits(
+    card: Gpu, built_with: str, works: bool = False, version: str = "0+unknown"
+) -> list[Misfit]:
+    """Why PyTorch cannot use the GPU, by `data/torch.yaml`; empty where nothing speaks against it.
+
+    Args:
+        card: the GPU.
+        built_with: the CUDA of this PyTorch (`torch.version.cuda`), such as `13.2`.
+        works: whether the driver is known to do; a compatibility package may bridge an old one.
+        version: of this PyTorch; PyPI's have no `+`, and others may hold code for older GPUs.
+    """
+    rows = packaged("measure/data/torch")["cuda"]
+    row = next((row for row in rows if row["cuda"] == int(float(built_with))), None)
+    if row is None:
+        return []
+    bridged = works or (card.read("cuda") or 0) >= row["cuda"]
+    published = SpecifierSet(row["torch"]).contains(version, prereleases=True)
+    covered = row["cuda"] > 12 or ("+" not in version and published)
+    judged = {
+        "driver": None if bridged else card.read("driver"),
+        "capability": card.read("capability") if covered else None,
+    }
+    found = []
+    for what, stated in judged.items():
+        fitting = [one["torch"] for one in rows if stated and _reaches(stated, one[what])]
+        if stated and row["torch"] not in fitting:
+            found.append(Misfit(what, stated, row[what], next(iter(fitting), None)))
+    return found
+
+
+def _reaches(stated: Any, least: Any) -> bool:
+    return Version(str(stated)) >= Version(str(least))
+
+
+def why_not(built_with: str | None, answers: bool, nvml: Any = None) -> str | None:
+    """Why this PyTorch cannot use the GPU that is here; None where nothing speaks against it.
+
+    Args:
+        built_with: `torch.version.cuda`; None for a build without CUDA.
+        answers: `torch.cuda.is_available()`.
+        nvml: the module `pynvml`, or a stand-in.
+    """
+    card, _ = find(os.environ, nvml=nvml)
+    if card is None:
+        return None
+    if built_with is None:
+        return "there is an NVIDIA GPU, but this PyTorch is built without CUDA"
+    for one in misfits(card, built_with, answers):
+        instead = f", or pip install 'torch{one.torch}'" if one.torch else ""
+        needs = f"and this PyTorch's CUDA {built_with} needs {one.needed} or"
+        if one.what == "driver":
+            return f"the NVIDIA driver is {one.stated}, {needs} newer: update the driver{instead}"
+        return f"the GPU's compute capability is {one.stated}, {needs} more{instead}"
+    return None

@@ -6,12 +6,11 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from fnmatch import fnmatchcase
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.paths import packaged
 
 # frameworks set variables of their own once they are imported; those are nobody's wish
 STARTED_WITH = dict(os.environ)
@@ -96,32 +95,28 @@ def image_defaults(frontend: str) -> dict[str, str]:
     return dict(_table()["images"].get(frontend, {}).get("variables", {}))
 
 
-@cache
 def _table() -> dict[str, Any]:
-    import yaml
-
-    text = (files("mnist_gpu.measure") / "influences.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    return packaged("measure/influences")
 
 
 def _entries(
     environ: Mapping[str, str], uses: Collection[str]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(name, value, entry) of every variable of which something is known."""
+    known = [entry for entry in _table()["variables"] if _concerns(entry, uses)]
     for name, value in environ.items():
-        for entry in _table()["variables"]:
-            if (
-                fnmatchcase(name, entry["name"])
-                and _concerns(entry, uses)
-                and re.fullmatch(entry.get("when", ".*"), value, re.I | re.S)
-            ):
-                yield name, value, entry
-                break
+        fitting = (
+            entry
+            for entry in known
+            if fnmatchcase(name, entry["name"])
+            and re.fullmatch(entry.get("when", ".*"), value, re.I | re.S)
+        )
+        if entry := next(fitting, None):
+            yield name, value, entry
 
 
 def _concerns(entry: Mapping[str, Any], uses: Collection[str]) -> bool:
-    return "any" in entry["of"] or not set(entry["of"]).isdisjoint(uses)
+    return not {"any", *uses}.isdisjoint(entry["of"])
 
 
 def _refuse_settings(entry: Mapping[str, Any], environ: Mapping[str, str]) -> None:

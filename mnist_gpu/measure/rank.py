@@ -1,8 +1,10 @@
-"""Which process of a run this is, by what its starter left in the environment."""
+"""Which process of a run this is, by what its starter left in the environment, and how old."""
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 StartedBy = Literal["nobody", "mnist-gpu", "torchrun", "slurm"]
@@ -11,18 +13,11 @@ MARK = "MNIST_GPU_RANKS"
 
 @dataclass(frozen=True)
 class Rank:
-    """One process among those of its run.
+    """One process among those of its run."""
 
-    Attributes:
-        number: from 0, over all machines.
-        local: from 0, on this machine.
-        world: how many there are.
-        started_by: who started them.
-    """
-
-    number: int = 0
-    local: int = 0
-    world: int = 1
+    number: int = 0  # over all machines
+    local: int = 0  # on this machine
+    world: int = 1  # how many there are
     started_by: StartedBy = "nobody"
 
 
@@ -38,3 +33,20 @@ def here(environ: Mapping[str, str] | None = None) -> Rank:
         return Rank()
     number, local, world = (int(environ.get(name, 0)) for name in names)
     return Rank(number, local, max(1, world), started_by)
+
+
+def process_age_ns() -> int:
+    """Nanoseconds since the operating system created this process: `startup_s` counts from then,
+    imports included.
+
+    Linux: start time in clock ticks since boot (proc(5), field 22), against `CLOCK_BOOTTIME`;
+    psutil would take the wall clock, which may have been set since. Elsewhere: psutil.
+    """
+    stat = Path("/proc/self/stat")
+    if stat.exists() and hasattr(time, "CLOCK_BOOTTIME"):
+        started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
+        started_ns = started_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+        return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - started_ns)
+    import psutil
+
+    return max(0, time.time_ns() - int(psutil.Process().create_time() * 1e9))

@@ -22,7 +22,7 @@ from mnist_gpu.config.errors import format_error
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import influences
-from mnist_gpu.measure.process import process_age_ns
+from mnist_gpu.measure.rank import process_age_ns
 from mnist_gpu.paths import conf_dir
 from mnist_gpu.records.schema import Record
 from mnist_gpu.runs import folder

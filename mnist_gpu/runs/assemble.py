@@ -10,7 +10,7 @@ from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
-from mnist_gpu.measure import detect, environment, hardware, influences
+from mnist_gpu.measure import detect, hardware, influences
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import Weights, Workload
@@ -94,7 +94,7 @@ def record(
     """Put the record together; the total is read now, so call it last."""
     facts, platform = run.engine.facts(), run.platform
     hardware_part = hardware.read(facts)
-    software_part = environment.read()
+    software_part = hardware.software()
     # the clock is read last: everything above is part of the whole
     timing = _timing(timeline, run.before.segments, facts)
     return schema.Record(

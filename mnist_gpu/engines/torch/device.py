@@ -5,7 +5,7 @@ import logging
 import torch
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure import cuda
+from mnist_gpu.measure import gpus
 
 log = logging.getLogger(__name__)
 MISSING = {
@@ -36,7 +36,7 @@ def choose(accelerator: str, count: int = 1) -> torch.device:
         raise UserError(f"devices={count}: this machine has {torch.cuda.device_count()} GPUs")
     unfit = None
     if accelerator in ("auto", "cuda"):
-        unfit = cuda.why_not(torch.version.cuda, "cuda" in here)
+        unfit = gpus.why_not(torch.version.cuda, "cuda" in here)
     if accelerator == "auto":
         if unfit:
             log.warning(unfit)
