@@ -12,28 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-# Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
-# Zl and Zp line and paragraph separators
-REFUSED_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-MARKUP = re.compile(r"[<>`]|&#|&\w+;|\$[({]|\]\(|\{\{|\}\}|(?:javascript|vbscript|data)\s*:", re.I)
-PRIVATE = re.compile(
-    r"(?:^|[\s\"'=(:,])(?:/(?:home|users|root|etc|var|tmp|mnt|opt|private|work)/|[a-z]:\\|~/|\\\\\w)"
-    r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
-    re.I,
+from mnist_gpu.records.facts import facts
+
+TEXTS = facts("texts")
+REFUSED_CATEGORIES = set(TEXTS["refused_categories"])
+MARKUP, PATH, SECRET, HOST = (
+    re.compile(TEXTS[name], re.I) for name in ("markup", "path", "secret", "host")
 )
-WHOLE_PRIVATE = re.compile(rf"(?:{PRIVATE.pattern})[^\s\"']*", re.I)
+WHOLE_PATH = re.compile(rf"(?:{PATH.pattern})[^\s\"']*", re.I)
 LONGEST = 300
-SECRET = re.compile(
-    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}"
-    r"|AKIA[A-Z0-9]{12,}|eyJ[\w-]{10,}\.[\w-]{10,}|xox[abp]-[\w-]{10,})"
-    r"|(?:token|password|passwd|secret|api_?key)\s*[=:]\s*\S",
-    re.I,
-)
-HOST = re.compile(
-    r"(?<![\w.+-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.])"
-    r"|\b[\w-]+\.(?:local|internal|lan|localdomain|corp|cluster\.local)\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b",
-    re.I,
-)
 HIGHEST_PRICE_PER_HOUR = 10_000
 LOWEST_PRICE_PER_HOUR = 1e-4
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
@@ -57,7 +44,7 @@ def markup_in(text: str) -> str | None:
 @lru_cache(maxsize=8192)
 def private_part_of(text: str) -> str | None:
     """Why `text` could point at a person or a disk; None where it could not."""
-    if any(sign in text for sign in "/\\@:") and PRIVATE.search(text):
+    if any(sign in text for sign in "/\\@:") and PATH.search(text):
         return "holds a path or an address; leave out what points at a person or a disk"
     if SECRET.search(text):
         return "holds what looks like a token or a password"
@@ -71,8 +58,8 @@ def harmless(text: str) -> str:
     text = text.replace(str(Path.home()), "~")
     text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
     text = MARKUP.sub("?", text)
-    while PRIVATE.search(text):
-        text = WHOLE_PRIVATE.sub(" ...", text)
+    while PATH.search(text):
+        text = WHOLE_PATH.sub(" ...", text)
     text = HOST.sub("...", SECRET.sub("...", text))
     return " ".join(text.split())[:LONGEST] or "no reason given"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from mnist_gpu.records.schema import Record
 
 Column = tuple[float, ...]
+COLUMNS = ("train_s", "eval_s", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,5 @@ class Run:
     @classmethod
     def of(cls, path: Path, record: Record) -> "Run":
         """Turn the history of a record into columns."""
-        rows = record.epochs
-        return cls(
-            path,
-            record.model_copy(update={"epochs": []}),
-            tuple([row.train_s for row in rows]),
-            tuple([row.eval_s for row in rows]),
-            tuple([row.train_loss for row in rows]),
-            tuple([row.train_accuracy for row in rows]),
-            tuple([row.test_loss for row in rows]),
-            tuple([row.test_accuracy for row in rows]),
-        )
+        columns = [tuple([getattr(row, name) for row in record.epochs]) for name in COLUMNS]
+        return cls(path, record.model_copy(update={"epochs": []}), *columns)

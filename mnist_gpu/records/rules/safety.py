@@ -1,0 +1,90 @@
+"""Rules on texts, numbers and dates as such: nothing in a record may act on whoever reads it."""
+
+from collections.abc import Iterator, Sized
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from mnist_gpu.records.acceptable import date_fault, markup_in, private_part_of
+from mnist_gpu.records.facts import facts
+from mnist_gpu.records.schema import Part, Record
+
+Broken = tuple[str, str, str]
+"""The rule, the field and the reason."""
+MOST_ENTRIES = 200
+MOST_EPOCHS = 100_000
+KEPT = set(facts("texts")["kept"])
+# names of the project's own making, from which a page makes keys
+NAMES = {"run_id", "platform.name", "engine.name", "workload.model"}
+LARGEST = 2**53
+LARGEST_RATE = 1e18
+RATES = {"result.flops_per_s", "result.images_per_s"}
+CLOCK_SKEW = timedelta(hours=1)
+EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def unsafe(record: Record) -> Iterator[Broken]:
+    """What could act on a reader, point at somebody, or be another number to another reader."""
+    for field, value in _leaves("", {**record.__dict__, "epochs": []}, []):
+        if isinstance(value, str):
+            yield from _text(field, value)
+        elif isinstance(value, (dict, list)):
+            yield from _size(field, value, MOST_ENTRIES)
+        # free-form parts may hold what no field allows
+        elif not -LARGEST <= value <= (LARGEST_RATE if field in RATES else LARGEST):
+            yield "safe_numbers", field, "is not a finite number of at most 2**53"
+    yield from _size("epochs", record.epochs, MOST_EPOCHS)
+    for field in ("epoch", "train_s", "eval_s", "train_loss", "test_loss"):
+        numbers = [getattr(row, field) for row in record.epochs]
+        if numbers and not -LARGEST <= min(numbers) <= max(numbers) <= LARGEST:
+            yield "safe_numbers", f"epochs.*.{field}", "holds a number that is not of at most 2**53"
+
+
+def _leaves(
+    prefix: str, part: dict[Any, Any], found: list[tuple[str, Any]]
+) -> list[tuple[str, Any]]:
+    """(dotted field, value) of every text, number, list, mapping and key in `part`, however deep,
+    added to `found`."""
+    for name, value in part.items():
+        if value is None or value is True or value is False:
+            continue
+        field = f"{prefix}{name}"
+        if isinstance(value, Part):
+            _leaves(f"{field}.", value.__dict__, found)
+            continue
+        found.append((field, value))
+        if isinstance(value, dict):
+            found.extend([(f"{field} (a key)", key) for key in value])
+            _leaves(f"{field}.", value, found)
+        elif isinstance(value, list):
+            _leaves(f"{field}.", dict(enumerate(value)), found)
+    return found
+
+
+def _text(field: str, text: str) -> Iterator[Broken]:
+    if why := markup_in(text):
+        yield "plain_text", field, why
+    if why := private_part_of(text):
+        yield "no_private_text", field, why
+    named = field in NAMES or field.endswith("(a key)")
+    if named and (text.lower() in KEPT or text.startswith("__")):
+        yield "harmless_keys", field, f"{text!r} is a name that programs keep for themselves"
+
+
+def _size(field: str, entries: Sized, most: int) -> Iterator[Broken]:
+    if len(entries) > most:
+        yield "short_lists", field, f"has {len(entries)} entries, more than {most}"
+
+
+def dates(record: Record, now: datetime) -> Iterator[tuple[str, str]]:
+    """Dates are of the calendar, and past."""
+    try:
+        created = datetime.fromisoformat(record.created_at)
+    except ValueError:
+        yield "created_at", f"{record.created_at} is no date of the calendar"
+    else:
+        if created > now + CLOCK_SKEW:
+            yield "created_at", f"{record.created_at} lies in the future"
+        if created < EARLIEST:
+            yield "created_at", f"{record.created_at} is older than this project"
+    if record.price.as_of is not None and (why := date_fault(record.price.as_of, now)):
+        yield "price.as_of", why
