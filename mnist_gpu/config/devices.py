@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mnist_gpu.data.shares import is_even
+from mnist_gpu.data.shared import is_even
 from mnist_gpu.errors import UserError
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ def published(dataset: Dataset, folder: Path) -> Iterator[None]:
         partial = folder / f".{READY}"
         partial.write_text(json.dumps({"name": dataset.name, "sha256": dataset.sha256}))
         partial.rename(folder / READY)
-    except OSError as fault:
-        raise UserError(f"the data cannot be shared between processes: {fault.strerror}") from None
+    except OSError as exc:
+        raise UserError(f"the data cannot be shared between processes: {exc.strerror}") from None
     try:
         yield
     finally:
@@ -58,3 +58,9 @@ def attached(folder: Path, wait_s: float = WAIT_S) -> Dataset:
     about = json.loads((folder / READY).read_text())
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
     return Dataset(str(about["name"]), str(about["sha256"]), **arrays)
+
+
+def is_even(world: int, batch_size: int, n: int) -> bool:
+    """Whether `world` devices can share every batch of `batch_size` out of `n` images evenly, the
+    last and smaller one included: then the mean of their gradients is that of the batch."""
+    return batch_size % world == 0 and (n % batch_size) % world == 0

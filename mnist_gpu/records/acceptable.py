@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mnist_gpu.records.facts import facts
+from mnist_gpu.records.facts import facts, limits
 
 TEXTS = facts("texts")
 REFUSED_CATEGORIES = set(TEXTS["refused_categories"])
@@ -21,8 +21,7 @@ MARKUP, PATH, SECRET, HOST = (
 )
 WHOLE_PATH = re.compile(rf"(?:{PATH.pattern})[^\s\"']*", re.I)
 LONGEST = 300
-HIGHEST_PRICE_PER_HOUR = 10_000
-LOWEST_PRICE_PER_HOUR = 1e-4
+HIGHEST_PRICE_PER_HOUR: float = limits().highest_price_per_hour
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
 
@@ -81,7 +80,7 @@ def price_faults(price: Any) -> Iterator[tuple[str, str]]:
         yield "amount_per_hour", f"is over {HIGHEST_PRICE_PER_HOUR}"
     if price.free and price.amount_per_hour and price.unit not in ("SU", "CU"):
         yield "free", "is true beside an amount"
-    if price.amount_per_hour < LOWEST_PRICE_PER_HOUR:
+    if price.amount_per_hour < limits().lowest_price_per_hour:
         yield "amount_per_hour", "is next to nothing; what is free has no amount, and free: true"
     if price.unit and not UNIT.fullmatch(price.unit):
         yield "unit", f"{price.unit!r} is no unit"

@@ -2,6 +2,7 @@
 
 from functools import cache
 from importlib.resources import files
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -12,3 +13,9 @@ def facts(name: str) -> Any:
 
     text = (files("mnist_gpu.records") / "data" / f"{name}.yaml").read_text(encoding="utf-8")
     return yaml.safe_load(text)
+
+
+@cache
+def limits() -> SimpleNamespace:
+    """The numbers of the rules, `records/data/limits.yaml`, as attributes."""
+    return SimpleNamespace(**facts("limits"))

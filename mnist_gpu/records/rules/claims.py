@@ -10,13 +10,13 @@ from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.standard import deviating, protocol
 from mnist_gpu.records import signals
 from mnist_gpu.records.acceptable import price_faults
-from mnist_gpu.records.facts import facts
+from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.rules.registry import Finding, rule, unequal
 from mnist_gpu.records.schema import Record
 
 LABELLED = ("label", "kind")
 PRICED = ("amount_per_hour", "unit", "free")
-SHORTEST_LABEL, LONGEST_LABEL = 3, 60
+SHORTEST_LABEL, LONGEST_LABEL = limits().label_columns
 NOT_A_LABEL = set(facts("texts")["not_a_label"])
 LINK = re.compile(facts("texts")["link"], re.I)
 ALIKE = str.maketrans(*facts("texts")["alike"])

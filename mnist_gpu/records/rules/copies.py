@@ -4,11 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
-from mnist_gpu.records.facts import facts
-from mnist_gpu.records.rules.time import ALIKE
+from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.run import Run
 
-JUDGED_FROM = 12
 BLOCK = 1024
 Together = tuple[Run, str, str, str]
 """The run, the rule, the field and the reason."""
@@ -53,7 +51,7 @@ def _times(run: Run) -> Hashable:
 
 def _length(run: Run) -> Hashable:
     epochs = len(run.train_s)
-    return (run.record.workload.model, epochs) if epochs >= JUDGED_FROM else None
+    return (run.record.workload.model, epochs) if epochs >= limits().alike_from else None
 
 
 def _weights(run: Run) -> Hashable:
@@ -84,7 +82,7 @@ def _alike(group: Sequence[Run]) -> Iterator[Together]:
     # all against all, a block at a time: 10,000 runs would be 400 MB at once
     for start in range(0, len(group), BLOCK):
         for others in (ranks, ranks[:, ::-1]):
-            alike = ranks[start : start + BLOCK] @ others.T > ALIKE
+            alike = ranks[start : start + BLOCK] @ others.T > limits().alike
             for row, other in np.argwhere(alike).tolist():
                 if start + row != other:
                     partner.setdefault(start + row, other)

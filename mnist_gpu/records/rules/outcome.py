@@ -4,16 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import log
 
+from mnist_gpu.records.facts import limits
 from mnist_gpu.records.rules.registry import Finding, column, first, rule, unequal
-from mnist_gpu.records.rules.time import SMOOTH_FROM, own_classes
+from mnist_gpu.records.rules.time import own_classes
 from mnist_gpu.records.schema import Record
 
-# float32 arithmetic on its way to an accuracy leaves about 1e-7 of it
-WHOLE_IMAGE_SLACK = 2e-3
-LOSS_SLACK = 1.02
-# float32 means over the training set
-TRAINING_SLACK = 0.05
-MOST_NATS = 100
+LIMIT = limits()
 
 
 @rule
@@ -53,15 +49,16 @@ def steps_counted(record: Record) -> Iterator[Finding]:
 @rule
 def whole_images(record: Record) -> Iterable[Finding]:
     """Accuracies on the test set are whole numbers of images."""
-    return _whole(record, "test_accuracy", record.workload.n_test, WHOLE_IMAGE_SLACK)
+    return _whole(record, "test_accuracy", record.workload.n_test, LIMIT.whole_image_slack)
 
 
 @rule
 def whole_training_images(record: Record) -> Iterable[Finding]:
     """Accuracies over the training set are whole numbers of its images, on one device."""
     work = record.workload
-    alone = work.devices * work.num_nodes == 1
-    return _whole(record, "train_accuracy", work.n_train, TRAINING_SLACK) if alone else []
+    if work.devices * work.num_nodes > 1:
+        return ()
+    return _whole(record, "train_accuracy", work.n_train, LIMIT.whole_training_slack)
 
 
 def _whole(record: Record, field: str, images: int, slack: float) -> Iterator[Finding]:
@@ -76,9 +73,8 @@ def loss_bounds_errors(record: Record) -> Iterator[Finding]:
     probability of at most 1/2."""
     negative = (loss < 0 for loss in column(record, "train_loss"))
     yield from first(record, "train_loss", negative, "a loss is not negative")
-    small = (
-        loss * LOSS_SLACK + 1e-6 < (1 - accuracy) * log(2) for loss, accuracy in _tests(record)
-    )
+    slack = LIMIT.loss_slack
+    small = (loss * slack + 1e-6 < (1 - right) * log(2) for loss, right in _tests(record))
     yield from first(record, "test_loss", small, "too small for that epoch's accuracy")
 
 
@@ -86,10 +82,10 @@ def loss_bounds_errors(record: Record) -> Iterator[Finding]:
 def loss_fits_accuracy(record: Record) -> Iterable[Finding]:
     """A network that is nearly always right is not far off in its loss: a right answer costs at
     most ln 10, and at 99 % the mean is far below 1/2."""
-    sure = 0.99 if record.workload.dataset == "mnist" else 2.0
+    sure, nats = 0.99 if record.workload.dataset == "mnist" else 2.0, LIMIT.most_nats
     large = (
-        loss > (0.5 if accuracy >= sure else log(10) * accuracy + MOST_NATS * (1 - accuracy))
-        for loss, accuracy in _tests(record)
+        loss > (0.5 if right >= sure else log(10) * right + nats * (1 - right))
+        for loss, right in _tests(record)
     )
     return first(record, "test_loss", large, "too large for that epoch's accuracy")
 
@@ -112,5 +108,5 @@ def losses_are_measured(record: Record) -> Iterator[Finding]:
             yield f"epochs.*.{field}", "are not distinct: no two epochs give the same mean"
         if len(judged) > 1 and all(abs(v * 1e4 - round(v * 1e4)) < 1e-9 for v in judged):
             yield f"epochs.*.{field}", "are all rounded to four digits"
-    if len(losses) >= SMOOTH_FROM and all(b < a for a, b in pairwise(losses)):
+    if len(losses) >= LIMIT.smooth_from and all(b < a for a, b in pairwise(losses)):
         yield "epochs.*.test_loss", f"fall in each of {len(losses)} epochs: no training does"

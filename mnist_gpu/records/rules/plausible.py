@@ -5,29 +5,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mnist_gpu.records.facts import facts
+from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.rules.registry import Finding, column, exceeding, first, rule
 from mnist_gpu.records.rules.time import sampled_s
 from mnist_gpu.records.schema import Hardware, Record
 
-MOST = {
-    "logical_cpus": 8192,
-    "cores": 8192,
-    "threads": 8192,
-    "accelerator_count": 1024,
-    "ram_gib": 262_144,
-    "cpu_quota": 8192,
-    "power_limit_w": 5000,
-}
-# a reading and the time it belongs to are not taken at one instant
-SLACK = 1.25
-MOST_WATTS_PER_ACCELERATOR = 3000
-MOST_WATTS_PER_CPU = 150
-LEAST_WATTS = 0.5
-NVIDIA_ALONE = {
-    "resources": ("gpu_percent", "gpu_power_w", "gpu_memory_peak_mib"),
-    "hardware": ("driver", "power_limit_w"),
-}
+LIMIT = limits()
 
 
 @rule
@@ -108,7 +91,7 @@ def cpu_bound(hardware: Hardware) -> float:
 def plausible_hardware(record: Record) -> Iterator[Finding]:
     """Counts of processors, threads, accelerators and memory are those of one machine."""
     hardware = record.hardware
-    yield from exceeding(hardware, "hardware", MOST)
+    yield from exceeding(hardware, "hardware", LIMIT.hardware)
     # without a single CPU nothing computes
     cpus = dict.fromkeys(("threads", "cores"), max(1, hardware.logical_cpus))
     yield from exceeding(hardware, "hardware", cpus, "more than there are logical CPUs")
@@ -129,7 +112,7 @@ def accelerator_agrees(record: Record) -> Iterator[Finding]:
     elif engine in known["engines"] and engine not in computes:
         yield "hardware.accelerator", f"{engine} does not compute on {kind}"
     if kind != "cuda":
-        for part, fields in NVIDIA_ALONE.items():
+        for part, fields in LIMIT.nvidia_alone.items():
             for field in fields:
                 if getattr(getattr(record, part), field) is not None:
                     yield f"{part}.{field}", f"is that of an NVIDIA GPU, not of {kind}"
@@ -145,14 +128,14 @@ def plausible_resources(record: Record) -> Iterator[Finding]:
     """No use is more than the machine has."""
     hardware = record.hardware
     cpus, cards = hardware.logical_cpus, max(1, hardware.accelerator_count)
-    power_w = MOST_WATTS_PER_ACCELERATOR * cards + MOST_WATTS_PER_CPU * cpus
+    power_w = LIMIT.most_accelerator_w * cards + LIMIT.most_cpu_w * cpus
     limits = {
-        "cpu_percent": 100 * cpus * SLACK,
-        "foreign_cpu_percent": 100 * cpus * SLACK,
+        "cpu_percent": 100 * cpus * LIMIT.reading_slack,
+        "foreign_cpu_percent": 100 * cpus * LIMIT.reading_slack,
         "gpu_percent": 100 * cards * 1.001,
-        "gpu_power_w": MOST_WATTS_PER_ACCELERATOR * cards,
+        "gpu_power_w": LIMIT.most_accelerator_w * cards,
         "energy_j": power_w * record.timing.total_s,
-        "rss_peak_mib": (hardware.ram_gib or math.inf) * 1024 * SLACK,
+        "rss_peak_mib": (hardware.ram_gib or math.inf) * 1024 * LIMIT.reading_slack,
     }
     yield from exceeding(record.resources, "resources", limits, "more than this machine can have")
     if record.resources.energy_j is not None:
@@ -166,5 +149,5 @@ def _energy(record: Record, energy_j: float, cards: int) -> Iterator[Finding]:
     elif record.hardware.accelerator not in known[source]:
         yield "resources.energy_source", f"does not count {record.hardware.accelerator}"
     measured_s = record.timing.train_s + record.timing.eval_s
-    if energy_j < LEAST_WATTS * cards * measured_s:
+    if energy_j < LIMIT.least_w * cards * measured_s:
         yield "resources.energy_j", f"is {energy_j}, too little for {measured_s:.0f} s"

@@ -43,8 +43,9 @@ def column(record: Record, field: str) -> list[Any]:
 
 def first(record: Record, field: str, broken: Iterable[bool], why: str) -> Iterator[Finding]:
     """The first epoch that breaks a rule; `broken` says of each whether it does."""
-    position = next((number for number, breaks in enumerate(broken) if breaks), None)
-    if position is not None:
+    flags = list(broken)
+    if True in flags:
+        position = flags.index(True)
         value = getattr(record.epochs[position], field)
         yield f"epochs.{position}.{field}", f"is {value}: {why}"
 

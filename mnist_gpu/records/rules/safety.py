@@ -5,37 +5,34 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mnist_gpu.records.acceptable import date_fault, markup_in, private_part_of
-from mnist_gpu.records.facts import facts
+from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.schema import Part, Record
 
 Broken = tuple[str, str, str]
 """The rule, the field and the reason."""
-MOST_ENTRIES = 200
-MOST_EPOCHS = 100_000
+LIMIT = limits()
 KEPT = set(facts("texts")["kept"])
 # names of the project's own making, from which a page makes keys
 NAMES = {"run_id", "platform.name", "engine.name", "workload.model"}
-LARGEST = 2**53
-LARGEST_RATE = 1e18
 RATES = {"result.flops_per_s", "result.images_per_s"}
-CLOCK_SKEW = timedelta(hours=1)
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def unsafe(record: Record) -> Iterator[Broken]:
     """What could act on a reader, point at somebody, or be another number to another reader."""
+    most = LIMIT.largest
     for field, value in _leaves("", {**record.__dict__, "epochs": []}, []):
         if isinstance(value, str):
             yield from _text(field, value)
         elif isinstance(value, (dict, list)):
-            yield from _size(field, value, MOST_ENTRIES)
+            yield from _size(field, value, LIMIT.entries)
         # free-form parts may hold what no field allows
-        elif not -LARGEST <= value <= (LARGEST_RATE if field in RATES else LARGEST):
+        elif not -most <= value <= (LIMIT.largest_rate if field in RATES else most):
             yield "safe_numbers", field, "is not a finite number of at most 2**53"
-    yield from _size("epochs", record.epochs, MOST_EPOCHS)
+    yield from _size("epochs", record.epochs, LIMIT.epochs)
     for field in ("epoch", "train_s", "eval_s", "train_loss", "test_loss"):
         numbers = [getattr(row, field) for row in record.epochs]
-        if numbers and not -LARGEST <= min(numbers) <= max(numbers) <= LARGEST:
+        if numbers and not -most <= min(numbers) <= max(numbers) <= most:
             yield "safe_numbers", f"epochs.*.{field}", "holds a number that is not of at most 2**53"
 
 
@@ -82,7 +79,7 @@ def dates(record: Record, now: datetime) -> Iterator[tuple[str, str]]:
     except ValueError:
         yield "created_at", f"{record.created_at} is no date of the calendar"
     else:
-        if created > now + CLOCK_SKEW:
+        if created > now + timedelta(seconds=LIMIT.clock_skew_s):
             yield "created_at", f"{record.created_at} lies in the future"
         if created < EARLIEST:
             yield "created_at", f"{record.created_at} is older than this project"

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 from statistics import median
 
+from mnist_gpu.records.facts import limits
 from mnist_gpu.records.rules.registry import (
     Finding,
     column,
@@ -19,17 +20,7 @@ from mnist_gpu.records.schema import Record
 BEFORE = ("startup_s", "data_s", "build_s", "warmup_s")
 # while these last, the sampler runs
 SAMPLED = ("train_s", "eval_s", "checkpoint_s", "other_s")
-INTERVAL_S = 1.0
-# reading NVML from a busy process takes longer than reading /proc
-LEAST_SAMPLED = {"cpu": 0.95, "other": 0.88}
-EDGE_S = 3.0
-NANOSECOND = 1e-9
-COARSE_S = 1e-4
-# of a counter at 24 MHz, as in Apple silicon
-COARSEST_TICK_S = 42e-9
-SMOOTH_FROM = 24
-STEADIEST = 1e-5
-ALIKE = 0.98
+LIMIT = limits()
 
 
 def sampled_s(record: Record) -> float:
@@ -104,13 +95,12 @@ def rates(record: Record) -> Iterable[Finding]:
 def sampler_agrees(record: Record) -> Iterator[Finding]:
     """The sampler looks once a second while a run trains, evaluates, saves and does other things;
     times that were shortened or stretched afterwards do not fit its count."""
-    samples, seconds = record.resources.samples, sampled_s(record) / INTERVAL_S
-    segments = record.timing.segments
-    least = LEAST_SAMPLED["cpu" if record.hardware.accelerator == "cpu" else "other"]
-    too_few = samples < least * seconds - EDGE_S * segments and record.status == "completed"
-    if samples > seconds + segments or too_few:
-        reason = f"is {samples}, one each second, but the sampled phases took {seconds:.1f} s"
-        yield "resources.samples", reason
+    samples, seconds, segments = record.resources.samples, sampled_s(record), record.timing.segments
+    on_cpu = record.hardware.accelerator == "cpu"
+    share = LIMIT.least_sampled_cpu if on_cpu else LIMIT.least_sampled_gpu
+    least = share * seconds - LIMIT.sampler_edge_s * segments
+    if samples > seconds + segments or (samples < least and record.status == "completed"):
+        yield "resources.samples", f"is {samples}; one a second, they are to be some {seconds:.0f}"
 
 
 @rule
@@ -136,10 +126,12 @@ def clock_digits(record: Record) -> Iterator[Finding]:
     """Times are whole nanoseconds of a clock: scaled ones have more digits, typed ones fewer, and
     epochs of a run do not take the same time."""
     for field in ("train_s", "eval_s"):
-        times = column(record, field)
-        broken = (abs(ns - round(ns)) - 1e-15 * ns > 2e-3 for ns in [s / NANOSECOND for s in times])
+        times, coarse_s, slack = column(record, field), LIMIT.coarse_s, LIMIT.nanosecond_slack
+        nanoseconds = [1e9 * seconds for seconds in times]
+        # long times have fewer digits after the point
+        broken = (abs(ns - round(ns)) > slack + 1e-15 * ns for ns in nanoseconds)
         yield from first(record, field, broken, "no whole number of nanoseconds")
-        if len(times) > 1 and all(abs(s / COARSE_S - round(s / COARSE_S)) < 1e-6 for s in times):
+        if len(times) > 1 and all(abs(s / coarse_s - round(s / coarse_s)) < 1e-6 for s in times):
             yield f"epochs.*.{field}", "are all rounded: the clock has nine digits"
         if len(times) > 2 and _too_many_equal(times):
             yield f"epochs.*.{field}", "are not distinct: no two epochs take the same nanoseconds"
@@ -148,7 +140,7 @@ def clock_digits(record: Record) -> Iterator[Finding]:
 def _too_many_equal(times: Sequence[float]) -> bool:
     """Whether more times are equal than a coarse clock could bring about in so narrow a range."""
     n, equal = len(times), len(times) - len(set(times))
-    ticks = max(1.0, (max(times) - min(times)) / COARSEST_TICK_S)
+    ticks = max(1.0, (max(times) - min(times)) / LIMIT.coarsest_tick_s)
     return 2 * equal >= n or equal > 1000 * n * n / (2 * ticks)
 
 
@@ -156,14 +148,14 @@ def _too_many_equal(times: Sequence[float]) -> bool:
 def times_are_measured(record: Record) -> Iterator[Finding]:
     """Epoch times scatter: they do not rise or fall for long, nor repeat themselves."""
     times, field = column(record, "train_s")[1:], "epochs.*.train_s"
-    if len(times) < SMOOTH_FROM:
+    if len(times) < LIMIT.smooth_from:
         return
     if all(a < b for a, b in pairwise(times)) or all(a > b for a, b in pairwise(times)):
         yield field, f"rise, or fall, in each of {len(times)} epochs"
-    if max(times) - min(times) < STEADIEST * median(times):
+    if max(times) - min(times) < LIMIT.steadiest * median(times):
         yield field, "are steadier than any clock"
     half = len(times) // 2
-    if _rank_correlation(times[:half], times[-half:]) > ALIKE:
+    if _rank_correlation(times[:half], times[-half:]) > LIMIT.alike:
         yield field, "rise and fall alike in both halves: doubled"
 
 
