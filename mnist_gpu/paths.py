@@ -25,8 +25,12 @@ def shipped(path: str) -> dict[str, Any]:
     Args:
         path: without its ending, such as `engine/lightning`.
     """
+    found: dict[str, Any] = table(conf_dir() / f"{path}.yaml")
+    return found
+
+
+def table(path: Path) -> Any:
+    """A YAML file of the package as plain values; read only."""
     import yaml
 
-    text = (conf_dir() / f"{path}.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ import pytest
 from mnist_gpu import estimate as entry
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.schema import Limits, Price
 from mnist_gpu.report import remarks

@@ -12,7 +12,7 @@ from mnist_gpu.measure import (
     gpus,
     hardware,
 )
-from mnist_gpu.protocol.engine_facts import EngineFacts
+from mnist_gpu.protocol.workload import EngineFacts
 from tests.machines import FakeNvml, tree
 
 FACTS = EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu")

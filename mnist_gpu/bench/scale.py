@@ -14,8 +14,7 @@ from typing import Any
 
 from mnist_gpu.bench.workload import BATCH
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.models import named_network
-from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.network import Network, named_network
 
 DEVICES = (1, 2, 4, 8, 16, 32)
 MANY_DEVICES = (1, 8, 32, 128, 512)

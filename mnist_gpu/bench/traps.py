@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mnist_gpu.bench.workload import BATCH
 from mnist_gpu.engines.lightning import QUIET
 from mnist_gpu.engines.torch.network import build_network
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import named_network
 from mnist_gpu.timing.callback import TimingCallback
 
 STEPS, EVALUATED = 938, 10_000

@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from mnist_gpu import data
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import initial_weights, named_network
 from mnist_gpu.protocol.workload import Workload
 
 BATCH = 64

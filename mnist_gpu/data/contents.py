@@ -4,26 +4,18 @@ import gzip
 import os
 import re
 import zlib
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
+
+from mnist_gpu.paths import PACKAGE, table
 
 HEAD_BYTES = 512
 SHOWN = 5
 
 
-@cache
-def _signatures() -> list[tuple[str, str]]:
-    import yaml
-
-    text = (files("mnist_gpu.data") / "contents.yaml").read_text(encoding="utf-8")
-    return [(pattern, name) for pattern, name in yaml.safe_load(text)]
-
-
 def describe(head: bytes) -> str:
     """Name what begins with `head` (up to `HEAD_BYTES`), in a few words after "it is"."""
     letters = head.decode("latin-1")
-    for pattern, name in _signatures():
+    for pattern, name in table(PACKAGE / "data" / "contents.yaml"):
         if re.match(pattern, letters):
             return name
     text = head.decode("utf-8-sig", "ignore")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_gpu.measure import cgroup, cpus, gpus, virtualisation
-from mnist_gpu.protocol.engine_facts import EngineFacts
+from mnist_gpu.protocol.workload import EngineFacts
 from mnist_gpu.records.schema import Hardware
 from mnist_gpu.system import ROOT, sysctl, text
 

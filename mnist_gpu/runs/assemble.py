@@ -11,8 +11,7 @@ from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.measure import detect, environment, hardware, influences
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.workload import Weights, Workload
+from mnist_gpu.protocol.workload import EngineFacts, Weights, Workload
 from mnist_gpu.records import signals
 from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.records.schema import (

@@ -6,8 +6,7 @@ from mnist_gpu.config.devices import refuse_uneven
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.protocol.dataset import Dataset
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.network import Network, initial_weights
 from mnist_gpu.protocol.workload import Workload
 
 
