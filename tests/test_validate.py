@@ -370,6 +370,20 @@ def test_a_clock_that_is_minutes_ahead_is_no_lie():
     assert broken_rules(make_record(created_at=soon)) == set()
 
 
+def test_many_records_are_judged_alike_in_several_processes(tmp_path, monkeypatch):
+    from mnist_gpu.records.rules import files
+
+    records = [make_record(seed=seed) for seed in range(6)]
+    records[4] = make_record(seed=4, timing__total_s=1.0)
+    folder = write_records(tmp_path, records)
+    alone = check_files([folder], NOW)
+    monkeypatch.setattr(files, "WORTH_PROCESSES", 2)
+    monkeypatch.setattr(files, "CHUNK", 2)
+    together = check_files([folder], NOW)
+    assert together == alone
+    assert len(together.accepted) == 5
+
+
 def test_the_name_of_a_file_cannot_act_on_the_terminal(tmp_path, capsys):
     path = tmp_path / "x\n::error::\x1b[31m.json"
     path.write_text("{")

@@ -58,18 +58,14 @@ def load(folder: Path, download: bool, announce: Callable[[str], None]) -> Datas
 
 
 def _find(folder: Path, name: str) -> IdxFile:
-    complaint = UserError(f"{folder}: {name} is missing")
     try:
         entries = sorted(os.listdir(folder))
     except OSError:
         entries = []
-    for entry in entries:
-        if entry.startswith(name):
-            try:
-                return mnist.read_published(folder / entry, name)
-            except UserError as exc:
-                complaint = exc
-    raise complaint
+    paths = [folder / entry for entry in entries if entry.startswith(name)]
+    if (file := mnist.first_good(paths, name, mnist.read_published)) is None:
+        raise UserError(f"{folder}: {name} is missing")
+    return file
 
 
 def _keep(folder: Path, name: str, file: IdxFile) -> None:

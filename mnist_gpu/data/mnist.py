@@ -4,7 +4,7 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -120,20 +120,34 @@ def assemble(files: Mapping[str, IdxFile], source: Path) -> Dataset:
 
 
 def _find(directory: Path, name: str, custom: bool) -> IdxFile:
-    """The first good one of the files that may be `name`; else the first one's fault is raised."""
+    read = _read_custom if custom else read_published
+    try:
+        if (file := first_good(_candidates(directory, name), name, read)) is not None:
+            return file
+    except NotPublishedError as exc:
+        raise UserError(f"{exc}; data.custom=true uses it all the same") from None
+    raise UserError(
+        f"{directory}: {name}(.gz) is missing; the folder holds: {inventory(directory)}; {WANTED}"
+    )
+
+
+def first_good(
+    paths: Iterable[Path], name: str, read: Callable[[Path, str], IdxFile]
+) -> IdxFile | None:
+    """The first of the files that is the one called `name`; None where there are no files.
+
+    Raises:
+        UserError: none is; it is the first one's fault.
+    """
     complaints = []
-    for path in _candidates(directory, name):
+    for path in paths:
         try:
-            return _read_custom(path, name) if custom else read_published(path, name)
-        except NotPublishedError as exc:
-            complaints.append(UserError(f"{exc}; data.custom=true uses it all the same"))
+            return read(path, name)
         except UserError as exc:
             complaints.append(exc)
     if complaints:
         raise complaints[0]
-    raise UserError(
-        f"{directory}: {name}(.gz) is missing; the folder holds: {inventory(directory)}; {WANTED}"
-    )
+    return None
 
 
 def _read_custom(path: Path, name: str) -> IdxFile:

@@ -8,7 +8,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,17 @@ from mnist_gpu.records.facts import facts, limits
 
 TEXTS = facts("texts")
 REFUSED_CATEGORIES = set(TEXTS["refused_categories"])
-MARKUP, PATH, SECRET, HOST = (
-    re.compile(TEXTS[name], re.I) for name in ("markup", "path", "secret", "host")
-)
-WHOLE_PATH = re.compile(rf"(?:{PATH.pattern})[^\s\"']*", re.I)
+MARKUP = re.compile(TEXTS["markup"], re.I)
+PRIVATE = {re.compile(entry["pattern"], re.I): entry["why"] for entry in TEXTS["private"]}
+WHOLE_PRIVATE = [re.compile(rf"(?:{part.pattern})[^\s\"']*", re.I) for part in PRIVATE]
 LONGEST = 300
 HIGHEST_PRICE_PER_HOUR: float = limits().highest_price_per_hour
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
 
-@lru_cache(maxsize=8192)
 def markup_in(text: str) -> str | None:
     """Why `text` could act on whoever reads it; None where it could not."""
-    odd = None
-    if not text.isascii():
-        odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
-    elif not text.isprintable():
-        odd = next(c for c in text if not c.isprintable())
+    odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
     if odd is not None:
         return f"holds the character U+{ord(odd):04X}, which acts on a reader"
     if found := MARKUP.search(text):
@@ -40,16 +33,9 @@ def markup_in(text: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=8192)
 def private_part_of(text: str) -> str | None:
-    """Why `text` could point at a person or a disk; None where it could not."""
-    if any(sign in text for sign in "/\\@:") and PATH.search(text):
-        return "holds a path or an address; leave out what points at a person or a disk"
-    if SECRET.search(text):
-        return "holds what looks like a token or a password"
-    if ("." in text and HOST.search(text)) or (text.count(":") > 4 and HOST.search(text)):
-        return "holds the name or address of a machine"
-    return None
+    """Why `text` could point at a person, a machine or a disk; None where it could not."""
+    return next((why for part, why in PRIVATE.items() if part.search(text)), None)
 
 
 def harmless(text: str) -> str:
@@ -57,9 +43,9 @@ def harmless(text: str) -> str:
     text = text.replace(str(Path.home()), "~")
     text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
     text = MARKUP.sub("?", text)
-    while PATH.search(text):
-        text = WHOLE_PATH.sub(" ...", text)
-    text = HOST.sub("...", SECRET.sub("...", text))
+    while private_part_of(text):
+        for whole in WHOLE_PRIVATE:
+            text = whole.sub(" ...", text)
     return " ".join(text.split())[:LONGEST] or "no reason given"
 
 

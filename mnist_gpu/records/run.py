@@ -1,12 +1,14 @@
 """An accepted record in the shape that tables and plots work with."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from mnist_gpu.records.schema import Record
 
 Column = tuple[float, ...]
 COLUMNS = ("train_s", "eval_s", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+VALUES = attrgetter(*COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,5 +33,6 @@ class Run:
     @classmethod
     def of(cls, path: Path, record: Record) -> "Run":
         """Turn the history of a record into columns."""
-        columns = [tuple([getattr(row, name) for row in record.epochs]) for name in COLUMNS]
+        rows = map(VALUES, record.epochs)
+        columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
         return cls(path, record.model_copy(update={"epochs": []}), *columns)

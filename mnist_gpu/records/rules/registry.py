@@ -38,7 +38,7 @@ def check_record(record: Record, now: datetime) -> list[tuple[str, str, str]]:
 
 def column(record: Record, field: str) -> list[Any]:
     """One field of every epoch."""
-    return [getattr(row, field) for row in record.epochs]
+    return list(map(operator.attrgetter(field), record.epochs))
 
 
 def first(record: Record, field: str, broken: Iterable[bool], why: str) -> Iterator[Finding]:

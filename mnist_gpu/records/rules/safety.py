@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sized
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from mnist_gpu.records.acceptable import date_fault, markup_in, private_part_of
@@ -23,7 +25,9 @@ def unsafe(record: Record) -> Iterator[Broken]:
     most = LIMIT.largest
     for field, value in _leaves("", {**record.__dict__, "epochs": []}, []):
         if isinstance(value, str):
-            yield from _text(field, value)
+            for rule, why in _faults(value):
+                if rule != "harmless_keys" or field in NAMES or field.endswith("(a key)"):
+                    yield rule, field, why
         elif isinstance(value, (dict, list)):
             yield from _size(field, value, LIMIT.entries)
         # free-form parts may hold what no field allows
@@ -31,7 +35,7 @@ def unsafe(record: Record) -> Iterator[Broken]:
             yield "safe_numbers", field, "is not a finite number of at most 2**53"
     yield from _size("epochs", record.epochs, LIMIT.epochs)
     for field in ("epoch", "train_s", "eval_s", "train_loss", "test_loss"):
-        numbers = [getattr(row, field) for row in record.epochs]
+        numbers = list(map(attrgetter(field), record.epochs))
         if numbers and not -most <= min(numbers) <= max(numbers) <= most:
             yield "safe_numbers", f"epochs.*.{field}", "holds a number that is not of at most 2**53"
 
@@ -57,14 +61,16 @@ def _leaves(
     return found
 
 
-def _text(field: str, text: str) -> Iterator[Broken]:
-    if why := markup_in(text):
-        yield "plain_text", field, why
-    if why := private_part_of(text):
-        yield "no_private_text", field, why
-    named = field in NAMES or field.endswith("(a key)")
-    if named and (text.lower() in KEPT or text.startswith("__")):
-        yield "harmless_keys", field, f"{text!r} is a name that programs keep for themselves"
+@lru_cache(maxsize=8192)
+def _faults(text: str) -> list[tuple[str, str]]:
+    """The (rule, reason) against a text; the records of many runs hold the same ones."""
+    kept = text.lower() in KEPT or text.startswith("__")
+    found = {
+        "plain_text": markup_in(text),
+        "no_private_text": private_part_of(text),
+        "harmless_keys": f"{text!r} is a name that programs keep for themselves" if kept else None,
+    }
+    return [(rule, why) for rule, why in found.items() if why]
 
 
 def _size(field: str, entries: Sized, most: int) -> Iterator[Broken]:
