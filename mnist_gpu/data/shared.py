@@ -31,6 +31,7 @@ def published(dataset: Dataset, folder: Path) -> Iterator[None]:
         folder.mkdir(mode=0o700, parents=True)
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(dataset, name))
+        # the last to appear: whoever sees it finds the arrays whole
         partial = folder / f".{READY}"
         partial.write_text(json.dumps({"name": dataset.name, "sha256": dataset.sha256}))
         partial.rename(folder / READY)
@@ -53,6 +54,7 @@ def attached(folder: Path, wait_s: float = WAIT_S) -> Dataset:
         if time.monotonic() > end:
             raise UserError("the first process of this run did not hand out the data")
         time.sleep(0.05)
+    # another user could have put other arrays there
     if folder.stat().st_uid != os.getuid():
         raise UserError("the shared data belong to another user")
     about = json.loads((folder / READY).read_text())

@@ -82,6 +82,7 @@ class Network:
         built: list[Layer] = []
         for number, entry in enumerate(layers):
             layer = _layer(number, entry)
+            # the layer stays, so that the others keep their places
             if layer.kind == "dropout" and not dropout:
                 layer = replace(layer, rate=0.0)
             layer = replace(layer, input_shape=shape, output_shape=_output(number, layer, shape))
@@ -173,6 +174,7 @@ def _layer(number: int, entry: Mapping[str, Any]) -> Layer:
     if unknown := set(entry) - KINDS[kind] - {"kind"}:
         raise UserError(f"{where} ({kind}): unknown key {sorted(map(str, unknown))[0]!r}")
     layer = Layer(**entry)
+    # what is left out is 0, which the bounds refuse
     for key in sorted(KINDS[kind] - {"name", "rate"}):
         value, least = getattr(layer, key), 0 if key == "padding" else 1
         if not isinstance(value, int) or value < least:

@@ -35,6 +35,7 @@ def deviating(facts: Mapping[str, Any], version: int = PROTOCOL_VERSION) -> dict
         for word, value in rules["standard"].items()
         if word in facts and facts[word] != value
     }
+    # a name says nothing of the layers under it
     if any(facts.get(name, value) != value for name, value in rules["network"].items()):
         found.setdefault("model", f"model {facts.get('model')} (standard: another of that name)")
     if (precision := facts.get("precision", "float32")) not in rules["precisions"]:

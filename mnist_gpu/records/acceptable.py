@@ -49,6 +49,21 @@ def harmless(text: str) -> str:
     return " ".join(text.split())[:LONGEST] or "no reason given"
 
 
+def label_fault(label: str) -> str | None:
+    """Why `label` cannot stand in a table as a platform's name; None where it can."""
+    shortest, longest = limits().label_columns
+    columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in label)
+    if not shortest <= columns <= longest or label != label.strip():
+        return f"has {columns} columns; {shortest} to {longest} fit"
+    if label.casefold() in TEXTS["not_a_label"] or sum(char.isalnum() for char in label) < 2:
+        return f"{label!r} names no platform"
+    if re.search(TEXTS["link"], label, re.I):
+        return "holds what a page would make a link of"
+    if any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in label):
+        return "is written from right to left"
+    return None
+
+
 def price_faults(price: Any) -> Iterator[tuple[str, str]]:
     """(field, reason) for whatever does not fit together in a price.
 

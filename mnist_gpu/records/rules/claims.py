@@ -9,16 +9,13 @@ from typing import Any
 from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.standard import deviating, protocol
 from mnist_gpu.records import signals
-from mnist_gpu.records.acceptable import price_faults
-from mnist_gpu.records.facts import facts, limits
+from mnist_gpu.records.acceptable import label_fault, price_faults
+from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules.registry import Finding, rule, unequal
 from mnist_gpu.records.schema import Record
 
 LABELLED = ("label", "kind")
 PRICED = ("amount_per_hour", "unit", "free")
-SHORTEST_LABEL, LONGEST_LABEL = limits().label_columns
-NOT_A_LABEL = set(facts("texts")["not_a_label"])
-LINK = re.compile(facts("texts")["link"], re.I)
 ALIKE = str.maketrans(*facts("texts")["alike"])
 
 
@@ -119,7 +116,7 @@ def platform_verified(record: Record) -> Iterator[Finding]:
 def label_readable(record: Record) -> Iterator[Finding]:
     """A platform's label is 3 to 60 printable characters and looks like no other's."""
     name, label = record.platform.name, record.platform.label
-    if fault := _label_fault(label):
+    if fault := label_fault(label):
         yield "platform.label", fault
     if name in known_platforms():
         return
@@ -127,19 +124,6 @@ def label_readable(record: Record) -> Iterator[Finding]:
         yield "platform.label", f"{label!r} looks like the label of {other}"
     if (other := _lookalikes("name").get(_skeleton(name))) is not None:
         yield "platform.name", f"{name!r} looks like {other}"
-
-
-def _label_fault(label: str) -> str | None:
-    columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in label)
-    if not SHORTEST_LABEL <= columns <= LONGEST_LABEL or label != label.strip():
-        return f"has {columns} columns; {SHORTEST_LABEL} to {LONGEST_LABEL} fit"
-    if label.casefold() in NOT_A_LABEL or sum(char.isalnum() for char in label) < 2:
-        return f"{label!r} names no platform"
-    if LINK.search(label):
-        return "holds what a page would make a link of"
-    if any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in label):
-        return "is written from right to left"
-    return None
 
 
 @cache

@@ -74,6 +74,8 @@ def _alike(group: Sequence[Run]) -> Iterator[Together]:
     """Times in the same order of length, forwards or backwards, as only jitter leaves them."""
     import numpy as np  # the workflow that judges what is sent has none
 
+    # the first epoch warms up alike everywhere. Sorting twice gives ranks, and the product of two
+    # rows of unit length is their correlation
     times = np.array([run.train_s[1:] for run in group])
     ranks: Any = times.argsort(axis=1).argsort(axis=1).astype(np.float32)
     ranks -= ranks.mean(axis=1, keepdims=True)
