@@ -10,8 +10,7 @@ import numpy as np
 
 from mnist_gpu import engines
 from mnist_gpu.engines.base import LoopEngine
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import EngineFacts, Metrics
 
 
 class FaultyEngine(LoopEngine):

@@ -10,7 +10,7 @@ from statistics import median
 
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records import signals
-from mnist_gpu.records.rules.names import known_platforms
+from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 

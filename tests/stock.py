@@ -16,10 +16,8 @@ from mnist_gpu import data, engines
 from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset, normalise
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.metrics import Metrics
-from mnist_gpu.protocol.models import named_network
-from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.protocol.network import initial_weights, named_network
+from mnist_gpu.protocol.workload import Metrics, Workload
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Interrupted, Observer, Timeline
 

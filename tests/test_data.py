@@ -13,8 +13,7 @@ import pytest
 from mnist_gpu import data
 from mnist_gpu.data import idx, mnist, synthetic
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.network import Network
+from mnist_gpu.protocol.network import Network, initial_weights
 from mnist_gpu.protocol.streams import epoch_order, raw_bits
 
 MNIST_SHA256 = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"

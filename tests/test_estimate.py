@@ -10,7 +10,7 @@ from mnist_gpu import estimate as entry
 from mnist_gpu.bench import truth
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.schema import Limits, Price
 from mnist_gpu.records.store import write_record

@@ -6,7 +6,7 @@ import pytest
 
 from mnist_gpu import system
 from mnist_gpu.measure import cgroup, cpus, gpus, hardware
-from mnist_gpu.protocol.engine_facts import EngineFacts
+from mnist_gpu.protocol.workload import EngineFacts
 from tests.machines import FakeNvml, tree
 
 FACTS = EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu")

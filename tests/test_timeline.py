@@ -2,7 +2,7 @@
 
 import pytest
 
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Diverged, Interrupted, Observer, Timeline
 from tests.test_stopwatch import FakeClock

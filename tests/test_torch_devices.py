@@ -23,7 +23,7 @@ from mnist_gpu.engines.torch.graphs import GraphedStep
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
 from mnist_gpu.engines.torch.step import Totals, TrainStep
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import named_network
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 MODELS = ("cnn", "mlp", "lenet5")

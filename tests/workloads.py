@@ -9,8 +9,7 @@ from functools import cache
 from mnist_gpu import data, engines
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.protocol.dataset import Dataset
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import initial_weights, named_network
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline

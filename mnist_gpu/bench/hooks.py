@@ -29,7 +29,7 @@ from mnist_gpu.bench.tables import machine, markdown, paired_ratio, publish
 from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.engines.lightning import QUIET
 from mnist_gpu.engines.torch.network import build_network
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import named_network
 from mnist_gpu.timing.callback import TimingCallback
 from mnist_gpu.timing.device import synchronise
 

@@ -14,7 +14,7 @@ import yaml
 
 from mnist_gpu.bench.tables import markdown, publish
 from mnist_gpu.bench.variants import BATCH
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import named_network
 from mnist_gpu.records.facts import facts
 
 DEVICES = (1, 2, 4, 8, 16, 32)

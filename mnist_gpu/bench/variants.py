@@ -14,8 +14,7 @@ from mnist_gpu import data, engines
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity.pairs import FRAMEWORKS, parse
-from mnist_gpu.protocol.initial import initial_weights
-from mnist_gpu.protocol.models import named_network
+from mnist_gpu.protocol.network import initial_weights, named_network
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs import console
 from mnist_gpu.timing.stopwatch import Stopwatch

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from mnist_gpu.config.errors import no_such_key, no_such_switch
 from mnist_gpu.config.platform import Group, PlatformSettings
-from mnist_gpu.data.shares import is_even
+from mnist_gpu.data.shared import is_even
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.network import Network

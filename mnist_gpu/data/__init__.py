@@ -20,8 +20,13 @@ def load(config: Mapping[str, Any], announce: Callable[[str], None] = print) -> 
     Raises:
         UserError: the data cannot be had or is not what it should be; the message names the file.
     """
+    from mnist_gpu.data import synthetic
+
     try:
-        return _load(config, announce)
+        found = None if config["source"] == "synthetic" else _mnist(config, announce)
+        if found is None:
+            announce("drawing 70,000 digits")
+        return found or synthetic.draw()
     except MemoryError:
         raise UserError(
             "out of memory while reading the data set: it takes some 200 MB; is there a limit"
@@ -29,35 +34,24 @@ def load(config: Mapping[str, Any], announce: Callable[[str], None] = print) -> 
         ) from None
 
 
-def _load(config: Mapping[str, Any], announce: Callable[[str], None]) -> Dataset:
+def _mnist(config: Mapping[str, Any], announce: Callable[[str], None]) -> Dataset | None:
+    """The set in the folder that is named, or in the cache; None where `auto` does without."""
     from mnist_gpu.data import cache, mnist
 
-    source = config["source"]
-    if source == "synthetic":
-        return _draw(announce)
-    for named_by, value in (
-        ("data.dir", config.get("dir")),
-        ("MNIST_GPU_DATA", os.environ.get("MNIST_GPU_DATA")),
-    ):
+    named = {"data.dir": config.get("dir"), "MNIST_GPU_DATA": os.environ.get("MNIST_GPU_DATA")}
+    for named_by, value in named.items():
         if value:
             return mnist.load(_path(value, named_by), bool(config.get("custom")), named_by)
-    named = config.get("cache_dir")
-    folder = (_path(named, "data.cache_dir") if named else mnist.default_cache()) / "mnist"
+    cache_dir = config.get("cache_dir")
+    folder = _path(cache_dir, "data.cache_dir") if cache_dir else mnist.default_cache()
     try:
-        return cache.load(folder, bool(config.get("download", True)), announce)
+        return cache.load(folder / "mnist", bool(config.get("download", True)), announce)
     except UserError as exc:
-        if source != "auto":
+        if config["source"] != "auto":
             raise
         announce(f"NO MNIST: {exc}")
         announce("NO MNIST: training on drawn digits instead: same speed, other accuracy")
-        return _draw(announce)
-
-
-def _draw(announce: Callable[[str], None]) -> Dataset:
-    from mnist_gpu.data import synthetic
-
-    announce("drawing 70,000 digits")
-    return synthetic.draw()
+        return None
 
 
 def _path(value: str, named_by: str) -> Path:

@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from uuid import uuid4
 
 from mnist_gpu.data import fetch, idx, mnist
 from mnist_gpu.data.idx import IdxFile
 from mnist_gpu.errors import UserError
+from mnist_gpu.files import write_whole
 from mnist_gpu.protocol.dataset import Dataset
 
 MOST_COPIES = 10
@@ -43,9 +43,8 @@ def load(folder: Path, download: bool, announce: Callable[[str], None]) -> Datas
             f"data.download=false and {'; '.join(missing.values())}: name the folder of the four"
             " MNIST files in data.dir or MNIST_GPU_DATA, or use data=synthetic"
         )
-    if files:
-        for complaint in missing.values():
-            announce(f"{complaint}: fetching it")
+    for complaint in missing.values() if files else ():
+        announce(f"{complaint}: fetching it")
     keeps = True
     for name, file in fetch.fetch(list(missing), announce):
         files[name] = file
@@ -59,49 +58,25 @@ def load(folder: Path, download: bool, announce: Callable[[str], None]) -> Datas
 
 
 def _find(folder: Path, name: str) -> IdxFile:
-    complaint = UserError(f"{folder}: {name} is missing")
     try:
         entries = sorted(os.listdir(folder))
     except OSError:
         entries = []
-    for entry in entries:
-        if not entry.startswith(name):
-            continue
-        try:
-            return mnist.read_published(folder / entry, name)
-        except UserError as exc:
-            complaint = exc
-    raise complaint
+    paths = [folder / entry for entry in entries if entry.startswith(name)]
+    if (file := mnist.first_good(paths, name, mnist.read_published)) is None:
+        raise UserError(f"{folder}: {name} is missing")
+    return file
 
 
 def _keep(folder: Path, name: str, file: IdxFile) -> None:
     """Put the file into `folder`, whole or not at all, beside what is there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{uuid4().hex}.partial"
-    try:
-        with partial.open("xb") as output:
-            output.write(idx.header(file.array))
-            output.write(file.array.data)
-        for number in range(MOST_COPIES):
-            if _place(partial, folder / (f"{name}.{number}" if number else name), name):
-                return
-        raise OSError(f"{MOST_COPIES} damaged copies of {name} are there already")
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _place(partial: Path, target: Path, name: str) -> bool:
-    """Whether a good file is at `target` now: this one, or another process' that was faster."""
-    try:
-        os.link(partial, target)
-        return True
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        if not os.path.lexists(target):
-            partial.rename(target)
-            return True
-    with suppress(UserError):
-        mnist.read_published(target, name)
-        return True
-    return False
+    for number in range(MOST_COPIES):
+        target = folder / (f"{name}.{number}" if number else name)
+        try:
+            return write_whole(target, idx.header(file.array) + file.array.tobytes(), new=True)
+        except FileExistsError:
+            # another process may have been faster
+            with suppress(UserError):
+                mnist.read_published(target, name)
+                return None
+    raise OSError(f"{MOST_COPIES} damaged copies of {name} are there already")

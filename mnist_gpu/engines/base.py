@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.metrics import Metrics
-from mnist_gpu.protocol.workload import State, Weights, Workload
+from mnist_gpu.protocol.workload import EngineFacts, Metrics, State, Weights, Workload
 from mnist_gpu.timing.timeline import Timeline
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from mnist_gpu import __version__
 from mnist_gpu.measure import cgroup, cpus, detect, gpus
 from mnist_gpu.paths import PACKAGE
-from mnist_gpu.protocol.engine_facts import EngineFacts
+from mnist_gpu.protocol.workload import EngineFacts
 from mnist_gpu.records.schema import Hardware, Software
 from mnist_gpu.system import ROOT, output_of, sysctl, text
 

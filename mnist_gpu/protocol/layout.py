@@ -27,6 +27,7 @@ class Layout:
 
     def inside(self, name: str, array: Array) -> Array:
         """From PyTorch's layout to the framework's: a copy, C-contiguous."""
+        # what was flattened lies in another order where channels come last
         if shape := self._flattened(name):
             images = array.reshape(-1, *shape)
             array = images.transpose(0, 2, 3, 1).reshape(array.shape)

@@ -1,11 +1,16 @@
-"""The network as data: a list of layers, and what follows from it (shapes, parameters, FLOPs)."""
+"""The network as data: a list of layers, and what follows from it: shapes, FLOPs, first weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mnist_gpu.errors import UserError
+from mnist_gpu.paths import choices, shipped
+from mnist_gpu.protocol.streams import uniform
 
 INPUT_SHAPE = (1, 28, 28)
 KINDS = {
@@ -77,6 +82,7 @@ class Network:
         built: list[Layer] = []
         for number, entry in enumerate(layers):
             layer = _layer(number, entry)
+            # the layer stays, so that the others keep their places
             if layer.kind == "dropout" and not dropout:
                 layer = replace(layer, rate=0.0)
             layer = replace(layer, input_shape=shape, output_shape=_output(number, layer, shape))
@@ -111,6 +117,37 @@ class Network:
         return 2 * (3 * sum(macs) - macs[0])
 
 
+def named_network(name: str, dropout: bool = True) -> Network:
+    """Read the network `name` from `conf/model/<name>.yaml`, without Hydra.
+
+    Args:
+        name: `cnn` (the standard one), `mlp` or `lenet5`.
+        dropout: False turns every rate to 0.
+
+    Raises:
+        UserError: there is no such model; the message names those there are.
+    """
+    known = choices("model")
+    if name not in known:
+        raise UserError(f"model={name}: choose from {', '.join(known)}")
+    return Network.from_config(name, shipped(f"model/{name}")["layers"], dropout)
+
+
+def initial_weights(network: Network, seed: int) -> dict[str, npt.NDArray[np.float32]]:
+    """Draw every parameter from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), rounded to float32.
+
+    That is PyTorch's default for `Conv2d` and `Linear`, weights (`kaiming_uniform_(a=sqrt(5))`) and
+    biases alike. Keys are `<layer>.weight` and `<layer>.bias`; shapes are PyTorch's. The numbers
+    are the same on every machine and NumPy version.
+    """
+    weights = {}
+    for number, (name, shape, fan_in) in enumerate(network.parameters()):
+        drawn = uniform("weights", seed, number, prod(shape))
+        bound = 1.0 / np.sqrt(fan_in)
+        weights[name] = ((2.0 * drawn - 1.0) * bound).astype(np.float32).reshape(shape)
+    return weights
+
+
 def relu_after_pool(layers: Sequence[Layer]) -> list[Layer]:
     """Swap every ReLU that is followed by a max-pool with it: both are monotonic, so values and
     gradients stay the same, at a quarter of the work."""
@@ -131,45 +168,40 @@ def comes_from_relu(before: Sequence[Layer]) -> bool:
 
 
 def _layer(number: int, entry: Mapping[str, Any]) -> Layer:
-    kind = entry.get("kind")
+    where, kind = f"model.layers[{number}]", entry.get("kind")
     if kind not in KINDS:
-        raise UserError(f"model.layers[{number}].kind={kind!r}: choose from {', '.join(KINDS)}")
-    unknown = set(entry) - KINDS[kind] - {"kind"}
-    if unknown:
-        raise UserError(f"model.layers[{number}] ({kind}): unknown key {sorted(unknown)[0]!r}")
-    try:
-        layer = Layer(**{str(key): value for key, value in entry.items()})
-    except TypeError as fault:
-        raise UserError(f"model.layers[{number}] ({kind}): {fault}") from None
-    for key in sorted(KINDS[kind] - {"name", "padding", "rate"}):
-        value = getattr(layer, key)
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"model.layers[{number}].{key}={value!r}: a whole number from 1")
-    if not isinstance(layer.padding, int) or layer.padding < 0:
-        raise UserError(f"model.layers[{number}].padding={layer.padding!r}: a whole number from 0")
+        raise UserError(f"{where}.kind={kind!r}: choose from {', '.join(KINDS)}")
+    if unknown := set(entry) - KINDS[kind] - {"kind"}:
+        raise UserError(f"{where} ({kind}): unknown key {sorted(map(str, unknown))[0]!r}")
+    layer = Layer(**entry)
+    # what is left out is 0, which the bounds refuse
+    for key in sorted(KINDS[kind] - {"name", "rate"}):
+        value, least = getattr(layer, key), 0 if key == "padding" else 1
+        if not isinstance(value, int) or value < least:
+            raise UserError(f"{where}.{key}={value!r}: a whole number from {least}")
     if not (isinstance(layer.rate, (int, float)) and 0.0 <= layer.rate < 1.0):
-        raise UserError(f"model.layers[{number}].rate={layer.rate!r}: a number from 0 to below 1")
+        raise UserError(f"{where}.rate={layer.rate!r}: a number from 0 to below 1")
     return layer
 
 
 def _output(number: int, layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that a layer makes of `shape`, both without the batch."""
     where = f"model.layers[{number}] ({layer.kind})"
     if layer.kind in ("conv", "max_pool") and len(shape) != 3:
         raise UserError(f"{where}: needs an image, but gets {shape}")
     if layer.kind == "linear" and len(shape) != 1:
         raise UserError(f"{where}: needs a flat input, but gets {shape}: put a flatten before it")
+    output = shape
     match layer.kind:
         case "conv":
-            side = [length + 2 * layer.padding - layer.kernel + 1 for length in shape[1:]]
-            output: tuple[int, ...] = (layer.filters, *side)
+            sides = [length + 2 * layer.padding - layer.kernel + 1 for length in shape[1:]]
+            output = (layer.filters, *sides)
         case "max_pool":
             output = (shape[0], *(length // layer.size for length in shape[1:]))
         case "flatten":
             output = (prod(shape),)
         case "linear":
             output = (layer.units,)
-        case _:
-            output = shape
     if min(output) < 1:
         raise UserError(f"{where}: nothing is left of {shape}")
     return output

@@ -7,10 +7,9 @@ same by a standard run.
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
+from mnist_gpu.paths import PACKAGE, table
 
 PROTOCOL_VERSION = 1
 
@@ -18,8 +17,7 @@ PROTOCOL_VERSION = 1
 @cache
 def protocol(version: int = PROTOCOL_VERSION) -> dict[str, Any]:
     """What `protocol/versions.yaml` says of one version."""
-    text = (files("mnist_gpu.protocol") / "versions.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)[version]
+    found: dict[str, Any] = table(PACKAGE / "protocol" / "versions.yaml")[version]
     return found
 
 
@@ -37,6 +35,7 @@ def deviating(facts: Mapping[str, Any], version: int = PROTOCOL_VERSION) -> dict
         for word, value in rules["standard"].items()
         if word in facts and facts[word] != value
     }
+    # a name says nothing of the layers under it
     if any(facts.get(name, value) != value for name, value in rules["network"].items()):
         found.setdefault("model", f"model {facts.get('model')} (standard: another of that name)")
     if (precision := facts.get("precision", "float32")) not in rules["precisions"]:

@@ -1,6 +1,7 @@
-"""One training problem, the same object for every engine, and the arrays that go in and out."""
+"""What an engine is given (a workload), what it gives back, and what it says of itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,70 @@ class Workload:
     def order(self, epoch: int) -> npt.NDArray[np.int64]:
         """The order in which epoch `epoch` (from 1) visits the training images: (n,) int64."""
         return epoch_order(self.seed, epoch, len(self.dataset.train_labels))
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Mean cross-entropy (nats) and accuracy (0..1) over the images of one pass."""
+
+    loss: float
+    accuracy: float
+
+    @classmethod
+    def of_logits(cls, logits: npt.NDArray[Any], labels: npt.NDArray[np.int64]) -> "Metrics":
+        """Worked out in float64 from logits (n, 10) and labels (n,)."""
+        wide = logits.astype(np.float64)
+        top = wide.max(1, keepdims=True)
+        log_sums = np.log(np.exp(wide - top).sum(1)) + top[:, 0]
+        losses = log_sums - wide[np.arange(len(labels)), labels]
+        return cls(float(losses.mean()), float((wide.argmax(1) == labels).mean()))
+
+
+@dataclass(frozen=True)
+class EngineFacts:
+    """What the record says of the engine that ran.
+
+    Attributes:
+        framework, framework_version: such as PyTorch Lightning 2.6.6.
+        backend: what computes underneath.
+        precision: of the arithmetic, by the protocol's name.
+        accelerator: `cpu`, `cuda`, `mps`.
+        accelerator_name: what the device calls itself.
+        accelerator_count: over all machines.
+        threads: that the framework computes with on a CPU; None where it does not tell.
+        compile: `none`, or what compiled the step.
+        deterministic: whether the same seed gives the same bits again on this machine.
+        switches: documented public switches that were on, by name.
+        kernels: names of this project's own kernels that computed.
+        deviations_from_defaults: where a default of the framework was set aside, a line each.
+        data_wait_hidden: why the wait for batches cannot be known; None where it is measured.
+    """
+
+    framework: str
+    framework_version: str
+    backend: str
+    precision: str
+    accelerator: str
+    accelerator_name: str
+    accelerator_count: int = 1
+    threads: int | None = None
+    compile: str = "none"
+    deterministic: bool = True
+    switches: Mapping[str, bool | int | str] = field(default_factory=dict)
+    kernels: Sequence[str] = ()
+    deviations_from_defaults: Sequence[str] = ()
+    data_wait_hidden: str | None = None
+
+    def deviating(self, *lines: str) -> "EngineFacts":
+        """The same, with more lines of `deviations_from_defaults`."""
+        return replace(self, deviations_from_defaults=[*self.deviations_from_defaults, *lines])
+
+    def division(self, environment: Mapping[str, str]) -> str:
+        """`stock`, `tuned` or `open`, from what was on.
+
+        Args:
+            environment: what the user's environment changes in speed; counts as a switch.
+        """
+        if self.kernels:
+            return "open"
+        return "tuned" if self.switches or environment else "stock"

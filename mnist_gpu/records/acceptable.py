@@ -8,45 +8,24 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-# Cc control, Cf invisible and bidirectional, Co private use, Cs surrogate, Cn unassigned,
-# Zl and Zp line and paragraph separators
-REFUSED_CATEGORIES = {"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"}
-MARKUP = re.compile(r"[<>`]|&#|&\w+;|\$[({]|\]\(|\{\{|\}\}|(?:javascript|vbscript|data)\s*:", re.I)
-PRIVATE = re.compile(
-    r"(?:^|[\s\"'=(:,])(?:/(?:home|users|root|etc|var|tmp|mnt|opt|private|work)/|[a-z]:\\|~/|\\\\\w)"
-    r"|\.\./|file:|[\w.+-]+@[\w-]+\.\w",
-    re.I,
-)
-WHOLE_PRIVATE = re.compile(rf"(?:{PRIVATE.pattern})[^\s\"']*", re.I)
+from mnist_gpu.records.facts import facts, limits
+
+TEXTS = facts("texts")
+REFUSED_CATEGORIES = set(TEXTS["refused_categories"])
+MARKUP = re.compile(TEXTS["markup"], re.I)
+PRIVATE = {re.compile(entry["pattern"], re.I): entry["why"] for entry in TEXTS["private"]}
+WHOLE_PRIVATE = [re.compile(rf"(?:{part.pattern})[^\s\"']*", re.I) for part in PRIVATE]
 LONGEST = 300
-SECRET = re.compile(
-    r"\b(?:gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|hf_\w{20,}|sk-[\w-]{20,}"
-    r"|AKIA[A-Z0-9]{12,}|eyJ[\w-]{10,}\.[\w-]{10,}|xox[abp]-[\w-]{10,})"
-    r"|(?:token|password|passwd|secret|api_?key)\s*[=:]\s*\S",
-    re.I,
-)
-HOST = re.compile(
-    r"(?<![\w.+-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.])"
-    r"|\b[\w-]+\.(?:local|internal|lan|localdomain|corp|cluster\.local)\b|\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b",
-    re.I,
-)
-HIGHEST_PRICE_PER_HOUR = 10_000
-LOWEST_PRICE_PER_HOUR = 1e-4
+HIGHEST_PRICE_PER_HOUR: float = limits().highest_price_per_hour
 UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
 
 
-@lru_cache(maxsize=8192)
 def markup_in(text: str) -> str | None:
     """Why `text` could act on whoever reads it; None where it could not."""
-    odd = None
-    if not text.isascii():
-        odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
-    elif not text.isprintable():
-        odd = next(c for c in text if not c.isprintable())
+    odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
     if odd is not None:
         return f"holds the character U+{ord(odd):04X}, which acts on a reader"
     if found := MARKUP.search(text):
@@ -54,16 +33,9 @@ def markup_in(text: str) -> str | None:
     return None
 
 
-@lru_cache(maxsize=8192)
 def private_part_of(text: str) -> str | None:
-    """Why `text` could point at a person or a disk; None where it could not."""
-    if any(sign in text for sign in "/\\@:") and PRIVATE.search(text):
-        return "holds a path or an address; leave out what points at a person or a disk"
-    if SECRET.search(text):
-        return "holds what looks like a token or a password"
-    if ("." in text and HOST.search(text)) or (text.count(":") > 4 and HOST.search(text)):
-        return "holds the name or address of a machine"
-    return None
+    """Why `text` could point at a person, a machine or a disk; None where it could not."""
+    return next((why for part, why in PRIVATE.items() if part.search(text)), None)
 
 
 def harmless(text: str) -> str:
@@ -71,10 +43,25 @@ def harmless(text: str) -> str:
     text = text.replace(str(Path.home()), "~")
     text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
     text = MARKUP.sub("?", text)
-    while PRIVATE.search(text):
-        text = WHOLE_PRIVATE.sub(" ...", text)
-    text = HOST.sub("...", SECRET.sub("...", text))
+    while private_part_of(text):
+        for whole in WHOLE_PRIVATE:
+            text = whole.sub(" ...", text)
     return " ".join(text.split())[:LONGEST] or "no reason given"
+
+
+def label_fault(label: str) -> str | None:
+    """Why `label` cannot stand in a table as a platform's name; None where it can."""
+    shortest, longest = limits().label_columns
+    columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in label)
+    if not shortest <= columns <= longest or label != label.strip():
+        return f"has {columns} columns; {shortest} to {longest} fit"
+    if label.casefold() in TEXTS["not_a_label"] or sum(char.isalnum() for char in label) < 2:
+        return f"{label!r} names no platform"
+    if re.search(TEXTS["link"], label, re.I):
+        return "holds what a page would make a link of"
+    if any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in label):
+        return "is written from right to left"
+    return None
 
 
 def price_faults(price: Any) -> Iterator[tuple[str, str]]:
@@ -94,7 +81,7 @@ def price_faults(price: Any) -> Iterator[tuple[str, str]]:
         yield "amount_per_hour", f"is over {HIGHEST_PRICE_PER_HOUR}"
     if price.free and price.amount_per_hour and price.unit not in ("SU", "CU"):
         yield "free", "is true beside an amount"
-    if price.amount_per_hour < LOWEST_PRICE_PER_HOUR:
+    if price.amount_per_hour < limits().lowest_price_per_hour:
         yield "amount_per_hour", "is next to nothing; what is free has no amount, and free: true"
     if price.unit and not UNIT.fullmatch(price.unit):
         yield "unit", f"{price.unit!r} is no unit"

@@ -84,6 +84,18 @@ def read_lines(text: str) -> list[Estimate]:
     return [_unpack(found.group(1)) for found in LINE.finditer(text)]
 
 
+def _unpack(packed: str) -> Estimate:
+    where, unpacker = f"{PREFIX}{packed[:12]}…", zlib.decompressobj()
+    try:
+        raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        content = unpacker.decompress(raw, MOST_BYTES)
+    except (binascii.Error, zlib.error):
+        content = b""
+    if not content or not unpacker.eof:
+        raise UserError(f"{where}: the line is damaged; copy the whole of it once more")
+    return read_json(content, where)
+
+
 def read_json(content: bytes, where: str) -> Estimate:
     """The estimate in an `estimate.json`.
 
@@ -96,16 +108,3 @@ def read_json(content: bytes, where: str) -> Estimate:
         first = exc.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{where}: not an estimate: {field}: {first['msg']}") from None
-
-
-def _unpack(packed: str) -> Estimate:
-    start = packed[:12]
-    try:
-        unpacker = zlib.decompressobj()
-        raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
-        content = unpacker.decompress(raw, MOST_BYTES)
-    except (binascii.Error, zlib.error):
-        content = b""
-    if not content or not unpacker.eof:
-        raise UserError(f"{PREFIX}{start}…: the line is damaged; copy the whole of it once more")
-    return read_json(content, f"{PREFIX}{start}…")

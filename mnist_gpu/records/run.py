@@ -1,11 +1,14 @@
 """An accepted record in the shape that tables and plots work with."""
 
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 from mnist_gpu.records.schema import Record
 
 Column = tuple[float, ...]
+COLUMNS = ("train_s", "eval_s", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
+VALUES = attrgetter(*COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +33,6 @@ class Run:
     @classmethod
     def of(cls, path: Path, record: Record) -> "Run":
         """Turn the history of a record into columns."""
-        rows = record.epochs
-        return cls(
-            path,
-            record.model_copy(update={"epochs": []}),
-            tuple([row.train_s for row in rows]),
-            tuple([row.eval_s for row in rows]),
-            tuple([row.train_loss for row in rows]),
-            tuple([row.train_accuracy for row in rows]),
-            tuple([row.test_loss for row in rows]),
-            tuple([row.test_accuracy for row in rows]),
-        )
+        rows = map(VALUES, record.epochs)
+        columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+        return cls(path, record.model_copy(update={"epochs": []}), *columns)

@@ -9,9 +9,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-SCHEMA_VERSION = 2
-PROTOCOL_VERSION = 1
-
 Precision = Literal["float32", "tf32", "bf16-mixed", "16-mixed", "float64"]
 DatasetName = Literal["mnist", "synthetic", "custom"]
 Status = Literal["completed", "interrupted", "failed", "diverged"]

@@ -5,14 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-RULE_KEYS = {"frontend", "host", "chip", "gpu_contains"}
-# Kaggle before Colab: Kaggle's images are built from Colab's and carry its release tag
-FRONTENDS = {
-    "kaggle": ("KAGGLE_KERNEL_RUN_TYPE", "KAGGLE_URL_BASE"),
-    "colab": ("COLAB_RELEASE_TAG", "COLAB_BACKEND_URL"),
-    "jupyterhub": ("JUPYTERHUB_USER", "JUPYTERHUB_API_URL"),
-    "slurm": ("SLURM_JOB_ID",),
-}
+from mnist_gpu.records.facts import facts
+
+FRONTENDS: dict[str, list[str]] = facts("frontends")
 HOSTS = ("apple", "jetstream", "openstack")
 
 
@@ -55,20 +50,12 @@ def matches(
     rule: Mapping[str, Any] | None, detection: Detection, accelerator_name: str | None
 ) -> bool:
     """Whether what was found is what a platform's `detect` asks for."""
-    if rule is None or set(rule) - RULE_KEYS:
+    if rule is None:
         return False
-    checks = {
-        "frontend": detection.front,
-        "host": detection.host,
-        "chip": detection.chip,
-    }
-    for key, wanted in rule.items():
-        if key == "gpu_contains":
-            if str(wanted).lower() not in (accelerator_name or "").lower():
-                return False
-        elif checks.get(key) != wanted:
-            return False
-    return True
+    seen = {"frontend": detection.front, "host": detection.host, "chip": detection.chip}
+    part = str(rule.get("gpu_contains", "")).lower()
+    others = {key: wanted for key, wanted in rule.items() if key != "gpu_contains"}
+    return part in (accelerator_name or "").lower() and others.items() <= seen.items()
 
 
 def choose(rules: Mapping[str, Mapping[str, Any] | None], detection: Detection) -> str | None:

@@ -2,14 +2,12 @@
 
 import json
 import os
-import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble, write_whole
@@ -27,7 +25,6 @@ ENCODINGS = {
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
-SPACED_KEY = re.compile(rb'"\s+:')
 
 
 class RecordError(UserError):
@@ -65,11 +62,18 @@ def read_record(path: Path | str) -> Record:
     """
     path = Path(path)
     content = _read_bytes(path)
-    _parse(path, content)
     try:
-        return Record.model_validate_json(content)
-    except ValidationError as fault:
-        raise RecordError(path, [_schema_fault(error) for error in fault.errors()]) from None
+        record = Record.model_validate_json(content)
+    except ValidationError as exc:
+        _check_json(path, content)
+        raise RecordError(path, [_schema_fault(error) for error in exc.errors()]) from None
+    # pydantic lets the last of two equal keys win. Without escapes every quotation mark begins or
+    # ends a key or a text; if there are more than the record has itself, the slow way says why
+    quotes = record.model_dump_json(exclude={"epochs"}, exclude_unset=True).count('"')
+    keys = 1 + sum([len(row.model_fields_set) for row in record.epochs])
+    if b"\\" in content or content.count(b'"') != quotes + 2 * keys:
+        _check_json(path, content)
+    return record
 
 
 def find_records(paths: Sequence[Path | str]) -> list[Path]:
@@ -83,13 +87,12 @@ def find_records(paths: Sequence[Path | str]) -> list[Path]:
         UserError: a path does not exist, or a folder cannot be listed.
 
     """
-    found: dict[str, Path] = {}
+    found: dict[object, Path] = {}
     for path in map(Path, paths):
         if not path.exists():
             raise UserError(f"{printable(str(path))}: no such file or folder")
-        files = _search(str(path), MAX_DEPTH, set()) if path.is_dir() else [str(path)]
-        for file in files:
-            found.setdefault(os.path.realpath(file), Path(file))
+        for file in _search(str(path)) if path.is_dir() else [str(path)]:
+            found.setdefault(_identity(file), Path(file))
     return list(found.values())
 
 
@@ -98,42 +101,44 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _search(folder: str, depth: int, searched: set[tuple[int, int]]) -> Iterator[str]:
+def _search(top: str) -> list[str]:
+    """The records in a folder, sorted; to each folder once, however many links lead there."""
+    found: list[str] = []
+    searched = {_identity(top)}
+    for folder, folders, files in os.walk(top, onerror=_refuse, followlinks=True):
+        inner = {name: _identity(f"{folder}/{name}") for name in sorted(folders) if name[0] != "."}
+        # os.walk goes into what is left in its list
+        folders[:] = [name for name, identity in inner.items() if identity not in searched]
+        searched |= set(inner.values())
+        if folders and folder.count(os.sep) - top.count(os.sep) >= MAX_DEPTH:
+            raise UserError(f"{printable(folder)}: nested too deeply: name the folder itself")
+        paths = [os.path.join(folder, name) for name in files if name[0] != "."]
+        found += [path for path in paths if _is_called_a_record(path)]
+    return sorted(found, key=lambda path: path.split(os.sep))
+
+
+def _refuse(exc: OSError) -> None:
+    raise UserError(f"{printable(str(exc.filename))}: cannot be read ({exc.strerror})") from None
+
+
+def _identity(path: str) -> object:
+    """The same for all links to one file or folder."""
     try:
-        here = os.stat(folder)
-        if (here.st_dev, here.st_ino) in searched:
-            return
-        searched.add((here.st_dev, here.st_ino))
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as fault:
-        raise UserError(f"{printable(folder)}: cannot be read ({fault.strerror})") from None
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            if depth == 0:
-                where = printable(entry.path)
-                raise UserError(f"{where}: nested too deeply: name the folder itself")
-            yield from _search(entry.path, depth - 1, searched)
-        elif _is_called_a_record(entry):
-            yield entry.path
-
-
-def _is_called_a_record(entry: os.DirEntry[str]) -> bool:
-    if entry.name == RECORD_NAME:
-        # a link to nowhere is called one, too, and is not passed over in silence
-        return entry.is_file() or entry.is_symlink()
-    return entry.name.endswith(".json") and entry.is_file() and _looks_like_a_record(entry.path)
-
-
-def _looks_like_a_record(path: str) -> bool:
-    try:
-        if os.stat(path).st_size > MAX_BYTES:
-            return False
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES)
+        status = os.stat(path)
     except OSError:
+        return path
+    return status.st_dev, status.st_ino
+
+
+def _is_called_a_record(path: str) -> bool:
+    if os.path.basename(path) == RECORD_NAME:
+        # a link to nowhere is called one, too, and is not passed over in silence
+        return os.path.isfile(path) or os.path.islink(path)
+    if not path.endswith(".json"):
+        return False
+    try:
+        content = _read_bytes(Path(path))
+    except RecordError:
         return False
     if encoding := _marked_encoding(content):
         content = content.decode(encoding, "ignore").encode()
@@ -160,52 +165,31 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
-def _parse(path: Path, content: bytes) -> None:
-    """Refuse what is no JSON object with each key once; pydantic alone would let the last win."""
+def _check_json(path: Path, content: bytes) -> None:
+    """Refuse what is no JSON object with each key once."""
     if encoding := _marked_encoding(content):
         kind = "UTF-8 with a byte order mark" if encoding == "utf-8-sig" else encoding.upper()
         raise RecordError(path, [("file", f"is {kind}: save it as UTF-8 without a mark")])
     try:
-        parsed = from_json(content, allow_inf_nan=False, cache_strings="keys")
-        plain = isinstance(parsed, dict) and SPACED_KEY.search(content) is None
-        if plain and _keys(parsed) == content.count(b'":'):
-            return
-        # rare: a key twice, or a text that looks like one. The exact way is much slower
         parsed = json.loads(
             content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant
         )
-    except UnicodeDecodeError:
-        raise RecordError(path, [("file", "not UTF-8 text")]) from None
+        if not isinstance(parsed, dict):
+            raise ValueError("it holds no JSON object")
     except RecursionError:
         raise RecordError(path, [("file", "nested too deeply")]) from None
-    except ValueError as fault:
-        reason = printable(str(fault))[:200]
+    except ValueError as exc:
+        reason = printable(str(exc))[:200]
         raise RecordError(path, [("file", f"not a whole JSON file: {reason}")]) from None
-    if not isinstance(parsed, dict):
-        raise RecordError(path, [("file", "holds no JSON object")])
-
-
-def _keys(value: dict[str, Any]) -> int:
-    """The keys of nested mappings and of lists of flat ones: all that records hold. What lies
-    deeper in a list is not counted, and so is read the exact way."""
-    return len(value) + sum(
-        [
-            _keys(entry)
-            if type(entry) is dict
-            else sum([len(row) for row in entry if type(row) is dict])
-            for entry in value.values()
-            if type(entry) is dict or type(entry) is list
-        ]
-    )
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[str] = set()
-        again = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"key {again[:60]!r} appears twice")
-    return found
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"{twice[:60]!r} appears twice")
+    return entries
 
 
 def _no_constant(text: str) -> float:

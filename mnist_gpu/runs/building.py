@@ -16,7 +16,7 @@ from mnist_gpu.config.settings import Settings
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset
-from mnist_gpu.protocol.initial import initial_weights
+from mnist_gpu.protocol.network import initial_weights
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs.outcome import failing_in_a_line
 from mnist_gpu.timing.stopwatch import Stopwatch, no_device

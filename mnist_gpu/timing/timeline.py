@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, Stopwatch
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,10 @@ import pytest
 
 import mnist_gpu
 from mnist_gpu.config.compose import check, compose_config
-from mnist_gpu.data import shares
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults.small import write
 from mnist_gpu.measure import rank as process
-from mnist_gpu.protocol.streams import dropout_seed, epoch_order
+from mnist_gpu.protocol.streams import dropout_seed
 from mnist_gpu.records.rules import check_record
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import read_record
@@ -79,20 +78,6 @@ def begun(*overrides: str, line: str) -> subprocess.Popen:
 def the_record(folder: Path) -> Record:
     [path] = folder.glob("outputs/*/*/record.json")
     return read_record(path)
-
-
-@pytest.mark.parametrize(("size", "n", "world"), [(64, 60_000, 2), (64, 60_000, 32), (8, 20, 4)])
-def test_the_union_of_the_shares_is_the_batch_of_one_device(size, n, world):
-    order = epoch_order(0, 1, n)
-    parts = [shares.share(order, size, rank, world) for rank in range(world)]
-    assert [len(part) for part in parts] == [n // world] * world
-    share = size // world
-    for start in range(0, n, size):
-        batch = order[start : start + size]
-        mine = len(batch) // world
-        at = start // size * share
-        together_ = np.concatenate([part[at : at + mine] for part in parts])
-        np.testing.assert_array_equal(together_, batch)
 
 
 def test_each_device_drops_out_other_units_and_the_first_those_of_a_run_alone():

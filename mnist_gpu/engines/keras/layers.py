@@ -12,10 +12,9 @@ from mnist_gpu.engines.keras import backend
 from mnist_gpu.engines.switches import switched_on
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import normalise
-from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.layout import tensorflow_layout
 from mnist_gpu.protocol.streams import dropout_seed
-from mnist_gpu.protocol.workload import State
+from mnist_gpu.protocol.workload import EngineFacts, State
 
 DEVIATIONS = (
     "initial weights: the protocol's, drawn in NumPy, instead of Glorot's and zeros",

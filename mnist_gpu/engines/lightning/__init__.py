@@ -20,8 +20,7 @@ from mnist_gpu.engines.lightning.tuned import GraphedModule, ResidentDataModule,
 from mnist_gpu.engines.torch import parts
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.state import load_state, take_state
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.workload import State
+from mnist_gpu.protocol.workload import EngineFacts, State
 from mnist_gpu.timing.timeline import Timeline
 
 PRECISIONS: dict[str, Any] = {"float32": "32-true", "tf32": "32-true", "float64": "64-true"}

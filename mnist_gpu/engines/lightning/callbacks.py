@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as L
 from typing_extensions import override
 
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.timing.callback import TimingCallback
 from mnist_gpu.timing.ledger import EpochTimes
 from mnist_gpu.timing.timeline import Timeline

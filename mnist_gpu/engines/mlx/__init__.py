@@ -20,11 +20,9 @@ from mnist_gpu.engines.mlx import model as layers
 from mnist_gpu.engines.switches import switched_on
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import normalise
-from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.layout import mlx_layout
-from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.streams import dropout_seed
-from mnist_gpu.protocol.workload import State
+from mnist_gpu.protocol.workload import EngineFacts, Metrics, State
 from mnist_gpu.timing.timeline import Timeline
 
 POSSIBLE = {

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from mnist_gpu.engines.keras.layers import LayersEngine
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import EngineFacts, Metrics
 from mnist_gpu.timing.timeline import Timeline
 
 

@@ -14,10 +14,8 @@ from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.graphs import GraphedStep
 from mnist_gpu.engines.torch.state import load_state, take_state
 from mnist_gpu.engines.torch.step import Totals, TrainStep
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.streams import dropout_seed
-from mnist_gpu.protocol.workload import State
+from mnist_gpu.protocol.workload import EngineFacts, Metrics, State
 from mnist_gpu.timing.timeline import Timeline
 
 

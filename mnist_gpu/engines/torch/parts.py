@@ -15,9 +15,7 @@ from mnist_gpu.engines.torch import precision, tuning
 from mnist_gpu.engines.torch.data import EVALUATION_BATCH, tensors
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
 from mnist_gpu.errors import UserError
-from mnist_gpu.protocol.engine_facts import EngineFacts
-from mnist_gpu.protocol.metrics import Metrics
-from mnist_gpu.protocol.workload import Workload
+from mnist_gpu.protocol.workload import EngineFacts, Metrics, Workload
 
 DEVIATIONS = (
     "batches come in the protocol's order (a sampler instead of shuffle=True)",

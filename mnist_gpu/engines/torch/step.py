@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mnist_gpu.protocol.metrics import Metrics
+from mnist_gpu.protocol.workload import Metrics
 
 
 class Totals:

@@ -6,7 +6,7 @@ from functools import cache
 
 from mnist_gpu.paths import PACKAGE
 from mnist_gpu.records.facts import facts
-from mnist_gpu.records.rules.names import known_platforms
+from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.rules.plausible import known_accelerator
 from mnist_gpu.records.schema import Record
 from mnist_gpu.system import output_of

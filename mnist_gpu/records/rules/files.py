@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import repeat
+from functools import partial
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from threading import active_count
@@ -17,8 +17,8 @@ from mnist_gpu.records.rules.registry import check_record
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import RecordError, find_records, printable, read_record
 
-# starting a second process takes as long as judging about this many records
-WORTH_A_PROCESS = 1000
+# starting processes takes as long as judging about this many records
+WORTH_PROCESSES = 2000
 CHUNK = 250
 
 
@@ -45,57 +45,48 @@ class Verdict:
 
 
 def check_files(paths: Sequence[Path | str], now: datetime | None = None) -> Verdict:
-    """Find, read and judge the records under `paths`; many of them in several processes.
+    """Find, read and judge the records under `paths`, each by itself and then all together.
 
     Raises:
         UserError: a path does not exist or cannot be searched.
     """
     now = now or datetime.now(UTC)
-    accepted: list[Run] = []
+    sound: list[Run] = []
     faults: list[Fault] = []
     # records hold no cycles: searching them for some would take longer than judging them
     with no_collection():
         for outcome in _judge_all(find_records(paths), now):
             if isinstance(outcome, Run):
-                accepted.append(outcome)
+                sound.append(outcome)
             else:
-                faults.extend(outcome)
-    together = [Fault(run.path, *why) for run, *why in repeated(accepted)]
+                faults += outcome
+    together = [Fault(run.path, *why) for run, *why in repeated(sound)]
     refused = {fault.path for fault in together}
-    kept = [run for run in accepted if run.path not in refused]
-    found = {run.record.run_id: lines for run in kept if (lines := list(doubts(run.record)))}
-    return Verdict(kept, faults + together, found)
+    accepted = [run for run in sound if run.path not in refused]
+    doubtful = {run.record.run_id: list(doubts(run.record)) for run in accepted}
+    return Verdict(accepted, faults + together, {key: why for key, why in doubtful.items() if why})
 
 
-def _judge_all(files: Sequence[Path], now: datetime) -> Iterator[Run | list[Fault]]:
-    processes = min(len(files) // WORTH_A_PROCESS, _cpus(), 8)
+def _judge_all(paths: Sequence[Path], now: datetime) -> Iterator[Run | list[Fault]]:
+    """Each file's run, or what speaks against it; many files are judged by all processors."""
+    judge = partial(_judge, now=now)
     # forking is safe without threads; other ways would run the caller's script anew
-    if processes < 2 or "fork" not in get_all_start_methods() or active_count() > 1:
-        yield from _judge_chunk(files, now)
+    alone = active_count() > 1 or "fork" not in get_all_start_methods()
+    if alone or len(paths) < WORTH_PROCESSES:
+        yield from map(judge, paths)
         return
-    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
-    with ProcessPoolExecutor(processes, get_context("fork")) as pool:
-        for outcomes in pool.map(_judge_chunk, chunks, repeat(now)):
-            yield from outcomes
-
-
-def _judge_chunk(files: Sequence[Path], now: datetime) -> list[Run | list[Fault]]:
-    with no_collection():
-        return [_judge(path, now) for path in files]
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with ProcessPoolExecutor(min(cpus or 1, 8), get_context("fork")) as pool:
+        yield from pool.map(judge, paths, chunksize=CHUNK)
 
 
 def _judge(path: Path, now: datetime) -> Run | list[Fault]:
     try:
         record = read_record(path)
-    except RecordError as refusal:
+    except RecordError as exc:
         return [
-            Fault(path, "file" if field == "file" else "schema", field, reason)
-            for field, reason in refusal.faults
+            Fault(path, "file" if field_ == "file" else "schema", field_, reason)
+            for field_, reason in exc.faults
         ]
     found = [Fault(path, *finding) for finding in check_record(record, now)]
     return found or Run.of(path, record)
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -2,59 +2,74 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from mnist_gpu.records.facts import facts
-from mnist_gpu.records.rules.registry import Finding, Subject, rule
+from mnist_gpu.records.facts import facts, limits
+from mnist_gpu.records.rules.registry import Finding, column, exceeding, first, rule
+from mnist_gpu.records.rules.time import sampled_s
 from mnist_gpu.records.schema import Hardware, Record
 
-MOST = {
-    "logical_cpus": 8192,
-    "cores": 8192,
-    "threads": 8192,
-    "accelerator_count": 1024,
-    "ram_gib": 262_144,
-    "cpu_quota": 8192,
-    "power_limit_w": 5000,
-}
-# a reading and the time it belongs to are not taken at one instant
-SLACK = 1.25
-MOST_WATTS_PER_ACCELERATOR = 3000
-MOST_WATTS_PER_CPU = 150
-LEAST_WATTS = 0.5
+LIMIT = limits()
 
 
 @rule
-def plausible_speed(subject: Subject) -> Iterator[Finding]:
+def plausible_speed(record: Record) -> Iterable[Finding]:
     """No epoch is faster than the hardware could do a quarter of the counted operations."""
-    record = subject.record
-    work = record.workload
-    counted = work.n_train * work.flops_per_sample
-    flops = facts("peaks")["least_share_of_operations"] * counted
+    return _too_fast(record, "train_s", record.workload.n_train)
+
+
+@rule
+def evaluation_speed(record: Record) -> Iterable[Finding]:
+    """An evaluation is one forward pass, a third of a step's arithmetic: no hardware does it
+    faster than that."""
+    return _too_fast(record, "eval_s", record.workload.n_test / 3)
+
+
+def _too_fast(record: Record, field: str, images: float) -> Iterator[Finding]:
     peak = peak_flops_per_s(record.hardware, record.engine.precision)
-    for position, row in enumerate(record.epochs):
-        if flops > row.train_s * peak:
-            yield (
-                f"epochs.{position}.train_s",
-                f"{row.train_s} s is faster than the hardware can compute"
-                f" ({flops / peak:.6f} s at {peak / 1e12:g} TFLOP/s, records/data/peaks.yaml)",
-            )
-            return
+    flops = _least_flops(record, images)
+    broken = (flops > seconds * peak or seconds <= 0 for seconds in column(record, field))
+    least = f"{flops / peak:.6f} s at {peak / 1e12:g} TFLOP/s, records/data/peaks.yaml"
+    return first(record, field, broken, f"faster than the hardware can compute ({least})")
+
+
+def _least_flops(record: Record, images: float) -> float:
+    """What must be computed at least of the counted operations on so many training images."""
+    share: float = facts("peaks")["least_share_of_operations"]
+    return share * images * record.workload.flops_per_sample
+
+
+@rule
+def processor_time(record: Record) -> Iterator[Finding]:
+    """On a processor, the CPU time used is enough for the counted operations of all epochs, and
+    no more than the CPUs could give."""
+    percent, hardware, work = record.resources.cpu_percent, record.hardware, record.workload
+    if percent is None:
+        return
+    cpus = cpu_bound(hardware)
+    if percent > 100 * cpus * 1.1 + 5:
+        yield "resources.cpu_percent", f"is {percent}, more than {cpus:g} CPUs can give"
+    if hardware.accelerator != "cpu":
+        return
+    flops = len(record.epochs) * _least_flops(record, work.n_train + work.n_test / 3)
+    # the peak is that of all CPUs the run could use; what it did not use computed nothing
+    peak = peak_flops_per_s(hardware, record.engine.precision) / cpus
+    if flops > percent / 100 * sampled_s(record) * peak:
+        yield "resources.cpu_percent", f"is {percent}: too little CPU time for what was computed"
 
 
 def peak_flops_per_s(hardware: Hardware, precision: str) -> float:
     """The most floating-point operations per second that the hardware could do, generously."""
     peaks = facts("peaks")
-    processor = (
-        min(cpu_bound(hardware), max(1, hardware.threads)) * peaks["cpu_per_logical_cpu"][precision]
-    )
-    if re.search("apple", f"{hardware.cpu_model} {hardware.accelerator_name}", re.I):
-        processor = max(processor, peaks["apple_cpu_floor"][precision])
-    if hardware.accelerator == "cpu":
-        return processor * 1e12
-    per_card = known_accelerator(hardware) or peaks["accelerators"][-1]
-    return float(per_card[precision]) * max(1, hardware.accelerator_count) * 1e12
+    if hardware.accelerator != "cpu":
+        card = known_accelerator(hardware) or peaks["accelerators"][-1]
+        return float(card[precision]) * max(1, hardware.accelerator_count) * 1e12
+    cpus = min(cpu_bound(hardware), max(1, hardware.threads))
+    peak: float = cpus * peaks["cpu_per_logical_cpu"][precision]
+    if "apple" in f"{hardware.cpu_model} {hardware.accelerator_name}".lower():
+        peak = max(peak, peaks["apple_cpu_floor"][precision])
+    return peak * 1e12
 
 
 def known_accelerator(hardware: Hardware) -> dict[str, Any] | None:
@@ -73,18 +88,13 @@ def cpu_bound(hardware: Hardware) -> float:
 
 
 @rule
-def plausible_hardware(subject: Subject) -> Iterator[Finding]:
+def plausible_hardware(record: Record) -> Iterator[Finding]:
     """Counts of processors, threads, accelerators and memory are those of one machine."""
-    record = subject.record
     hardware = record.hardware
-    for field, most in MOST.items():
-        value = getattr(hardware, field)
-        if value is not None and value > most:
-            yield f"hardware.{field}", f"is {value}, more than any machine has ({most})"
-    if hardware.threads > max(1, hardware.logical_cpus):
-        yield "hardware.threads", f"is {hardware.threads} on {hardware.logical_cpus} logical CPUs"
-    if hardware.cores and hardware.cores > hardware.logical_cpus:
-        yield "hardware.cores", f"is {hardware.cores} of {hardware.logical_cpus} logical CPUs"
+    yield from exceeding(hardware, "hardware", LIMIT.hardware)
+    # without a single CPU nothing computes
+    cpus = dict.fromkeys(("threads", "cores"), max(1, hardware.logical_cpus))
+    yield from exceeding(hardware, "hardware", cpus, "more than there are logical CPUs")
     if hardware.logical_cpus == 0:
         yield "hardware.logical_cpus", "is 0"
     if hardware.accelerator != "cpu" and hardware.accelerator_count == 0:
@@ -92,66 +102,52 @@ def plausible_hardware(subject: Subject) -> Iterator[Finding]:
 
 
 @rule
-def accelerator_agrees(subject: Subject) -> Iterator[Finding]:
+def accelerator_agrees(record: Record) -> Iterator[Finding]:
     """What reads, drives and names the accelerator is of the same kind as the accelerator."""
-    record = subject.record
-    hardware, used = record.hardware, record.resources
-    computes = facts("engines")["accelerators"].get(hardware.accelerator)
+    hardware, known, engine = record.hardware, facts("engines"), record.engine.name
+    kind = hardware.accelerator
+    computes = known["accelerators"].get(kind)
     if computes is None:
-        yield "hardware.accelerator", f"{hardware.accelerator} is none that an engine computes on"
-    elif record.engine.name in facts("engines")["engines"] and record.engine.name not in computes:
-        reason = f"{record.engine.name} does not compute on {hardware.accelerator}"
-        yield "hardware.accelerator", reason
-    if hardware.accelerator != "cuda":
-        for field in ("gpu_percent", "gpu_power_w", "gpu_memory_peak_mib"):
-            if getattr(used, field) is not None:
-                yield (
-                    f"resources.{field}",
-                    f"is a reading of an NVIDIA GPU, not {hardware.accelerator}",
-                )
-        for field in ("driver", "power_limit_w"):
-            if getattr(hardware, field) is not None:
-                yield f"hardware.{field}", f"is that of an NVIDIA GPU, not {hardware.accelerator}"
+        yield "hardware.accelerator", f"{kind} is none that an engine computes on"
+    elif engine in known["engines"] and engine not in computes:
+        yield "hardware.accelerator", f"{engine} does not compute on {kind}"
+    if kind != "cuda":
+        for part, fields in LIMIT.nvidia_alone.items():
+            for field in fields:
+                if getattr(getattr(record, part), field) is not None:
+                    yield f"{part}.{field}", f"is that of an NVIDIA GPU, not of {kind}"
     name = f"{hardware.accelerator_name} {hardware.cpu_model}"
-    if hardware.accelerator == "cuda" and re.search(r"apple|\bmps\b", name, re.I):
+    if kind == "cuda" and re.search(r"apple|\bmps\b", name, re.I):
         yield "hardware.accelerator_name", f"{name} has no CUDA"
-    if hardware.accelerator == "mps" and "Apple" not in name:
+    if kind == "mps" and "Apple" not in name:
         yield "hardware.cpu_model", f"{hardware.cpu_model} has no Metal"
 
 
 @rule
-def plausible_resources(subject: Subject) -> Iterator[Finding]:
+def plausible_resources(record: Record) -> Iterator[Finding]:
     """No use is more than the machine has."""
-    record = subject.record
-    used, hardware, total_s = record.resources, record.hardware, record.timing.total_s
+    hardware = record.hardware
     cpus, cards = hardware.logical_cpus, max(1, hardware.accelerator_count)
-    power_w = MOST_WATTS_PER_ACCELERATOR * cards + MOST_WATTS_PER_CPU * cpus
+    power_w = LIMIT.most_accelerator_w * cards + LIMIT.most_cpu_w * cpus
     limits = {
-        "cpu_percent": 100 * cpus * SLACK,
-        "foreign_cpu_percent": 100 * cpus * SLACK,
+        "cpu_percent": 100 * cpus * LIMIT.reading_slack,
+        "foreign_cpu_percent": 100 * cpus * LIMIT.reading_slack,
         "gpu_percent": 100 * cards * 1.001,
-        "gpu_power_w": MOST_WATTS_PER_ACCELERATOR * cards,
-        "energy_j": power_w * total_s,
+        "gpu_power_w": LIMIT.most_accelerator_w * cards,
+        "energy_j": power_w * record.timing.total_s,
+        "rss_peak_mib": (hardware.ram_gib or math.inf) * 1024 * LIMIT.reading_slack,
     }
-    if hardware.ram_gib:
-        limits["rss_peak_mib"] = hardware.ram_gib * 1024 * SLACK
-    for field, most in limits.items():
-        value = getattr(used, field)
-        if value is not None and value > most:
-            yield f"resources.{field}", f"is {value}, more than this machine can have ({most:g})"
-    if used.energy_j is not None:
-        yield from _energy(record, cards)
+    yield from exceeding(record.resources, "resources", limits, "more than this machine can have")
+    if record.resources.energy_j is not None:
+        yield from _energy(record, record.resources.energy_j, cards)
 
 
-def _energy(record: Record, cards: int) -> Iterator[Finding]:
-    used = record.resources
-    known = facts("engines")["energy_sources"]
-    if not used.energy_source:
-        yield "resources.energy_source", "is missing although there is an energy"
-    elif used.energy_source not in known:
-        yield "resources.energy_source", f"is none of {', '.join(known)}"
-    elif record.hardware.accelerator not in known[used.energy_source]:
+def _energy(record: Record, energy_j: float, cards: int) -> Iterator[Finding]:
+    source, known = record.resources.energy_source, facts("engines")["energy_sources"]
+    if source not in known:
+        yield "resources.energy_source", f"is {source}, none of {', '.join(known)}"
+    elif record.hardware.accelerator not in known[source]:
         yield "resources.energy_source", f"does not count {record.hardware.accelerator}"
     measured_s = record.timing.train_s + record.timing.eval_s
-    if (used.energy_j or 0) < LEAST_WATTS * cards * measured_s:
-        yield "resources.energy_j", f"is {used.energy_j}, too little for {measured_s:.0f} s"
+    if energy_j < LIMIT.least_w * cards * measured_s:
+        yield "resources.energy_j", f"is {energy_j}, too little for {measured_s:.0f} s"
