@@ -5,7 +5,6 @@ kept, with date and source, in `switches.yaml`, by engine and kind of device.
 """
 
 from collections.abc import Mapping
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -13,13 +12,14 @@ from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.errors import UserError
 
 Value = bool | int | str
+KINDS = {bool: "true or false", int: "a whole number from 1"}
 
 
 def switched_on(
     options: EngineOptions,
     engine: str,
     device: str,
-    possible: Mapping[str, tuple[type, ...]],
+    possible: Mapping[str, type],
     stock: Mapping[str, Value] | None = None,
 ) -> dict[str, Value]:
     """The switches of a run with their values; one at the stock value is no switch.
@@ -28,61 +28,40 @@ def switched_on(
         options: of the run.
         engine: name of the engine.
         device: kind of device, such as `cuda`.
-        possible: the switches that the engine has on this device, each with the types of its value.
+        possible: the switches that the engine has on this device, and whether each takes a `bool`
+            or an `int`.
         stock: the value that a switch has in stock; False where it is not named.
 
     Raises:
         UserError: a switch that is not among the possible ones, or a value of another type; or
             `division=tuned` where no switch is known to help.
     """
-    chosen: dict[str, Any] = {}
-    if options.division in ("tuned", "open"):
-        chosen |= {k: v for k, v in helpful(engine, device).items() if k in possible}
+    there = ", ".join(possible) or "none"
     asked = {name: value for name, value in options.switches.items() if value is not None}
     for name, value in asked.items():
-        _check(engine, device, name, value, possible)
-    chosen |= asked
-    stock = stock or {}
-    on = {name: value for name, value in chosen.items() if value != stock.get(name, False)}
+        if name not in possible:
+            raise UserError(
+                f"engine.switches.{name}={value}: engine={engine} has no such switch on {device};"
+                f" there are {there}"
+            )
+        # not `isinstance`: a bool is an int for Python, and not for a person
+        kind = possible[name]
+        if type(value) is not kind or (kind is int and value < 1):
+            raise UserError(f"engine.switches.{name}={value}: {KINDS[kind]}")
+    helps = _helpful(engine, device) if options.division in ("tuned", "open") else {}
+    chosen = {name: value for name, value in helps.items() if name in possible} | asked
+    on = {k: v for k, v in chosen.items() if v != (stock or {}).get(k, False)}
     if options.division == "tuned" and not on:
         raise UserError(
             f"division=tuned: no switch is known to make engine={engine} faster on {device};"
-            f" use division=stock, or choose among {_names(possible)} with engine.switches.<name>"
+            f" use division=stock, or choose among {there} with engine.switches.<name>"
         )
     return on
 
 
-def helpful(engine: str, device: str) -> dict[str, Value]:
+def _helpful(engine: str, device: str) -> Mapping[str, Any]:
     """The switches that helped on such devices when it was measured."""
-    table: dict[str, Value] = _table()["helpful"].get(engine, {}).get(device) or {}
-    return dict(table)
-
-
-def _check(
-    engine: str, device: str, name: str, value: Any, possible: Mapping[str, tuple[type, ...]]
-) -> None:
-    if name not in possible:
-        raise UserError(
-            f"engine.switches.{name}={value}: engine={engine} has no such switch on {device};"
-            f" there are {_names(possible)}"
-        )
-    types = possible[name]
-    # a bool is an int for Python, and not for a person
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        wanted = " or ".join(
-            {bool: "true or false", int: "a whole number", str: "a word"}[t] for t in types
-        )
-        raise UserError(f"engine.switches.{name}={value}: {wanted}")
-
-
-def _names(possible: Mapping[str, Any]) -> str:
-    return ", ".join(possible) or "none"
-
-
-@cache
-def _table() -> Any:
     import yaml
 
-    return yaml.safe_load(
-        (files("mnist_gpu.engines") / "switches.yaml").read_text(encoding="utf-8")
-    )
+    table = yaml.safe_load((files("mnist_gpu.engines") / "switches.yaml").read_text("utf-8"))
+    return table["helpful"].get(engine, {}).get(device) or {}

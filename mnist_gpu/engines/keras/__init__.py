@@ -42,14 +42,6 @@ class KerasEngine(LayersEngine):
         )
 
     @override
-    def warm_up(self) -> None:
-        before = self.state()
-        size, n = self.workload.batch_size, len(self.labels)
-        self._fit(np.arange(n)[: size + n % size])
-        self.evaluate()
-        self.load_state(before)
-
-    @override
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
         self.restart_dropout(epoch)
 
@@ -61,9 +53,10 @@ class KerasEngine(LayersEngine):
             def on_train_end(self, logs: object = None) -> None:
                 timeline.progressed(self.params["steps"])
 
-        return self._fit(self.workload.order(epoch), Progress())
+        return self.train_on(self.workload.order(epoch), Progress())
 
-    def _fit(self, order: npt.NDArray[np.int64], *callbacks: Any) -> Metrics:
+    @override
+    def train_on(self, order: npt.NDArray[np.int64], *callbacks: Any) -> Metrics:
         history = self.trained.fit(
             self.rows[order],
             self.labels[order],

@@ -1,5 +1,6 @@
 """What the two engines on Keras' layers share: Keras' `fit` and TensorFlow's own loop."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,13 +11,14 @@ from typing_extensions import override
 from mnist_gpu.engines.base import LoopEngine
 from mnist_gpu.engines.keras import backend
 from mnist_gpu.engines.switches import switched_on
-from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.layout import tensorflow_layout
+from mnist_gpu.protocol.metrics import Metrics
 from mnist_gpu.protocol.streams import dropout_seed
 from mnist_gpu.protocol.workload import State
 
+KINDS = ("weights", "adam_m", "adam_v")
 DEVIATIONS = (
     "initial weights: the protocol's, drawn in NumPy, instead of Glorot's and zeros",
     "loss: SparseCategoricalCrossentropy(from_logits=True), as the network ends in logits",
@@ -58,17 +60,30 @@ class LayersEngine(LoopEngine):
 
     def switch_on(self, engine: str, **stock: Any) -> None:
         """Work out `switches` and `steps`; `stock` are the values that Keras itself chose."""
-        possible: dict[str, tuple[type, ...]] = {"jit_compile": (bool,), "resident_data": (bool,)}
+        possible: dict[str, type] = {"jit_compile": bool, "resident_data": bool}
         # Keras on PyTorch makes one step at a time
         if self.backend.name != "torch":
-            possible["steps_per_execution"] = (int,)
+            possible["steps_per_execution"] = int
         stock = {"steps_per_execution": 1, **stock}
         self.switches = switched_on(self.options, engine, self.backend.kind, possible, stock)
         self.steps = int(self.switches.get("steps_per_execution", 1))
-        if self.steps < 1:
-            raise UserError(
-                f"engine.switches.steps_per_execution={self.steps}: a whole number from 1"
-            )
+
+    @abstractmethod
+    def train_on(self, order: npt.NDArray[np.int64]) -> Metrics:
+        """Train once on the images of these numbers, in this order: (n,)."""
+
+    def try_out(self, order: npt.NDArray[np.int64]) -> None:
+        """Train on some images, and leave everything as it was."""
+        before = self.state()
+        self.train_on(order)
+        self.load_state(before)
+
+    @override
+    def warm_up(self) -> None:
+        size, n = self.workload.batch_size * self.steps, len(self.labels)
+        # a batch of each size: the last one of an epoch is smaller
+        self.try_out(np.arange(n)[: size + n % size])
+        self.evaluate()
 
     def restart_dropout(self, epoch: int) -> None:
         """Set every dropout layer's seed from (seed, epoch)."""
@@ -91,7 +106,7 @@ class LayersEngine(LoopEngine):
     def state(self) -> State:
         numpy = self.keras.ops.convert_to_numpy
         state: State = {"adam_step": np.array(numpy(self.optimizer.iterations), dtype=np.int64)}
-        for kind in ("weights", "adam_m", "adam_v"):
+        for kind in KINDS:
             for name, variable in self._variables(kind).items():
                 state[f"{kind}/{name}"] = self.layout.outside(name, numpy(variable))
         return state
@@ -99,7 +114,7 @@ class LayersEngine(LoopEngine):
     @override
     def load_state(self, state: State) -> None:
         self.optimizer.iterations.assign(int(state["adam_step"]))
-        for kind in ("weights", "adam_m", "adam_v"):
+        for kind in KINDS:
             for name, variable in self._variables(kind).items():
                 self._load(name, variable, state[f"{kind}/{name}"])
 

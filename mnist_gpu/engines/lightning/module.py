@@ -6,13 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
+from mnist_gpu.engines.torch.data import Batch
 from mnist_gpu.engines.torch.network import build_network
 from mnist_gpu.protocol.initial import initial_weights
 from mnist_gpu.protocol.models import named_network
 from mnist_gpu.protocol.network import Network
 from mnist_gpu.protocol.streams import dropout_seed
-
-Batch = tuple[Tensor, Tensor]
 
 
 class MNISTModule(L.LightningModule):

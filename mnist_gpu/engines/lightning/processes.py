@@ -48,9 +48,3 @@ def join(trainer: L.Trainer, workload: Workload) -> torch.device:
             # as Lightning's own launcher shares the processor between its processes
             torch.set_num_threads(max(1, cpus.threads() // workload.devices))
     return trainer.strategy.root_device
-
-
-def leave() -> None:
-    """Part from the other processes, if there are any."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()

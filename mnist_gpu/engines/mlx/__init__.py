@@ -12,7 +12,7 @@ import mlx.optimizers as optim
 import numpy as np
 import numpy.typing as npt
 from mlx import nn
-from mlx.utils import tree_unflatten
+from mlx.utils import tree_flatten, tree_unflatten
 from typing_extensions import override
 
 from mnist_gpu.engines.base import LoopEngine
@@ -33,6 +33,17 @@ POSSIBLE = {
     "cuda": ("float32", "tf32", "bf16-mixed"),
 }
 NAMES = {"mps": "the Metal GPU of Apple silicon", "cuda": "an NVIDIA GPU"}
+DEVIATIONS = (
+    "initial weights: the protocol's, drawn in NumPy, instead of MLX's",
+    "data: batches in the protocol's order",
+    "optimizer: Adam(bias_correction=True), which is off by default",
+    "dropout: mx.random.seed each epoch, from (seed, epoch)",
+)
+EXACT = (
+    "convolution and loss: by matrix products and mx.power, as MLX's own of a float64 are as good"
+    " as a float32's"
+)
+NO_TF32 = "products: MLX_ENABLE_TF32=0; newer GPUs round to TF32 by default"
 EVALUATION_BATCH = 500
 
 
@@ -41,39 +52,38 @@ class MLXEngine(LoopEngine):
 
     @override
     def build(self) -> None:
-        precision = self.workload.precision
-        self.kind = choose(self.accelerator, precision)
+        workload, dataset = self.workload, self.workload.dataset
+        self.kind = choose(self.accelerator, workload.precision)
         # read at the first product
-        os.environ["MLX_ENABLE_TF32"] = "1" if precision == "tf32" else "0"
+        os.environ["MLX_ENABLE_TF32"] = "1" if workload.precision == "tf32" else "0"
         mx.set_default_device(mx.cpu if self.kind == "cpu" else mx.gpu)
         # arrays lie where the device computes, so there is nothing that resident data would add
         switched_on(self.options, "mlx", self.kind, {})
-        self.dtype = np.dtype("float64" if precision == "float64" else "float32")
-        dataset = self.workload.dataset
-        self.images = self._images(dataset.train_images)
-        self.labels = mx.array(dataset.train_labels)
+        self.dtype = np.dtype("float64" if workload.precision == "float64" else "float32")
+        self.images, self.labels = (
+            self._images(dataset.train_images),
+            mx.array(dataset.train_labels),
+        )
         self.test_images = self._images(dataset.test_images)
-        self._build_model()
+        self.layout = mlx_layout(workload.network)
+        self.model = layers.build(workload.network, exact=self.dtype == np.float64)
+        # MLX's names of the parameters, such as layers.0.weight, by the protocol's
+        theirs = [name for name, _ in tree_flatten(self.model.parameters())]
+        self.names = dict(
+            zip((name for name, _, _ in workload.network.parameters()), theirs, strict=True)
+        )
+        weights = workload.initial_weights
+        self.model.load_weights([(self.names[n], self._inside(n, weights[n])) for n in self.names])
+        self.optimizer = optim.Adam(workload.learning_rate, bias_correction=True)
+        rate = np.array(workload.learning_rate, self.dtype)
+        self.optimizer.learning_rate = layers.placed(rate)
+        self.optimizer.init(self.model.trainable_parameters())
+        self.optimizer.state["step"] = self._step(0)
         self.train_step = self._compiled_step()
 
     def _images(self, images: npt.NDArray[np.uint8]) -> mx.array:
         # the protocol's preprocessing is in float32, whatever is trained in
         return layers.placed(normalise(images)[..., None].astype(self.dtype, copy=False))
-
-    def _build_model(self) -> None:
-        network = self.workload.network
-        self.layout = mlx_layout(network)
-        self.model = layers.build(network, exact=self.dtype == np.float64)
-        # MLX's names of the parameters, such as layers.0.weight, by the protocol's
-        theirs = layers.flat(self.model.parameters())
-        self.names = dict(zip((n for n, _, _ in network.parameters()), theirs, strict=True))
-        weights = self.workload.initial_weights
-        self.model.load_weights([(self.names[n], self._inside(n, weights[n])) for n in self.names])
-        self.optimizer = optim.Adam(self.workload.learning_rate, bias_correction=True)
-        rate = np.array(self.workload.learning_rate, self.dtype)
-        self.optimizer.learning_rate = layers.placed(rate)
-        self.optimizer.init(self.model.trainable_parameters())
-        self.optimizer.state["step"] = self._step(0)
 
     def _compiled_step(self) -> Any:
         def loss_fn(images: mx.array, labels: mx.array) -> tuple[mx.array, mx.array]:
@@ -118,6 +128,7 @@ class MLXEngine(LoopEngine):
     def warm_up(self) -> None:
         before = self.state()
         size, n = self.workload.batch_size, len(self.labels)
+        # a batch of each size: the last one of an epoch is smaller
         self._train(self._batches(np.arange(n)[: size + n % size]), seed=0)
         self._logits(EVALUATION_BATCH)
         self.load_state(before)
@@ -138,8 +149,9 @@ class MLXEngine(LoopEngine):
     def _logits(self, count: int | None = None) -> npt.NDArray[Any]:
         self.model.eval()
         images = self.test_images[:count]
-        size = EVALUATION_BATCH
-        batches = (images[start : start + size] for start in range(0, len(images), size))
+        batches = (
+            images[at : at + EVALUATION_BATCH] for at in range(0, len(images), EVALUATION_BATCH)
+        )
         return np.concatenate([np.array(self._forward(batch)) for batch in batches])
 
     @override
@@ -149,24 +161,31 @@ class MLXEngine(LoopEngine):
     @override
     def state(self) -> State:
         state: State = {"adam_step": np.array(self.optimizer.step.item(), dtype=np.int64)}
-        arrays = layers.flat([self.model.parameters(), self.optimizer.state])
-        for name, theirs in self.names.items():
-            for kind, key in _keys(theirs).items():
-                state[f"{kind}/{name}"] = self.layout.outside(name, np.array(arrays[key]))
+        arrays = dict(tree_flatten([self.model.parameters(), self.optimizer.state]))
+        for key, (name, theirs) in self._keys().items():
+            state[key] = self.layout.outside(name, np.array(arrays[theirs]))
         return state
 
     @override
     def load_state(self, state: State) -> None:
         arrays = [
-            (key, self._inside(name, state[f"{kind}/{name}"]))
-            for name, theirs in self.names.items()
-            for kind, key in _keys(theirs).items()
+            (theirs, self._inside(name, state[key])) for key, (name, theirs) in self._keys().items()
         ]
         parameters, moments = tree_unflatten(arrays)
         self.model.update(parameters)
         # in place: the compiled step holds on to this dictionary
         self.optimizer.state.update(moments, step=self._step(int(state["adam_step"])))
         mx.eval(self.model.state, self.optimizer.state)
+
+    def _keys(self) -> dict[str, tuple[str, str]]:
+        """By key of the state: a parameter's name, and where the array is in
+        [model.parameters(), optimizer.state]."""
+        found = {}
+        for name, theirs in self.names.items():
+            found[f"weights/{name}"] = name, f"0.{theirs}"
+            found[f"adam_m/{name}"] = name, f"1.{theirs}.m"
+            found[f"adam_v/{name}"] = name, f"1.{theirs}.v"
+        return found
 
     def _step(self, made: int) -> mx.array:
         # a power of the betas is of the step's type, float32 for a whole number
@@ -177,35 +196,20 @@ class MLXEngine(LoopEngine):
 
     @override
     def facts(self) -> EngineFacts:
-        deviations = [
-            "initial weights: the protocol's, drawn in NumPy, instead of MLX's",
-            "data: batches in the protocol's order",
-            "optimizer: Adam(bias_correction=True), which is off by default",
-            "dropout: mx.random.seed each epoch, from (seed, epoch)",
-        ]
-        if self.workload.precision == "float32" and self.kind != "cpu":
-            deviations.append("products: MLX_ENABLE_TF32=0; newer GPUs round to TF32 by default")
-        if self.workload.precision == "float64":
-            deviations.append(
-                "convolution and loss: by matrix products and mx.power, as MLX's own of a float64"
-                " are as good as a float32's"
-            )
+        precision, on_gpu = self.workload.precision, self.kind != "cpu"
+        named = on_gpu and hasattr(mx, "device_info")
+        deviations = [*DEVIATIONS, *([NO_TF32] if on_gpu and precision == "float32" else [])]
         return EngineFacts(
             framework="MLX",
             framework_version=metadata.version("mlx"),
             backend="mlx",
-            precision=self.workload.precision,
+            precision=precision,
             accelerator=self.kind,
-            accelerator_name=_label(self.kind),
+            accelerator_name=mx.device_info().get("device_name", self.kind) if named else self.kind,
             compile="mx.compile",
-            deterministic=self.kind == "cpu",
-            deviations_from_defaults=deviations,
+            deterministic=not on_gpu,
+            deviations_from_defaults=[*deviations, *([EXACT] if precision == "float64" else [])],
         )
-
-
-def _keys(theirs: str) -> dict[str, str]:
-    """Where a parameter and its moments are in [model.parameters(), optimizer.state]."""
-    return {"weights": f"0.{theirs}", "adam_m": f"1.{theirs}.m", "adam_v": f"1.{theirs}.v"}
 
 
 def choose(accelerator: str, precision: str) -> str:
@@ -227,12 +231,6 @@ def choose(accelerator: str, precision: str) -> str:
             f"precision={precision}: with MLX on {kind} choose from {', '.join(POSSIBLE[kind])}"
         )
     return kind
-
-
-def _label(kind: str) -> str:
-    if kind == "cpu" or not hasattr(mx, "device_info"):
-        return kind
-    return str(mx.device_info().get("device_name", kind))
 
 
 ENGINE = MLXEngine

@@ -6,19 +6,15 @@ from typing import Any
 
 import mlx.core as mx
 from mlx import nn
-from mlx.utils import tree_flatten, tree_map
+from mlx.utils import tree_map
 from typing_extensions import override
 
 from mnist_gpu.protocol.network import Network
 
 
 def build(network: Network, exact: bool) -> nn.Sequential:
-    """The layers of `network` from (n, 28, 28, 1) to (n, 10) logits, with MLX's own weights.
-
-    Args:
-        network: the layers.
-        exact: float64 is to be computed as such.
-    """
+    """The layers of `network` from (n, 28, 28, 1) to (n, 10) logits, with MLX's own weights;
+    `exact` where float64 is to be computed as such."""
     return nn.Sequential(*_layers(network, ExactConv2d if exact else nn.Conv2d))
 
 
@@ -76,11 +72,6 @@ def cross_entropy(logits: mx.array, labels: mx.array) -> mx.array:
     powers = mx.power(mx.array(e, dtype=mx.float64), logits - top)
     scores = mx.take_along_axis(logits - top, labels[:, None], axis=1)
     return mx.mean(mx.log(powers.sum(axis=1, keepdims=True)) - scores)
-
-
-def flat(tree: Any) -> dict[str, mx.array]:
-    """The arrays of a tree by their paths, such as `layers.0.weight`."""
-    return dict(tree_flatten(tree))
 
 
 def placed(array: Any) -> mx.array:

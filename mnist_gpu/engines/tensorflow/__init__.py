@@ -78,18 +78,10 @@ class TensorFlowEngine(LayersEngine):
         yield from dataset.batch(self.workload.batch_size * self.steps)
 
     @override
-    def warm_up(self) -> None:
-        size, n = self.workload.batch_size * self.steps, len(self.labels)
-        self._aside(np.arange(n)[: size + n % size])
-        self.evaluate()
-
-    def _aside(self, indices: npt.NDArray[np.int64]) -> None:
-        """Train on some images, and leave everything as it was."""
-        before = self.state()
-        for batch in self._batches(indices):
+    def train_on(self, order: npt.NDArray[np.int64]) -> Metrics:
+        for batch in self._batches(order):
             self.train(*batch)
-        self._metrics()
-        self.load_state(before)
+        return self._metrics()
 
     @override
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
@@ -119,7 +111,7 @@ class TensorFlowEngine(LayersEngine):
     def trace(self, steps: int, folder: Path) -> None:
         """A profile for TensorBoard's profile tab, with a trace for Perfetto in it."""
         self.tf.profiler.experimental.start(str(folder))
-        self._aside(np.arange(steps * self.workload.batch_size) % len(self.labels))
+        self.try_out(np.arange(steps * self.workload.batch_size) % len(self.labels))
         self.tf.profiler.experimental.stop()
 
     @override

@@ -1,8 +1,6 @@
 """Batches in the protocol's order, through PyTorch's own `TensorDataset` and `DataLoader`."""
 
-import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +12,6 @@ from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.streams import epoch_order
 
 Batch = tuple[Tensor, Tensor]
-EVALUATION_BATCH = 1000  # of PyTorch's own MNIST example
 
 
 def tensors(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> TensorDataset:
@@ -79,30 +76,3 @@ def train_loader(order: EpochOrder) -> DataLoader[Batch]:
         sampler=order,
         generator=torch.Generator(),
     )
-
-
-def evaluation_loader(test: Any) -> DataLoader[Batch]:
-    """The test set in file order."""
-    return DataLoader(test, batch_size=EVALUATION_BATCH)
-
-
-class ResidentLoader:
-    """The switch `resident_data`: images stay on the device, and each batch is gathered there.
-
-    Args:
-        order: whose batches are given; its data set is copied to `device` once.
-        device: where.
-    """
-
-    def __init__(self, order: EpochOrder, device: torch.device) -> None:
-        self.sampler = order
-        images, labels = order.dataset.tensors  # type: ignore[attr-defined]
-        self.images, self.labels = images.to(device), labels.to(device)
-
-    def __iter__(self) -> Iterator[Batch]:
-        indices = torch.from_numpy(self.sampler.indices()).to(self.labels.device)
-        for batch in indices.split(self.sampler.batch_size):
-            yield self.images[batch], self.labels[batch]
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.sampler) / self.sampler.batch_size)
