@@ -15,10 +15,9 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.engines.base import EngineOptions, switched_on
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.tuned import TunedModule
-from mnist_gpu.engines.switches import switched_on
 from mnist_gpu.engines.torch import tuning
 from mnist_gpu.engines.torch.device import autocast, parameter_dtype, set_precision
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network

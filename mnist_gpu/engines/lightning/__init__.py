@@ -4,21 +4,29 @@ import logging
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
 import torch
-from typing_extensions import override
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.pytorch.strategies import DDPStrategy
 
-from mnist_gpu.engines.lightning import processes
 from mnist_gpu.engines.lightning.callbacks import RunCallback
 from mnist_gpu.engines.lightning.data import MNISTDataModule
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.tuned import GraphedModule, ResidentDataModule, TunedModule
-from mnist_gpu.engines.torch.common import PyTorchEngine
+from mnist_gpu.engines.torch import PyTorchEngine
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.network import load_state, take_state
+from mnist_gpu.measure import cpus
+from mnist_gpu.measure.rank import here
 from mnist_gpu.protocol.engine_facts import EngineFacts
 from mnist_gpu.protocol.workload import State
 from mnist_gpu.timing.timeline import Timeline
@@ -31,13 +39,14 @@ QUIET: dict[str, Any] = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
+# a process that does not answer for this long is given up
+ANSWER_WITHIN = timedelta(minutes=5)
 DEVIATION = "the Trainer's progress bar, summary, logger, checkpoints and sanity check are off"
 
 
 class LightningEngine(PyTorchEngine):
     """PyTorch Lightning, automatic optimization."""
 
-    @override
     def build(self) -> None:
         workload = self.workload
         # the complaint about a missing accelerator is ours, in one line
@@ -49,14 +58,14 @@ class LightningEngine(PyTorchEngine):
             accelerator=device.type,
             devices=workload.devices,
             num_nodes=workload.num_nodes,
-            strategy=processes.strategy(workload),
-            plugins=[processes.environment()],
+            strategy=DDPStrategy(timeout=ANSWER_WITHIN) if workload.world_size > 1 else "auto",
+            plugins=[_environment()],
             precision=PRECISIONS.get(workload.precision, workload.precision),
             max_epochs=workload.epochs,
             callbacks=list(self.options.callbacks),
             **logger,
         )
-        self.make_parts("lightning", processes.join(self.trainer, workload))
+        self.make_parts("lightning", self._join())
         self.module = self._make_module()
         # on its device, with this run's weights; the open division's has kernels in it
         self.module.network = self.network
@@ -69,6 +78,17 @@ class LightningEngine(PyTorchEngine):
         self.data.train, self.data.test = self.train, self.test
         self._pending: State | None = None
 
+    def _join(self) -> torch.device:
+        """Meet the other processes, once all are there; the device of this one."""
+        strategy = self.trainer.strategy
+        if self.workload.world_size > 1:
+            strategy.setup_environment()
+            if strategy.root_device.type == "cpu":
+                # as Lightning's own launcher shares the processor between its processes
+                torch.set_num_threads(max(1, cpus.threads() // self.workload.devices))
+        device: torch.device = strategy.root_device
+        return device
+
     def _make_module(self) -> MNISTModule:
         workload, switches = self.workload, self.switches
         arguments = (workload.network, workload.learning_rate, workload.seed)
@@ -76,7 +96,6 @@ class LightningEngine(PyTorchEngine):
             return GraphedModule(*arguments, switches=switches)
         return TunedModule(*arguments, switches=switches) if switches else MNISTModule(*arguments)
 
-    @override
     def fit(self, timeline: Timeline) -> None:
         trained = self.trainer.current_epoch
         images = (len(self.train), len(self.test))
@@ -104,7 +123,6 @@ class LightningEngine(PyTorchEngine):
         self.module.first_epoch = self.data.first_epoch = first - trainer.current_epoch
         return self.module.first_epoch
 
-    @override
     def rehearse(self, sizes: Sequence[int], watched: AbstractContextManager[Any]) -> None:
         # the Trainer makes the optimizer: without it, nothing but gradients changes
         self.module.train()
@@ -114,28 +132,39 @@ class LightningEngine(PyTorchEngine):
             self.synchronise()
         self.module.zero_grad()
 
-    @override
     def state(self) -> State:
         if self._pending is not None:
             return self._pending
         optimizers = self.trainer.optimizers
         return take_state(self.network, optimizers[0] if optimizers else None)
 
-    @override
     def load_state(self, state: State) -> None:
         # the optimizer, which the Trainer makes, gets it at the start
         load_state(self.network, None, state)
         self._pending = state
 
-    @override
     def facts(self) -> EngineFacts:
         backend = f"torch {torch.__version__}"
         return self.facts_of("PyTorch Lightning", L.__version__, backend, DEVIATION)
 
-    @override
     def close(self) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def _environment() -> ClusterEnvironment:
+    """Who started this process and its peers.
+
+    Said outright, because Lightning takes any Slurm job for one whose tasks are the devices, and
+    would requeue it by itself.
+    """
+    started_by = here().started_by
+    if started_by == "slurm":
+        return SLURMEnvironment(auto_requeue=False)
+    if started_by == "torchrun":
+        return TorchElasticEnvironment()
+    # where LOCAL_RANK is set, Lightning leaves starting processes to whoever set it
+    return LightningEnvironment()
 
 
 def _quieten() -> None:

@@ -25,10 +25,7 @@ class RunCallback(TimingCallback):
     """
 
     def __init__(
-        self,
-        timeline: Timeline,
-        images: tuple[int, int],
-        began: Callable[[L.Trainer], int],
+        self, timeline: Timeline, images: tuple[int, int], began: Callable[[L.Trainer], int]
     ) -> None:
         super().__init__(log=False, stopwatch=timeline.stopwatch)
         self.timeline = timeline

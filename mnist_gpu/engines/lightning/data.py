@@ -4,10 +4,8 @@ from pathlib import Path
 
 import lightning.pytorch as L
 from torch.utils.data import DataLoader
-from typing_extensions import override
 
-from mnist_gpu.engines.torch.common import EVALUATION_BATCH
-from mnist_gpu.engines.torch.data import Batch, EpochOrder, tensors, train_loader
+from mnist_gpu.engines.torch.data import EVALUATION_BATCH, Batch, EpochOrder, tensors, train_loader
 from mnist_gpu.protocol.dataset import Dataset
 
 
@@ -48,12 +46,10 @@ class MNISTDataModule(L.LightningDataModule):
         made._keep(dataset)
         return made
 
-    @override
     def prepare_data(self) -> None:
         # one process of a machine fetches; the others read in `setup` what is there by then
         self.setup("fit")
 
-    @override
     def setup(self, stage: str) -> None:
         if not hasattr(self, "train"):
             from mnist_gpu import data
@@ -65,19 +61,15 @@ class MNISTDataModule(L.LightningDataModule):
         self.train = tensors(dataset.train_images, dataset.train_labels)
         self.test = tensors(dataset.test_images, dataset.test_labels)
 
-    @override
     def train_dataloader(self) -> DataLoader[Batch]:
         return train_loader(self.order())
 
-    @override
     def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.test, batch_size=EVALUATION_BATCH)
 
-    @override
     def test_dataloader(self) -> DataLoader[Batch]:
         return self.val_dataloader()
 
-    @override
     def predict_dataloader(self) -> DataLoader[Batch]:
         return self.val_dataloader()
 

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from typing_extensions import override
 
 from mnist_gpu.engines.lightning.data import MNISTDataModule
 from mnist_gpu.engines.lightning.module import MNISTModule
@@ -26,8 +25,9 @@ class TunedModule(MNISTModule):
     def __init__(self, *arguments: Any, switches: Mapping[str, Any]) -> None:
         super().__init__(*arguments)
         self.switches = switches
+        # a step that is one graph leaves the Trainer nothing to call in between
+        self.automatic_optimization = not switches.get("cuda_graphs")
 
-    @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
         arguments = adam_arguments(self.switches)
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, **arguments)
@@ -37,11 +37,6 @@ class GraphedModule(TunedModule):
     """With the switch `cuda_graphs`: the whole step is one graph, so the Trainer leaves it to the
     module ("manual optimization")."""
 
-    def __init__(self, *arguments: Any, switches: Mapping[str, Any]) -> None:
-        super().__init__(*arguments, switches=switches)
-        self.automatic_optimization = False
-
-    @override
     def on_train_start(self) -> None:
         # off the training clock
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
@@ -52,13 +47,11 @@ class GraphedModule(TunedModule):
         images = images.to(self.device, self.step.loss_sum.dtype)
         self.graphed = GraphedStep(self.step, images, labels.to(self.device))
 
-    @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.graphed(*batch)
         # the Trainer counts steps of its own optimizers alone
         return self.step.loss_sum
 
-    @override
     def on_train_epoch_end(self) -> None:
         metrics = self.step.metrics()
         self.log_dict({"train_loss": metrics.loss, "train_accuracy": metrics.accuracy})
@@ -67,7 +60,6 @@ class GraphedModule(TunedModule):
 class ResidentDataModule(MNISTDataModule):
     """With the switch `resident_data`."""
 
-    @override
     def train_dataloader(self) -> DataLoader[Batch]:
         assert self.trainer is not None
         loader: Any = ResidentLoader(self.order(), self.trainer.strategy.root_device)

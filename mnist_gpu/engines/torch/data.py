@@ -12,6 +12,7 @@ from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.streams import epoch_order
 
 Batch = tuple[Tensor, Tensor]
+EVALUATION_BATCH = 1000  # of PyTorch's own MNIST example
 
 
 def tensors(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> TensorDataset:
@@ -71,8 +72,5 @@ def train_loader(order: EpochOrder) -> DataLoader[Batch]:
     shall not depend on how often that was.
     """
     return DataLoader(
-        order.dataset,
-        batch_size=order.batch_size,
-        sampler=order,
-        generator=torch.Generator(),
+        order.dataset, batch_size=order.batch_size, sampler=order, generator=torch.Generator()
     )
