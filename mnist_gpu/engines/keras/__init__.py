@@ -33,7 +33,9 @@ class LayersEngine(LoopEngine):
     def build_model(self, backend_name: str) -> None:
         """Choose the backend and its device, build model and optimizer, prepare the images."""
         precision = self.workload.precision
-        self.backend = backend.choose(backend_name, self.accelerator, precision)
+        self.backend = backend_name
+        chosen = backend.choose(backend_name, self.accelerator, precision)
+        self.kind, self.label, self.threads = chosen
         import keras
 
         from mnist_gpu.engines.keras import model
@@ -61,10 +63,10 @@ class LayersEngine(LoopEngine):
         """Work out `switches` and `steps`; `stock` are the values that Keras itself chose."""
         possible: dict[str, type] = {"jit_compile": bool, "resident_data": bool}
         # Keras on PyTorch makes one step at a time
-        if self.backend.name != "torch":
+        if self.backend != "torch":
             possible["steps_per_execution"] = int
         stock = {"steps_per_execution": 1, **stock}
-        self.switches = switched_on(self.options, engine, self.backend.kind, possible, stock)
+        self.switches = switched_on(self.options, engine, self.kind, possible, stock)
         self.steps = int(self.switches.get("steps_per_execution", 1))
 
     @abstractmethod
@@ -127,18 +129,18 @@ class LayersEngine(LoopEngine):
 
     def facts_of(self, framework: str, version: str, *deviations: str, **more: Any) -> EngineFacts:
         """What ran, as far as the two engines have it in common."""
-        if self.backend.kind == "cuda" and self.workload.precision == "float32":
+        if self.kind == "cuda" and self.workload.precision == "float32":
             deviations += ("products: TF32 off, which is on by default on newer NVIDIA GPUs",)
         return EngineFacts(
             framework=framework,
             framework_version=version,
-            backend=self.backend.name,
+            backend=self.backend,
             precision=self.workload.precision,
-            accelerator=self.backend.kind,
-            accelerator_name=self.backend.label,
-            threads=self.backend.threads,
+            accelerator=self.kind,
+            accelerator_name=self.label,
+            threads=self.threads,
             # on a GPU kernels add up in any order
-            deterministic=self.backend.kind == "cpu",
+            deterministic=self.kind == "cpu",
             switches=self.switches,
             deviations_from_defaults=DEVIATIONS + deviations,
             **more,
@@ -208,9 +210,9 @@ class KerasEngine(LayersEngine):
 
     def facts(self) -> EngineFacts:
         compilers = {"tensorflow": "tf.function, XLA", "jax": "jax.jit", "torch": "torch.compile"}
-        compiled = compilers[self.backend.name]
+        compiled = compilers[self.backend]
         if not self.model.jit_compile:
-            compiled = "tf.function" if self.backend.name == "tensorflow" else "none"
+            compiled = "tf.function" if self.backend == "tensorflow" else "none"
         return self.facts_of(
             "Keras",
             self.keras.__version__,

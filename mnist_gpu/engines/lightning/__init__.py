@@ -86,8 +86,7 @@ class LightningEngine(PyTorchEngine):
             if strategy.root_device.type == "cpu":
                 # as Lightning's own launcher shares the processor between its processes
                 torch.set_num_threads(max(1, cpus.threads() // self.workload.devices))
-        device: torch.device = strategy.root_device
-        return device
+        return torch.device(strategy.root_device)
 
     def _make_module(self) -> MNISTModule:
         workload, switches = self.workload, self.switches

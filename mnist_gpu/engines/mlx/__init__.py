@@ -183,7 +183,11 @@ class MLXEngine(LoopEngine):
     def facts(self) -> EngineFacts:
         precision, on_gpu = self.workload.precision, self.kind != "cpu"
         named = on_gpu and hasattr(mx, "device_info")
-        deviations = [*DEVIATIONS, *([NO_TF32] if on_gpu and precision == "float32" else [])]
+        deviations = [*DEVIATIONS]
+        if on_gpu and precision == "float32":
+            deviations.append(NO_TF32)
+        if precision == "float64":
+            deviations.append(EXACT)
         return EngineFacts(
             framework="MLX",
             framework_version=metadata.version("mlx"),
@@ -193,7 +197,7 @@ class MLXEngine(LoopEngine):
             accelerator_name=mx.device_info().get("device_name", self.kind) if named else self.kind,
             compile="mx.compile",
             deterministic=not on_gpu,
-            deviations_from_defaults=[*deviations, *([EXACT] if precision == "float64" else [])],
+            deviations_from_defaults=deviations,
         )
 
 

@@ -30,6 +30,7 @@ DEVIATIONS = (
     "initial weights are drawn from the seed in NumPy",
     "dropout's stream starts anew at every epoch, from seed and epoch",
 )
+NO_TF32 = "TF32 is off (PyTorch's default for convolutions on newer GPUs: on)"
 
 
 class PyTorchEngine(Engine):
@@ -117,10 +118,7 @@ class PyTorchEngine(Engine):
         """What ran, beside the framework's name."""
         kind, precision = self.device.type, self.workload.precision
         if (kind, precision) == ("cuda", "float32"):
-            deviations = (
-                "TF32 is off (PyTorch's default for convolutions on newer GPUs: on)",
-                *deviations,
-            )
+            deviations = (NO_TF32, *deviations)
         return EngineFacts(
             framework=framework,
             framework_version=version,

@@ -57,6 +57,7 @@ class EpochOrder(DistributedSampler[Batch]):
         order = epoch_order(self.seed, self.first_epoch + self.epoch, n)
         order = np.concatenate([order, order[: -n % self.num_replicas]])
         whole = len(order) - len(order) % (self.batch_size * self.num_replicas)
+        # of every whole batch each device has one run; what is left is cut likewise
         batches = order[:whole].reshape(-1, self.num_replicas, self.batch_size)
         rest = order[whole:].reshape(self.num_replicas, -1)
         return np.concatenate([batches[:, self.rank].ravel(), rest[self.rank]])

@@ -60,8 +60,8 @@ class ResidentLoader:
     """The switch `resident_data`: images stay on the device, and each batch is gathered there.
 
     Args:
-        order: whose batches are given; its data set is copied to `device` once.
-        device: where.
+        order: whose batches are given.
+        device: where its data set is copied to, once.
     """
 
     def __init__(self, order: EpochOrder, device: torch.device) -> None:
@@ -87,8 +87,7 @@ class GraphedStep:
 
     Args:
         step: makes one step without asking the device anything; its Adam is `capturable`.
-        images: a batch of the size to come, on the device.
-        labels: likewise.
+        images, labels: a batch of the size to come, on the device.
         capture: records what its argument does and gives a function that does it again.
     """
 
