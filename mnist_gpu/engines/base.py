@@ -76,9 +76,10 @@ def switched_on(
                 f"engine.switches.{name}={value}: engine={engine} has no such switch on {device};"
                 f" there are {there}"
             )
-        # not `isinstance`: a bool is an int for Python, and not for a person
         kind = possible[name]
-        if type(value) is not kind or (kind is int and value < 1):
+        # not `isinstance`: a bool is an int for Python, and not for a person
+        of_kind = type(value) is kind
+        if not of_kind or (kind is int and value < 1):
             raise UserError(f"engine.switches.{name}={value}: {KINDS[kind]}")
     chosen = asked
     if options.division in ("tuned", "open"):
