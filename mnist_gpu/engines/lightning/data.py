@@ -1,6 +1,7 @@
 """The LightningDataModule: MNIST in memory, in the protocol's order."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as L
 from torch.utils.data import DataLoader
@@ -64,13 +65,13 @@ class MNISTDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         return train_loader(self.order())
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.test, batch_size=EVALUATION_BATCH)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         return self.val_dataloader()
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         return self.val_dataloader()
 
     def order(self) -> EpochOrder:

@@ -63,14 +63,13 @@ class MLXEngine(LoopEngine):
         self.test_images = self._images(dataset.test_images)
         self.layout = mlx_layout(workload.network)
         self.model = build_model(workload.network, exact=self.dtype == np.float64)
-        self.forward = self.model
+        self.forward: Callable[[mx.array], mx.array] = self.model
         if workload.precision == "bf16-mixed":
             self.forward = partial(_in_bfloat16, self.model)
         # MLX's names of the parameters, such as layers.0.weight, by the protocol's
-        theirs = [name for name, _ in tree_flatten(self.model.parameters())]
-        self.names = dict(
-            zip((name for name, _, _ in workload.network.parameters()), theirs, strict=True)
-        )
+        theirs = dict(tree_flatten(self.model.parameters()))
+        names = [name for name, _, _ in workload.network.parameters()]
+        self.names = dict(zip(names, theirs, strict=True))
         weights = workload.initial_weights
         self.model.load_weights([(self.names[n], self._inside(n, weights[n])) for n in self.names])
         self.optimizer = optim.Adam(workload.learning_rate, bias_correction=True)
@@ -182,7 +181,9 @@ class MLXEngine(LoopEngine):
 
     def facts(self) -> EngineFacts:
         precision, on_gpu = self.workload.precision, self.kind != "cpu"
-        named = on_gpu and hasattr(mx, "device_info")
+        label = self.kind
+        if on_gpu and hasattr(mx, "device_info"):
+            label = str(mx.device_info().get("device_name", label))
         deviations = [*DEVIATIONS]
         if on_gpu and precision == "float32":
             deviations.append(NO_TF32)
@@ -194,7 +195,7 @@ class MLXEngine(LoopEngine):
             backend="mlx",
             precision=precision,
             accelerator=self.kind,
-            accelerator_name=mx.device_info().get("device_name", self.kind) if named else self.kind,
+            accelerator_name=label,
             compile="mx.compile",
             deterministic=not on_gpu,
             deviations_from_defaults=deviations,
