@@ -22,7 +22,6 @@ from mnist_gpu.engines.torch import tuning
 from mnist_gpu.engines.torch.device import autocast, parameter_dtype, set_precision
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
 from mnist_gpu.engines.torch.step import TrainStep
-from mnist_gpu.engines.torch.tuning import GraphedStep
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.models import named_network
 
@@ -234,31 +233,32 @@ class Recorder:
         return replay
 
 
-def trained(recorder: Recorder | None) -> tuple[dict, GraphedStep | TrainStep]:
+def trained(monkeypatch, recorder: Recorder | None) -> tuple[dict, tuning.GraphedStep | TrainStep]:
     torch.manual_seed(0)
     plain = step_on_cpu("mlp")
-    step: GraphedStep | TrainStep = plain
+    step: tuning.GraphedStep | TrainStep = plain
     if recorder is not None:
-        step = GraphedStep(plain, *images_and_labels(64), capture=recorder)
+        monkeypatch.setattr(tuning, "cuda_capture", recorder)
+        step = tuning.GraphedStep(plain, *images_and_labels(64))
     torch.manual_seed(1)
     for n in (64, 64, 32):
         step(*images_and_labels(n))
     return {k: v.clone() for k, v in plain.network.state_dict().items()}, step
 
 
-def test_replayed_steps_train_as_the_steps_themselves_do():
+def test_replayed_steps_train_as_the_steps_themselves_do(monkeypatch):
     recorder = Recorder()
-    expected, plain = trained(None)
-    weights, replayed = trained(recorder)
+    expected, plain = trained(monkeypatch, None)
+    weights, replayed = trained(monkeypatch, recorder)
     # the last batch is smaller, and made without a graph
     assert recorder.replayed == 2
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert replayed.step.metrics() == plain.metrics()
 
 
-def test_where_nothing_can_be_captured_the_steps_run_one_by_one(caplog):
-    expected, _ = trained(None)
-    weights, _ = trained(Recorder(refuses=True))
+def test_where_nothing_can_be_captured_the_steps_run_one_by_one(monkeypatch, caplog):
+    expected, _ = trained(monkeypatch, None)
+    weights, _ = trained(monkeypatch, Recorder(refuses=True))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert "no CUDA graphs: operation not permitted" in caplog.text
 

@@ -20,8 +20,6 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
 WARM_UP_STEPS = 3  # PyTorch's own number before a capture
 
-Replay = Callable[[], None]
-
 
 def possible(device: torch.device, world_size: int) -> dict[str, type]:
     """The switches there are on a kind of device, each with the type of its value."""
@@ -88,24 +86,17 @@ class GraphedStep:
     Args:
         step: makes one step without asking the device anything; its Adam is `capturable`.
         images, labels: a batch of the size to come, on the device.
-        capture: records what its argument does and gives a function that does it again.
     """
 
-    def __init__(
-        self,
-        step: TrainStep,
-        images: Tensor,
-        labels: Tensor,
-        capture: Callable[[Callable[[], None]], Replay] | None = None,
-    ) -> None:
+    def __init__(self, step: TrainStep, images: Tensor, labels: Tensor) -> None:
         self.step = step
         self._images, self._labels = images.clone(), labels.clone()
-        self._replay: Replay | None = None
+        self._replay: Callable[[], None] | None = None
         before = take_state(step.network, step.optimizer)
         # gradients that exist would be added to at an address the graph does not know
         step.optimizer.zero_grad(set_to_none=True)
         try:
-            self._replay = (capture or cuda_capture)(self._run)
+            self._replay = cuda_capture(self._run)
         except RuntimeError as exc:
             log.warning("no CUDA graphs: %s", str(exc).partition("\n")[0])
             step.optimizer.zero_grad(set_to_none=True)
@@ -127,8 +118,8 @@ class GraphedStep:
         self._logits = self.step.run(self._images, self._labels)
 
 
-def cuda_capture(work: Callable[[], None]) -> Replay:
-    """Warm up and capture `work` on the current CUDA device.
+def cuda_capture(work: Callable[[], None]) -> Callable[[], None]:
+    """Warm up and capture `work` on the current CUDA device; gives what does it again.
 
     A capture that fails leaves the device's generator "capturing" for good: it then goes on with a
     state of its own, made before.
