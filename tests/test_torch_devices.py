@@ -15,13 +15,13 @@ from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.engines.base import EngineOptions, switched_on
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.tuned import TunedModule
-from mnist_gpu.engines.torch import precision, tuning
-from mnist_gpu.engines.torch.graphs import GraphedStep
+from mnist_gpu.engines.torch import tuning
+from mnist_gpu.engines.torch.device import autocast, parameter_dtype, set_precision
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
-from mnist_gpu.engines.torch.step import Totals, TrainStep
+from mnist_gpu.engines.torch.step import TrainStep
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.network import named_network
 
@@ -67,7 +67,7 @@ def batch(dtype: torch.dtype, n: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
 def cuda_at_hand(name: str):
     """Modules made within are on CUDA, in the parameters' type of a precision."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(precision.parameter_dtype(name))
+    torch.set_default_dtype(parameter_dtype(name))
     try:
         with FakeTensorMode(allow_non_fake_inputs=True), torch.device(CUDA):
             yield
@@ -93,9 +93,7 @@ def step_on_cuda(model: str, name: str, switches: dict) -> TrainStep:
                 there = layer.weight.detach().contiguous(memory_format=torch.channels_last)
                 layer.weight = torch.nn.Parameter(there)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, **tuning.adam_arguments(switches))
-    scaler = torch.amp.GradScaler("cuda") if name == "16-mixed" else None
-    totals = Totals(CUDA, precision.parameter_dtype(name))
-    return TrainStep(network, adam, precision.autocast(name, CUDA), scaler, totals)
+    return TrainStep(network, adam, name, CUDA)
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
@@ -106,7 +104,7 @@ def test_a_stock_step_keeps_the_hosts_tensors_out_of_the_device(monkeypatch, mod
         gradients_made_up(monkeypatch, step.network)
         with OnTheDevice() as seen:
             for n in (64, 32):
-                step(*batch(precision.parameter_dtype(name), n))
+                step(*batch(parameter_dtype(name), n))
     # a scaled loss asks, in stock, whether its gradients are finite
     assert name == "16-mixed" or not seen.asked
 
@@ -119,7 +117,7 @@ def test_a_step_that_will_be_captured_asks_the_device_nothing(monkeypatch, model
         gradients_made_up(monkeypatch, step.network)
         with OnTheDevice() as seen:
             for _ in range(2):
-                step.run(*batch(precision.parameter_dtype(name)))
+                step.run(*batch(parameter_dtype(name)))
     assert seen.asked == []
 
 
@@ -130,14 +128,16 @@ def test_lightnings_step_keeps_the_hosts_tensors_out_too(monkeypatch, name, swit
     monkeypatch.setattr(MNISTNetwork, "load", lambda network, weights: None)
     with cuda_at_hand(name):
         network = named_network("cnn")
-        module = TunedModule(network, 1e-3, 0, switches) if switches else MNISTModule(network)
+        module = (
+            TunedModule(network, 1e-3, 0, switches=switches) if switches else MNISTModule(network)
+        )
         gradients_made_up(monkeypatch, module)
         adam = module.configure_optimizers()
         with OnTheDevice() as seen:
             for n in (64, 32):
                 adam.zero_grad()
-                with precision.autocast(name, CUDA)():
-                    loss = module.training_step(batch(precision.parameter_dtype(name), n), 0)
+                with autocast(name, CUDA)():
+                    loss = module.training_step(batch(parameter_dtype(name), n), 0)
                 loss.backward()
                 adam.step()
     assert seen.asked == []
@@ -185,8 +185,7 @@ class Metal(TorchDispatchMode):
 def step_on_cpu(model: str, dtype: torch.dtype = torch.float32) -> TrainStep:
     network = build_network(named_network(model)).to(dtype).train()
     adam = torch.optim.Adam(network.parameters(), lr=1e-3)
-    autocast = precision.autocast("float32", CPU)
-    return TrainStep(network, adam, autocast, None, Totals(CPU, dtype))
+    return TrainStep(network, adam, "float32", CPU)
 
 
 def images_and_labels(n: int, dtype: torch.dtype = torch.float32):
@@ -202,7 +201,7 @@ def test_a_step_uses_nothing_that_metal_lacks(model):
     with Metal():
         for images, labels in given:
             step(images, labels)
-    assert step.totals.take().loss > 0
+    assert step.metrics().loss > 0
 
 
 def test_the_guard_for_metal_refuses_float64():
@@ -213,7 +212,7 @@ def test_the_guard_for_metal_refuses_float64():
 
 def test_metal_is_offered_float32_only():
     with pytest.raises(UserError, match="on mps choose from float32"):
-        precision.prepare("float64", torch.device("mps"))
+        set_precision("float64", torch.device("mps"))
 
 
 class Recorder:
@@ -234,33 +233,32 @@ class Recorder:
         return replay
 
 
-def trained(recorder: Recorder | None) -> tuple[dict, GraphedStep | TrainStep]:
+def trained(monkeypatch, recorder: Recorder | None) -> tuple[dict, tuning.GraphedStep | TrainStep]:
     torch.manual_seed(0)
     plain = step_on_cpu("mlp")
-    step: GraphedStep | TrainStep = plain
+    step: tuning.GraphedStep | TrainStep = plain
     if recorder is not None:
-        step = GraphedStep(plain)
-        step.prepare(*images_and_labels(64), capture=recorder)
+        monkeypatch.setattr(tuning, "cuda_capture", recorder)
+        step = tuning.GraphedStep(plain, *images_and_labels(64))
     torch.manual_seed(1)
     for n in (64, 64, 32):
         step(*images_and_labels(n))
     return {k: v.clone() for k, v in plain.network.state_dict().items()}, step
 
 
-def test_replayed_steps_train_as_the_steps_themselves_do():
+def test_replayed_steps_train_as_the_steps_themselves_do(monkeypatch):
     recorder = Recorder()
-    expected, plain = trained(None)
-    weights, replayed = trained(recorder)
+    expected, plain = trained(monkeypatch, None)
+    weights, replayed = trained(monkeypatch, recorder)
     # the last batch is smaller, and made without a graph
-    assert (recorder.replayed, replayed.captured) == (2, True)
+    assert recorder.replayed == 2
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    assert replayed.step.totals.take() == plain.totals.take()
+    assert replayed.step.metrics() == plain.metrics()
 
 
-def test_where_nothing_can_be_captured_the_steps_run_one_by_one(caplog):
-    expected, _ = trained(None)
-    weights, step = trained(Recorder(refuses=True))
-    assert not step.captured
+def test_where_nothing_can_be_captured_the_steps_run_one_by_one(monkeypatch, caplog):
+    expected, _ = trained(monkeypatch, None)
+    weights, _ = trained(monkeypatch, Recorder(refuses=True))
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert "no CUDA graphs: operation not permitted" in caplog.text
 
@@ -279,4 +277,4 @@ def test_an_impossible_switch_is_answered_with_those_of_the_device(device, there
     assert not not_there & set(possible)
     options = EngineOptions(switches={min(not_there): True})
     with pytest.raises(UserError, match=rf"no such switch on {device.type}; there are channels"):
-        tuning.choose(options, "torch", device, 1)
+        switched_on(options, "torch", device.type, possible)

@@ -8,7 +8,7 @@ import torch
 
 from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.engines.torch.kernels import network
-from mnist_gpu.engines.torch.state import take_state
+from mnist_gpu.engines.torch.network import take_state
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity import compare, pairs
 from mnist_gpu.protocol.network import Network

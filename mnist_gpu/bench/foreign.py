@@ -47,8 +47,7 @@ def epoch(where: str, switch: str, steps: int) -> Callable[[], float]:
 
     module, data = load(where)
     switches = {switch: True} if switch != "stock" else {}
-    tuning.prepare_process(switches)
-    tuning.prepare_network(switches, module)
+    tuning.prepare(switches, module)
     if switch == "fused_adam":
         _fuse(module)
     timing = TimingCallback(log=False)

@@ -11,7 +11,7 @@ from mnist_gpu.errors import UserError
 if TYPE_CHECKING:
     from mnist_gpu.engines.base import Engine
 
-NOT_ENGINES = {"base", "switches"}
+NOT_ENGINES = {"base"}
 
 
 def names() -> list[str]:
@@ -27,7 +27,10 @@ def find(name: str) -> type["Engine"]:
     """
     if name not in names():
         raise UserError(f"engine={name}: choose from {', '.join(names())}")
-    _keep_apart()
+    if "tensorflow" in sys.modules:
+        # Triton after TensorFlow in one process, as in a sweep over engines, ends it: each brings
+        # an LLVM. PyTorch does without Triton where it cannot be imported.
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     try:
         # a framework's modules stay: searching them for garbage while they load takes a second
         with no_collection():
@@ -41,10 +44,3 @@ def find(name: str) -> type["Engine"]:
         ) from None
     engine: type[Engine] = module.ENGINE
     return engine
-
-
-def _keep_apart() -> None:
-    """Triton after TensorFlow in one process, as in a sweep over engines, ends it: each brings an
-    LLVM. PyTorch does without Triton where it cannot be imported."""
-    if "tensorflow" in sys.modules:
-        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What every engine must be able to do."""
+"""What every engine must be able to do, and which of its switches a run has on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,10 @@ import numpy.typing as npt
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.workload import EngineFacts, Metrics, State, Weights, Workload
 from mnist_gpu.timing.timeline import Timeline
+
+Switches = dict[str, bool | int | str]
+TABLE = Path(__file__).with_name("switches.yaml")
+KINDS = {bool: "true or false", int: "a whole number from 1"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,58 @@ class EngineOptions:
     make_trainer: Callable[..., Any] | None = None
     callbacks: Sequence[Any] = ()
     logger: Any = None
+
+
+def switched_on(
+    options: EngineOptions,
+    engine: str,
+    device: str,
+    possible: Mapping[str, type],
+    stock: Mapping[str, Any] | None = None,
+) -> Switches:
+    """The documented public switches that a run has on; one at its stock value is no switch.
+
+    Tuned is stock plus those that help: measured (`scripts/bench --switches`) and kept, with date
+    and source, in `switches.yaml`, by engine and kind of device.
+
+    Args:
+        options: of the run.
+        engine: name of the engine.
+        device: kind of device, such as `cuda`.
+        possible: what the engine has on this device, and whether it takes a `bool` or an `int`.
+        stock: the value that a switch has in stock; False where it is not named.
+
+    Raises:
+        UserError: a switch that is not among the possible ones, or a value of another type; or
+            `division=tuned` where no switch is known to help.
+    """
+    import yaml
+
+    there = ", ".join(possible) or "none"
+    asked = {name: value for name, value in options.switches.items() if value is not None}
+    for name, value in asked.items():
+        if name not in possible:
+            raise UserError(
+                f"engine.switches.{name}={value}: engine={engine} has no such switch on {device};"
+                f" there are {there}"
+            )
+        kind = possible[name]
+        # not `isinstance`: a bool is an int for Python, and not for a person
+        of_kind = type(value) is kind
+        if not of_kind or (kind is int and value < 1):
+            raise UserError(f"engine.switches.{name}={value}: {KINDS[kind]}")
+    chosen = asked
+    if options.division in ("tuned", "open"):
+        table = yaml.safe_load(TABLE.read_text("utf-8"))["helpful"]
+        helpful = table.get(engine, {}).get(device) or {}
+        chosen = {name: value for name, value in helpful.items() if name in possible} | asked
+    on = {k: v for k, v in chosen.items() if v != (stock or {}).get(k, False)}
+    if options.division == "tuned" and not on:
+        raise UserError(
+            f"division=tuned: no switch is known to make engine={engine} faster on {device};"
+            f" use division=stock, or choose among {there} with engine.switches.<name>"
+        )
+    return on
 
 
 class Engine(ABC):
@@ -64,8 +120,7 @@ class Engine(ABC):
         """Choose the device, build data, network and optimizer.
 
         Raises:
-            UserError: the accelerator or the framework is not there, or a switch does not exist
-                here.
+            UserError: the accelerator, the framework or a switch is not there.
         """
 
     @abstractmethod
@@ -132,9 +187,7 @@ class LoopEngine(Engine):
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
         """Make every optimizer step of epoch `epoch` (from 1).
 
-        Args:
-            epoch: counted from 1.
-            timeline: goes through the batches (`batches`), or is told of steps (`progressed`).
+        `timeline` goes through the batches (`batches`), or is told of steps (`progressed`).
 
         Returns:
             Means over the epoch's images of the training-mode loss and accuracy.

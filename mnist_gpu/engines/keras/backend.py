@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import cpus
@@ -18,25 +17,12 @@ POLICIES = {
 POSSIBLE = {"cpu": ("float32", "bf16-mixed", "float64"), "cuda": tuple(POLICIES)}
 
 
-@dataclass(frozen=True)
-class Backend:
-    """What computes beneath Keras' layers.
-
-    Attributes:
-        name: `tensorflow`, `jax` or `torch`.
-        kind: of the device, `cpu` or `cuda`.
-        label: what the device calls itself.
-        threads: that the backend computes with on a CPU, by its own default.
-    """
-
-    name: str
-    kind: str
-    label: str
-    threads: int
-
-
-def choose(name: str, accelerator: str, precision: str) -> Backend:
+def choose(name: str, accelerator: str, precision: str) -> tuple[str, str, int]:
     """Set Keras' backend, the device and whether products may be rounded to TF32.
+
+    Returns:
+        The kind of device (`cpu` or `cuda`), what it calls itself, and the threads that the backend
+        computes with on a CPU, by its own default.
 
     Raises:
         UserError: no such backend, not installed, another one is loaded in this process already,
@@ -59,22 +45,21 @@ def choose(name: str, accelerator: str, precision: str) -> Backend:
     os.environ["KERAS_BACKEND"] = name
     # TensorFlow's own log is no part of a run's output
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    device = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[name]
-    backend = device(accelerator in ("cuda", "auto"), precision)
-    if accelerator not in ("auto", backend.kind):
+    set_device = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}[name]
+    kind, label, threads = set_device(accelerator in ("cuda", "auto"), precision)
+    if accelerator not in ("auto", kind):
         raise UserError(
             f"platform.accelerator={accelerator}: no such device that Keras on {name} can use here;"
             " use platform=cpu (or on a Mac engine=lightning or engine=mlx) instead"
         )
-    if precision not in POSSIBLE[backend.kind]:
+    if precision not in POSSIBLE[kind]:
         raise UserError(
-            f"precision={precision}: with {name} on {backend.kind}"
-            f" choose from {', '.join(POSSIBLE[backend.kind])}"
+            f"precision={precision}: with {name} on {kind} choose from {', '.join(POSSIBLE[kind])}"
         )
-    return backend
+    return kind, label, threads
 
 
-def _tensorflow(gpu: bool, precision: str) -> Backend:
+def _tensorflow(gpu: bool, precision: str) -> tuple[str, str, int]:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
@@ -89,12 +74,12 @@ def _tensorflow(gpu: bool, precision: str) -> Backend:
     tf.config.experimental.enable_tensor_float_32_execution(precision == "tf32")
     threads = tf.config.threading.get_intra_op_parallelism_threads() or len(cpus.allowed())
     if not (gpus and gpu):
-        return Backend("tensorflow", "cpu", "cpu", threads)
+        return "cpu", "cpu", threads
     details = tf.config.experimental.get_device_details(gpus[0])
-    return Backend("tensorflow", "cuda", details.get("device_name", "GPU"), threads)
+    return "cuda", details.get("device_name", "GPU"), threads
 
 
-def _jax(gpu: bool, precision: str) -> Backend:
+def _jax(gpu: bool, precision: str) -> tuple[str, str, int]:
     import jax
 
     jax.config.update("jax_enable_x64", precision == "float64")
@@ -103,10 +88,10 @@ def _jax(gpu: bool, precision: str) -> Backend:
     kind = "cuda" if jax.default_backend() == "gpu" and gpu else "cpu"
     device = jax.devices("gpu" if kind == "cuda" else "cpu")[0]
     jax.config.update("jax_default_device", device)
-    return Backend("jax", kind, str(device.device_kind), len(cpus.allowed()))
+    return kind, str(device.device_kind), len(cpus.allowed())
 
 
-def _torch(gpu: bool, precision: str) -> Backend:
+def _torch(gpu: bool, precision: str) -> tuple[str, str, int]:
     import torch
 
     kind = "cuda" if torch.cuda.is_available() and gpu else "cpu"
@@ -115,4 +100,4 @@ def _torch(gpu: bool, precision: str) -> Backend:
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     label = torch.cuda.get_device_name() if kind == "cuda" else "cpu"
-    return Backend("torch", kind, label, torch.get_num_threads())
+    return kind, label, torch.get_num_threads()

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy.typing as npt
 from keras import ops
-from typing_extensions import override
 
 from mnist_gpu.protocol.network import Network
 
@@ -51,7 +50,6 @@ class Resident(keras.layers.Layer):
         super().__init__(autocast=False)
         self.images = keras.Variable(images, trainable=False)
 
-    @override
     def call(self, indices: Any) -> Any:
         return ops.take(self.images, indices, axis=0)
 
@@ -63,7 +61,6 @@ class Adam(keras.optimizers.Adam):
     the bias correction makes up for.
     """
 
-    @override
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         number = self._get_variable_index(variable)
         m, v = self._momentums[number], self._velocities[number]

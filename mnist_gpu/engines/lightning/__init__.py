@@ -2,24 +2,31 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
-import numpy.typing as npt
 import torch
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+from lightning.pytorch.strategies import DDPStrategy
 
-from mnist_gpu.engines.base import Engine
-from mnist_gpu.engines.lightning import processes
 from mnist_gpu.engines.lightning.callbacks import RunCallback
 from mnist_gpu.engines.lightning.data import MNISTDataModule
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.tuned import GraphedModule, ResidentDataModule, TunedModule
-from mnist_gpu.engines.torch import parts
+from mnist_gpu.engines.torch import PyTorchEngine
 from mnist_gpu.engines.torch.device import choose
-from mnist_gpu.engines.torch.state import load_state, take_state
+from mnist_gpu.engines.torch.network import load_state, take_state
+from mnist_gpu.measure import cpus
+from mnist_gpu.measure.rank import here
 from mnist_gpu.protocol.workload import EngineFacts, State
 from mnist_gpu.timing.timeline import Timeline
 
@@ -31,16 +38,15 @@ QUIET: dict[str, Any] = {
     "enable_progress_bar": False,
     "enable_model_summary": False,
 }
-DEVIATIONS = ("the Trainer's progress bar, summary, logger, checkpoints and sanity check are off",)
+# a process that does not answer for this long is given up
+ANSWER_WITHIN = timedelta(minutes=5)
+DEVIATION = "the Trainer's progress bar, summary, logger, checkpoints and sanity check are off"
 
 
-class LightningEngine(Engine):
+class LightningEngine(PyTorchEngine):
     """PyTorch Lightning, automatic optimization."""
 
-    version: ClassVar[int] = 1
-
     def build(self) -> None:
-        """Let the Trainer pick the accelerator; make module and data module."""
         workload = self.workload
         # the complaint about a missing accelerator is ours, in one line
         device = choose(self.accelerator, workload.devices)
@@ -51,45 +57,47 @@ class LightningEngine(Engine):
             accelerator=device.type,
             devices=workload.devices,
             num_nodes=workload.num_nodes,
-            strategy=processes.strategy(workload),
-            plugins=[processes.environment()],
+            strategy=DDPStrategy(timeout=ANSWER_WITHIN) if workload.world_size > 1 else "auto",
+            plugins=[_environment()],
             precision=PRECISIONS.get(workload.precision, workload.precision),
             max_epochs=workload.epochs,
             callbacks=list(self.options.callbacks),
             **logger,
         )
-        self.device = processes.join(self.trainer, workload)
-        self.parts = parts.make_parts(workload, self.options, "lightning", self.device)
+        self.make_parts("lightning", self._join())
         self.module = self._make_module()
-        self.data = self._make_data()
+        # on its device, with this run's weights; the open division's has kernels in it
+        self.module.network = self.network
+        resident = self.switches.get("resident_data")
+        batch_size = workload.batch_size // workload.world_size
+        self.data = (ResidentDataModule if resident else MNISTDataModule)(
+            batch_size=batch_size, seed=workload.seed
+        )
+        # one copy of the images in memory
+        self.data.train, self.data.test = self.train, self.test
         self._pending: State | None = None
 
-    def warm_up(self) -> None:
-        """Have kernels loaded and chosen: a forward and a backward pass of each batch size."""
-        images, labels = self.parts.train.tensors
-        size = self.workload.batch_size // self.workload.world_size
-        self.module.train()
-        for count in (size, len(labels) % size or size):
-            dtype = next(self.module.parameters()).dtype
-            logits = self.module(images[:count].to(self.device, dtype))
-            torch.nn.functional.cross_entropy(logits, labels[:count].to(self.device)).backward()
-        self.module.zero_grad()
-        parts.evaluate(self.module.network, self.parts.test, self.device)
+    def _join(self) -> torch.device:
+        """Meet the other processes, once all are there; the device of this one."""
+        strategy = self.trainer.strategy
+        if self.workload.world_size > 1:
+            strategy.setup_environment()
+            if strategy.root_device.type == "cpu":
+                # as Lightning's own launcher shares the processor between its processes
+                torch.set_num_threads(max(1, cpus.threads() // self.workload.devices))
+        return torch.device(strategy.root_device)
+
+    def _make_module(self) -> MNISTModule:
+        workload, switches = self.workload, self.switches
+        arguments = (workload.network, workload.learning_rate, workload.seed)
+        if switches.get("cuda_graphs"):
+            return GraphedModule(*arguments, switches=switches)
+        return TunedModule(*arguments, switches=switches) if switches else MNISTModule(*arguments)
 
     def fit(self, timeline: Timeline) -> None:
-        """Hand every remaining epoch to the Trainer."""
         trained = self.trainer.current_epoch
-
-        def began(trainer: L.Trainer) -> None:
-            # the protocol's number of the Trainer's epoch 0
-            first = self._agree(timeline.remaining().start) - trained
-            self.module.first_epoch = self.data.first_epoch = callback.first_epoch = first
-            if self._pending is not None:
-                load_state(self.module.network, trainer.optimizers[0], self._pending)
-                self._pending = None
-
-        images = (len(self.parts.train), len(self.parts.test))
-        callback = RunCallback(timeline, images, began)
+        images = (len(self.train), len(self.test))
+        callback = RunCallback(timeline, images, partial(self._began, timeline))
         self.trainer.callbacks.insert(0, callback)
         self.trainer.fit_loop.max_epochs = trained + len(timeline.remaining())
         try:
@@ -100,80 +108,61 @@ class LightningEngine(Engine):
         # the Trainer leaves the module on the host
         self.module.to(self.device)
 
-    def predict(self) -> npt.NDArray[np.float32]:
-        """Logits over the test set."""
-        return parts.predict(self.module.network, self.parts.test, self.device)
+    def _began(self, timeline: Timeline, trainer: L.Trainer) -> int:
+        """Take over the loaded state; the protocol's number of the Trainer's epoch 0."""
+        first = timeline.remaining().start
+        if self.workload.world_size > 1:
+            # the first process alone has read the checkpoint
+            first = trainer.strategy.broadcast(first)
+            self._pending = trainer.strategy.broadcast(self._pending)
+        if self._pending is not None:
+            load_state(self.network, trainer.optimizers[0], self._pending)
+            self._pending = None
+        self.module.first_epoch = self.data.first_epoch = first - trainer.current_epoch
+        return self.module.first_epoch
 
-    def synchronise(self) -> None:
-        """Wait for the device."""
-        parts.synchronise(self.device)
+    def rehearse(self, sizes: Sequence[int], watched: AbstractContextManager[Any]) -> None:
+        # the Trainer makes the optimizer: without it, nothing but gradients changes
+        self.module.train()
+        with watched:
+            for images, labels in self.first_batches(sizes):
+                torch.nn.functional.cross_entropy(self.module(images), labels).backward()
+            self.synchronise()
+        self.module.zero_grad()
 
     def state(self) -> State:
-        """Weights and moments."""
         if self._pending is not None:
             return self._pending
         optimizers = self.trainer.optimizers
-        return take_state(self.module.network, optimizers[0] if optimizers else None)
+        return take_state(self.network, optimizers[0] if optimizers else None)
 
     def load_state(self, state: State) -> None:
-        """Continue from `state`; the optimizer, which the Trainer makes, gets it at the start."""
-        load_state(self.module.network, None, state)
+        # the optimizer, which the Trainer makes, gets it at the start
+        load_state(self.network, None, state)
         self._pending = state
 
     def facts(self) -> EngineFacts:
-        """What ran: PyTorch, under Lightning."""
-        facts = parts.facts(self.parts, self.workload, "PyTorch Lightning", L.__version__)
-        return facts.deviating(*DEVIATIONS)
-
-    def trace(self, steps: int, folder: Path) -> None:
-        """A Chrome trace for Perfetto (`trace.json`) of `steps` forward and backward passes."""
-        with torch.profiler.profile() as profile:
-            for _ in range(steps):
-                self.warm_up()
-            self.synchronise()
-        profile.export_chrome_trace(str(folder / "trace.json"))
+        backend = f"torch {torch.__version__}"
+        return self.facts_of("PyTorch Lightning", L.__version__, backend, DEVIATION)
 
     def close(self) -> None:
-        """Part from the other processes."""
-        processes.leave()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
-    def _make_module(self) -> MNISTModule:
-        workload, switches = self.workload, self.parts.switches
-        arguments = (workload.network, workload.learning_rate, workload.seed)
-        if switches.get("cuda_graphs"):
-            module: MNISTModule = GraphedModule(
-                *arguments, switches, precision_name=workload.precision
-            )
-        elif switches:
-            module = TunedModule(*arguments, switches)
-        else:
-            module = MNISTModule(*arguments)
-        # on its device, with this run's weights; the open division's has kernels in it
-        module.network = self.parts.network
-        return module
 
-    def _make_data(self) -> MNISTDataModule:
-        kind = ResidentDataModule if self.parts.switches.get("resident_data") else MNISTDataModule
-        data = kind.of(
-            self.workload.dataset,
-            self.workload.batch_size // self.workload.world_size,
-            self.workload.seed,
-        )
-        # one copy of the images in memory
-        data.train, data.test = self.parts.train, self.parts.test
-        if isinstance(data, ResidentDataModule):
-            data.device = self.device
-        return data
+def _environment() -> ClusterEnvironment:
+    """Who started this process and its peers.
 
-    def _agree(self, first_epoch: int) -> int:
-        """The first process alone has read the checkpoint: the others take over what it found."""
-        if self.workload.world_size == 1:
-            return first_epoch
-        agreed: int = self.trainer.strategy.broadcast(first_epoch)
-        self._pending = self.trainer.strategy.broadcast(self._pending)
-        if self._pending is not None:
-            load_state(self.module.network, None, self._pending)
-        return agreed
+    Said outright, because Lightning takes any Slurm job for one whose tasks are the devices, and
+    would requeue it by itself.
+    """
+    started_by = here().started_by
+    if started_by == "slurm":
+        return SLURMEnvironment(auto_requeue=False)
+    if started_by == "torchrun":
+        return TorchElasticEnvironment()
+    # where LOCAL_RANK is set, Lightning leaves starting processes to whoever set it
+    return LightningEnvironment()
 
 
 def _quieten() -> None:

@@ -20,25 +20,21 @@ class RunCallback(TimingCallback):
         timeline: owns the stopwatch, the history and the observers.
         images: how many there are in training and in validation; a mean accuracy in float32 is
             brought back to a whole number of them.
-        began: called once the strategy has placed the module, with the Trainer.
+        began: called once the strategy has placed the module, with the Trainer; gives the
+            protocol's number of the Trainer's epoch 0.
     """
 
     def __init__(
-        self,
-        timeline: Timeline,
-        images: tuple[int, int],
-        began: Callable[[L.Trainer], None],
+        self, timeline: Timeline, images: tuple[int, int], began: Callable[[L.Trainer], int]
     ) -> None:
         super().__init__(log=False, stopwatch=timeline.stopwatch)
         self.timeline = timeline
         self.images = images
         self.began = began
-        self.first_epoch = 1
-        self._handler: Any = None
 
     @override
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.began(trainer)
+        self.first_epoch = self.began(trainer)
         # the Trainer is about to take SIGTERM over, and would broadcast from within its handler
         # while other processes wait in a sum of gradients; the run has a handler of its own
         self._handler = signal.getsignal(signal.SIGTERM)
@@ -77,11 +73,8 @@ class RunCallback(TimingCallback):
     def epoch_ended(
         self, trainer: L.Trainer, pl_module: L.LightningModule, times: EpochTimes
     ) -> None:
-        found = trainer.callback_metrics
-
-        def metrics(stage: str, images: int) -> Metrics:
-            right = round(float(found[f"{stage}_accuracy"]) * images)
-            return Metrics(float(found[f"{stage}_loss"]), right / images)
-
-        n_train, n_val = self.images
-        self.timeline.evaluated(metrics("train", n_train), metrics("val", n_val))
+        logged, found = trainer.callback_metrics, []
+        for stage, images in zip(("train", "val"), self.images, strict=True):
+            right = round(float(logged[f"{stage}_accuracy"]) * images)
+            found.append(Metrics(float(logged[f"{stage}_loss"]), right / images))
+        self.timeline.evaluated(*found)

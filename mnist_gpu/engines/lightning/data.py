@@ -5,9 +5,8 @@ from typing import Any
 
 import lightning.pytorch as L
 from torch.utils.data import DataLoader
-from typing_extensions import override
 
-from mnist_gpu.engines.torch.data import Batch, EpochOrder, evaluation_loader, tensors, train_loader
+from mnist_gpu.engines.torch.data import EVALUATION_BATCH, Batch, EpochOrder, tensors, train_loader
 from mnist_gpu.protocol.dataset import Dataset
 
 
@@ -40,43 +39,39 @@ class MNISTDataModule(L.LightningDataModule):
         self.seed = seed
         # the protocol's number of the Trainer's epoch 0; later in a resumed run
         self.first_epoch = 1
-        self._dataset: Dataset | None = None
 
     @classmethod
     def of(cls, dataset: Dataset, batch_size: int, seed: int) -> "MNISTDataModule":
         """Hand out a data set that is in memory already."""
         made = cls(None, batch_size, seed)
-        made._dataset = dataset
+        made._keep(dataset)
         return made
 
-    @override
     def prepare_data(self) -> None:
-        # one process of a machine fetches; all of them read in `setup`
-        if self._dataset is None:
-            _load(self.data_dir)
+        # one process of a machine fetches; the others read in `setup` what is there by then
+        self.setup("fit")
 
-    @override
     def setup(self, stage: str) -> None:
-        if hasattr(self, "train"):
-            return
-        dataset = self._dataset or _load(self.data_dir)
+        if not hasattr(self, "train"):
+            from mnist_gpu import data
+
+            folder = None if self.data_dir is None else str(self.data_dir)
+            self._keep(data.load({"source": "mnist", "dir": folder}))
+
+    def _keep(self, dataset: Dataset) -> None:
         self.train = tensors(dataset.train_images, dataset.train_labels)
         self.test = tensors(dataset.test_images, dataset.test_labels)
 
-    @override
     def train_dataloader(self) -> DataLoader[Batch]:
         return train_loader(self.order())
 
-    @override
-    def val_dataloader(self) -> DataLoader[Batch]:
-        return evaluation_loader(self.test)
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(self.test, batch_size=EVALUATION_BATCH)
 
-    @override
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> DataLoader[Any]:
         return self.val_dataloader()
 
-    @override
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[Any]:
         return self.val_dataloader()
 
     def order(self) -> EpochOrder:
@@ -86,10 +81,3 @@ class MNISTDataModule(L.LightningDataModule):
         return EpochOrder(
             self.train, self.batch_size, self.seed, world_size, rank, self.first_epoch
         )
-
-
-def _load(data_dir: str | Path | None) -> Dataset:
-    from mnist_gpu import data
-
-    config: dict[str, Any] = {"source": "mnist", "dir": data_dir and str(data_dir)}
-    return data.load(config)

@@ -4,13 +4,11 @@ import lightning.pytorch as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from typing_extensions import override
 
+from mnist_gpu.engines.torch.data import Batch
 from mnist_gpu.engines.torch.network import build_network
 from mnist_gpu.protocol.network import Network, initial_weights, named_network
 from mnist_gpu.protocol.streams import dropout_seed
-
-Batch = tuple[Tensor, Tensor]
 
 
 class MNISTModule(L.LightningModule):
@@ -49,36 +47,29 @@ class MNISTModule(L.LightningModule):
         self.network = build_network(network)
         self.network.load(initial_weights(network, seed))
 
-    @override
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, 10) of normalised images (n, 1, 28, 28)."""
         logits: Tensor = self.network(images)
         return logits
 
-    @override
     def on_train_epoch_start(self) -> None:
         epoch = self.first_epoch + self.current_epoch
         torch.manual_seed(dropout_seed(self.seed, epoch, self.global_rank))
 
-    @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         return self._loss(batch, "train")
 
-    @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._loss(batch, "val")
 
-    @override
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         self._loss(batch, "test")
 
-    @override
     def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         logits: Tensor = self(images)
         return logits
 
-    @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
 

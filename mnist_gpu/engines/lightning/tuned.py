@@ -1,4 +1,4 @@
-"""The same module with switches on: what stock leaves as it comes."""
+"""The same module and data module with switches on: what stock leaves as it comes."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,36 +6,28 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from typing_extensions import override
 
 from mnist_gpu.engines.lightning.data import MNISTDataModule
-from mnist_gpu.engines.lightning.module import Batch, MNISTModule
-from mnist_gpu.engines.torch import precision
-from mnist_gpu.engines.torch.data import ResidentLoader
-from mnist_gpu.engines.torch.graphs import GraphedStep
-from mnist_gpu.engines.torch.state import load_state, take_state
-from mnist_gpu.engines.torch.step import Totals, TrainStep
-from mnist_gpu.engines.torch.tuning import adam_arguments
-from mnist_gpu.protocol.network import Network
+from mnist_gpu.engines.lightning.module import MNISTModule
+from mnist_gpu.engines.torch.data import Batch
+from mnist_gpu.engines.torch.step import TrainStep
+from mnist_gpu.engines.torch.tuning import GraphedStep, ResidentLoader, adam_arguments
 
 
 class TunedModule(MNISTModule):
     """With the switch `fused_adam`.
 
     Args:
-        network: as data.
-        learning_rate: of Adam.
-        seed: of initial weights and dropout.
+        *arguments: of `MNISTModule`.
         switches: that are on.
     """
 
-    def __init__(
-        self, network: Network, learning_rate: float, seed: int, switches: Mapping[str, Any]
-    ) -> None:
-        super().__init__(network, learning_rate, seed)
+    def __init__(self, *arguments: Any, switches: Mapping[str, Any]) -> None:
+        super().__init__(*arguments)
         self.switches = switches
+        # a step that is one graph leaves the Trainer nothing to call in between
+        self.automatic_optimization = not switches.get("cuda_graphs")
 
-    @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
         arguments = adam_arguments(self.switches)
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, **arguments)
@@ -43,51 +35,32 @@ class TunedModule(MNISTModule):
 
 class GraphedModule(TunedModule):
     """With the switch `cuda_graphs`: the whole step is one graph, so the Trainer leaves it to the
-    module ("manual optimization").
+    module ("manual optimization")."""
 
-    Args:
-        precision_name: the protocol's name of the precision.
-    """
-
-    def __init__(self, *arguments: Any, precision_name: str) -> None:
-        super().__init__(*arguments)
-        self.automatic_optimization = False
-        self.precision_name = precision_name
-
-    @override
     def on_train_start(self) -> None:
-        """Capture the step, off the training clock, and put everything back."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        before = take_state(self.network, optimizer)
-        scaler = torch.amp.GradScaler("cuda") if self.precision_name == "16-mixed" else None
-        autocast = precision.autocast(self.precision_name, self.device)
-        self.totals = Totals(self.device, precision.parameter_dtype(self.precision_name))
-        self.step = GraphedStep(TrainStep(self.network, optimizer, autocast, scaler, self.totals))
+        # off the training clock
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
+        precision = str(self.trainer.precision)
+        self.step = TrainStep(self.network, optimizer, precision, self.device)
         batches: Any = self.trainer.train_dataloader
         images, labels = next(iter(batches))
-        self.step.prepare(images.to(self.device), labels.to(self.device))
-        self.totals.reset()
-        load_state(self.network, optimizer, before)
+        images = images.to(self.device, self.step.loss_sum.dtype)
+        self.graphed = GraphedStep(self.step, images, labels.to(self.device))
 
-    @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.step(*batch)
+        self.graphed(*batch)
         # the Trainer counts steps of its own optimizers alone
-        return self.totals.loss_sum
+        return self.step.loss_sum
 
-    @override
     def on_train_epoch_end(self) -> None:
-        metrics = self.totals.take()
+        metrics = self.step.metrics()
         self.log_dict({"train_loss": metrics.loss, "train_accuracy": metrics.accuracy})
 
 
 class ResidentDataModule(MNISTDataModule):
     """With the switch `resident_data`."""
 
-    device: torch.device
-
-    @override
     def train_dataloader(self) -> DataLoader[Batch]:
-        loader: Any = ResidentLoader(self.order(), self.device)
+        assert self.trainer is not None
+        loader: Any = ResidentLoader(self.order(), self.trainer.strategy.root_device)
         return loader

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import override
 
-from mnist_gpu.engines.keras.layers import LayersEngine
+from mnist_gpu.engines.keras import LayersEngine
 from mnist_gpu.protocol.workload import EngineFacts, Metrics
 from mnist_gpu.timing.timeline import Timeline
 
@@ -18,7 +17,6 @@ from mnist_gpu.timing.timeline import Timeline
 class TensorFlowEngine(LayersEngine):
     """A loop over a `tf.data.Dataset`; a step is one call of a `tf.function`."""
 
-    @override
     def build(self) -> None:
         self.build_model("tensorflow")
         self.switch_on("tensorflow")
@@ -76,21 +74,11 @@ class TensorFlowEngine(LayersEngine):
         dataset = slices(tuple(row[order] for row in self.rows))
         yield from dataset.batch(self.workload.batch_size * self.steps)
 
-    @override
-    def warm_up(self) -> None:
-        size, n = self.workload.batch_size * self.steps, len(self.labels)
-        self._aside(np.arange(n)[: size + n % size])
-        self.evaluate()
-
-    def _aside(self, indices: npt.NDArray[np.int64]) -> None:
-        """Train on some images, and leave everything as it was."""
-        before = self.state()
-        for batch in self._batches(indices):
+    def train_on(self, order: npt.NDArray[np.int64]) -> Metrics:
+        for batch in self._batches(order):
             self.train(*batch)
-        self._metrics()
-        self.load_state(before)
+        return self._metrics()
 
-    @override
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
         self.restart_dropout(epoch)
         total = self.workload.steps_per_epoch
@@ -99,7 +87,6 @@ class TensorFlowEngine(LayersEngine):
             self.train(*batch)
         return self._metrics()
 
-    @override
     def evaluate(self) -> Metrics:
         rows = (self.test_images, self.test_labels)
         dataset = self.tf.data.Dataset.from_tensor_slices(rows)
@@ -114,14 +101,12 @@ class TensorFlowEngine(LayersEngine):
         self.accuracy.reset_state()
         return metrics
 
-    @override
     def trace(self, steps: int, folder: Path) -> None:
         """A profile for TensorBoard's profile tab, with a trace for Perfetto in it."""
         self.tf.profiler.experimental.start(str(folder))
-        self._aside(np.arange(steps * self.workload.batch_size) % len(self.labels))
+        self.try_out(np.arange(steps * self.workload.batch_size) % len(self.labels))
         self.tf.profiler.experimental.stop()
 
-    @override
     def facts(self) -> EngineFacts:
         return self.facts_of(
             "TensorFlow",

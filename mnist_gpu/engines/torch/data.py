@@ -1,8 +1,6 @@
 """Batches in the protocol's order, through PyTorch's own `TensorDataset` and `DataLoader`."""
 
-import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +57,7 @@ class EpochOrder(DistributedSampler[Batch]):
         order = epoch_order(self.seed, self.first_epoch + self.epoch, n)
         order = np.concatenate([order, order[: -n % self.num_replicas]])
         whole = len(order) - len(order) % (self.batch_size * self.num_replicas)
+        # of every whole batch each device has one run; what is left is cut likewise
         batches = order[:whole].reshape(-1, self.num_replicas, self.batch_size)
         rest = order[whole:].reshape(self.num_replicas, -1)
         return np.concatenate([batches[:, self.rank].ravel(), rest[self.rank]])
@@ -74,35 +73,5 @@ def train_loader(order: EpochOrder) -> DataLoader[Batch]:
     shall not depend on how often that was.
     """
     return DataLoader(
-        order.dataset,
-        batch_size=order.batch_size,
-        sampler=order,
-        generator=torch.Generator(),
+        order.dataset, batch_size=order.batch_size, sampler=order, generator=torch.Generator()
     )
-
-
-def evaluation_loader(test: Any) -> DataLoader[Batch]:
-    """The test set in file order."""
-    return DataLoader(test, batch_size=EVALUATION_BATCH)
-
-
-class ResidentLoader:
-    """The switch `resident_data`: images stay on the device, and each batch is gathered there.
-
-    Args:
-        order: whose batches are given; its data set is copied to `device` once.
-        device: where.
-    """
-
-    def __init__(self, order: EpochOrder, device: torch.device) -> None:
-        self.sampler = order
-        images, labels = order.dataset.tensors  # type: ignore[attr-defined]
-        self.images, self.labels = images.to(device), labels.to(device)
-
-    def __iter__(self) -> Iterator[Batch]:
-        indices = torch.from_numpy(self.sampler.indices()).to(self.labels.device)
-        for batch in indices.split(self.sampler.batch_size):
-            yield self.images[batch], self.labels[batch]
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.sampler) / self.sampler.batch_size)

@@ -1,23 +1,28 @@
 """PyTorch's and Lightning's switches: documented public API, each a few lines."""
 
 import ctypes
+import logging
+import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mnist_gpu.engines.base import EngineOptions
-from mnist_gpu.engines.switches import Value, switched_on
+from mnist_gpu.engines.torch.data import Batch, EpochOrder
+from mnist_gpu.engines.torch.network import load_state, take_state
+from mnist_gpu.engines.torch.step import TrainStep
 
+log = logging.getLogger(__name__)
 # glibc's malloc.h; mallopt(3)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 1 << 30
+WARM_UP_STEPS = 3  # PyTorch's own number before a capture
 
 
-def possible(device: torch.device, world_size: int) -> dict[str, tuple[type, ...]]:
-    """The switches there are on a kind of device, each with the types of its value."""
+def possible(device: torch.device, world_size: int) -> dict[str, type]:
+    """The switches there are on a kind of device, each with the type of its value."""
     names = ["channels_last", "compile", "resident_data"]
     if device.type in ("cpu", "cuda"):
         names.append("fused_adam")
@@ -26,28 +31,17 @@ def possible(device: torch.device, world_size: int) -> dict[str, tuple[type, ...
     # a capture of the sum of gradients between devices has not been tried
     if device.type == "cuda" and world_size == 1:
         names.append("cuda_graphs")
-    return dict.fromkeys(sorted(names), (bool,))
+    return dict.fromkeys(sorted(names), bool)
 
 
-def choose(
-    options: EngineOptions, engine: str, device: torch.device, world_size: int
-) -> dict[str, Value]:
-    """The switches of this run.
-
-    Raises:
-        UserError: there is no such switch here.
-    """
-    return switched_on(options, engine, device.type, possible(device, world_size))
-
-
-def prepare_process(switches: Mapping[str, Any]) -> None:
-    """Take what concerns the whole process."""
+def prepare(switches: Mapping[str, Any], network: nn.Module) -> None:
+    """Take what concerns the process, and the network, which is on its device by now."""
     if switches.get("keep_memory"):
-        keep_memory()
-
-
-def prepare_network(switches: Mapping[str, Any], network: nn.Module) -> None:
-    """Take what concerns the network, which is on its device by now."""
+        # glibc otherwise gives every large tensor back to the kernel, and each step pays for the
+        # page faults again; PyTorch's tuning guide names jemalloc and TCMalloc for the same reason
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
     if switches.get("channels_last"):
         network.to(memory_format=torch.channels_last)
     if switches.get("compile"):
@@ -60,12 +54,93 @@ def adam_arguments(switches: Mapping[str, Any]) -> dict[str, Any]:
     return {name: True for name, switch in arguments.items() if switches.get(switch)}
 
 
-def keep_memory() -> None:
-    """Let malloc keep freed memory.
+class ResidentLoader:
+    """The switch `resident_data`: images stay on the device, and each batch is gathered there.
 
-    glibc otherwise gives every large tensor back to the kernel, and each step pays for the page
-    faults again. PyTorch's tuning guide names jemalloc and TCMalloc for the same reason.
+    Args:
+        order: whose batches are given.
+        device: where its data set is copied to, once.
     """
-    libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-    libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+
+    def __init__(self, order: EpochOrder, device: torch.device) -> None:
+        self.sampler = order
+        images, labels = order.dataset.tensors  # type: ignore[attr-defined]
+        self.images, self.labels = images.to(device), labels.to(device)
+
+    def __iter__(self) -> Iterator[Batch]:
+        indices = torch.from_numpy(self.sampler.indices()).to(self.labels.device)
+        for batch in indices.split(self.sampler.batch_size):
+            yield self.images[batch], self.labels[batch]
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.sampler) / self.sampler.batch_size)
+
+
+class GraphedStep:
+    """The switch `cuda_graphs`: a whole training step, captured once and replayed, as PyTorch
+    documents it: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
+
+    The last batch of an epoch is smaller: it is made without a graph, and so is every step where
+    the capture fails. Weights and moments are what they were before the capture.
+
+    Args:
+        step: makes one step without asking the device anything; its Adam is `capturable`.
+        images, labels: a batch of the size to come, on the device.
+    """
+
+    def __init__(self, step: TrainStep, images: Tensor, labels: Tensor) -> None:
+        self.step = step
+        self._images, self._labels = images.clone(), labels.clone()
+        self._replay: Callable[[], None] | None = None
+        before = take_state(step.network, step.optimizer)
+        # gradients that exist would be added to at an address the graph does not know
+        step.optimizer.zero_grad(set_to_none=True)
+        try:
+            self._replay = cuda_capture(self._run)
+        except RuntimeError as exc:
+            log.warning("no CUDA graphs: %s", str(exc).partition("\n")[0])
+            step.optimizer.zero_grad(set_to_none=True)
+        step.reset()
+        load_state(step.network, step.optimizer, before)
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Train on one batch."""
+        if self._replay is None or images.shape != self._images.shape:
+            self.step(images, labels)
+            return
+        self._images.copy_(images, non_blocking=True)
+        self._labels.copy_(labels, non_blocking=True)
+        self._replay()
+        # the next replay writes its own over them
+        self.step.keep(self._logits.clone(), labels)
+
+    def _run(self) -> None:
+        self._logits = self.step.run(self._images, self._labels)
+
+
+def cuda_capture(work: Callable[[], None]) -> Callable[[], None]:
+    """Warm up and capture `work` on the current CUDA device; gives what does it again.
+
+    A capture that fails leaves the device's generator "capturing" for good: it then goes on with a
+    state of its own, made before.
+
+    Raises:
+        RuntimeError: something in `work` cannot be captured.
+    """
+    generator = torch.cuda.default_generators[torch.cuda.current_device()]
+    spare = generator.clone_state()
+    # as PyTorch documents: what comes before a capture runs on a stream beside the default one
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UP_STEPS):
+            work()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            work()
+    except RuntimeError:
+        generator.graphsafe_set_state(spare)
+        raise
+    return graph.replay
