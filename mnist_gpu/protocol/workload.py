@@ -1,7 +1,7 @@
 """What an engine is given (a workload), what it gives back, and what it says of itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -114,10 +114,6 @@ class EngineFacts:
     kernels: Sequence[str] = ()
     deviations_from_defaults: Sequence[str] = ()
     data_wait_hidden: str | None = None
-
-    def deviating(self, *lines: str) -> "EngineFacts":
-        """The same, with more lines of `deviations_from_defaults`."""
-        return replace(self, deviations_from_defaults=[*self.deviations_from_defaults, *lines])
 
     def division(self, environment: Mapping[str, str]) -> str:
         """`stock`, `tuned` or `open`, from what was on.
