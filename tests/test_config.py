@@ -215,7 +215,9 @@ def test_a_deleted_key_ends_in_one_line_that_names_what_took_its_place(gone, ins
         ("4090", "text"),
         ("TBD", "names no platform"),
         ("'???'", "names no platform"),
-        ("'" + "漢" * 300 + "'", "columns wide"),
+        ("'" + "漢" * 300 + "'", "600 columns"),
+        ("'" + "a machine " * 7 + "'", "70 columns"),
+        ("ab", "2 columns"),
         ("'a\\u202eb'", "U+202E"),
         ("'a <b>'", "markup"),
         ("/home/me/gpu", "a path"),
@@ -226,6 +228,20 @@ def test_a_label_that_no_record_may_hold_is_refused_before_training(label, why):
     line = refusal(f"platform.label={label}")
     assert line.startswith("platform.label=")
     assert why in line
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("platform.label='Our lab'", "platform.label: is Our lab, but conf/platform/cpu.yaml says"),
+        ("platform.kind=cloud", "platform.kind: is cloud, but conf/platform/cpu.yaml says local"),
+        ("platform.name=lab", "platform.label: 'CPU on bare metal"),
+    ],
+)
+def test_a_known_platform_under_another_label_is_refused_before_training(change, says):
+    line = refusal("platform=cpu", change)
+    assert line.startswith(says)
+    assert "docs/platforms/index.md" in line
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from mnist_gpu.config.settings import Settings
 from mnist_gpu.config.words import modernise, present
 from mnist_gpu.errors import UserError
 from mnist_gpu.paths import choices, conf_dir
+from mnist_gpu.records.rules.claims import looks_like_another, unlike_the_known
 
 # groups that go into the record, where no secret of the environment may come through a resolver
 RECORDED = ("platform", "engine", "model")
@@ -100,7 +101,21 @@ def check(config: DictConfig) -> Settings:
         raise
     except Exception as exc:  # OmegaConf raises many kinds
         raise format_error(exc) from None
-    return _from_where_it_was_started(_checked(modernise(plain), Settings))
+    settings = _from_where_it_was_started(_checked(modernise(plain), Settings))
+    _refuse_a_platform_no_record_may_name(settings.platform)
+    return settings
+
+
+def _refuse_a_platform_no_record_may_name(platform: PlatformSettings) -> None:
+    """Before a run: `mnist_gpu.validate` would refuse the finished record."""
+    for field, reason in (
+        *unlike_the_known(platform, platform.price),
+        *looks_like_another(platform.name, platform.label),
+    ):
+        raise UserError(
+            f"{field}: {reason}; a platform of your own has a file of its own, and another name"
+            " (docs/platforms/index.md)"
+        )
 
 
 def without_hydra(config: DictConfig) -> DictConfig:

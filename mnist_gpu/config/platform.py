@@ -1,6 +1,5 @@
 """A platform as checked values: a file of `conf/platform/`, or one of the user's own."""
 
-import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -16,9 +15,6 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.records import acceptable
 from mnist_gpu.records.schema import Name, Text
 
-MAX_LABEL_COLUMNS = 80
-NOT_A_LABEL = {"", "tbd", "todo", "n/a", "na", "none", "null", "unknown", "?", "???", "-", "..."}
-
 
 def _recordable(text: str) -> str:
     """Refuse what `mnist_gpu.validate` would refuse in the record."""
@@ -28,11 +24,8 @@ def _recordable(text: str) -> str:
 
 
 def _label(text: str) -> str:
-    columns = sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
-    if columns > MAX_LABEL_COLUMNS:
-        raise ValueError(f"is {columns} columns wide, at most {MAX_LABEL_COLUMNS}")
-    if text.strip().lower() in NOT_A_LABEL or not any(char.isalnum() for char in text):
-        raise ValueError("names no platform; say in a few words what it is")
+    if reason := acceptable.label_fault(text):
+        raise ValueError(reason)
     return text
 
 

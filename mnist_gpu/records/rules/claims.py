@@ -83,7 +83,16 @@ def price_consistent(record: Record) -> Iterable[Finding]:
 @rule
 def platform_facts(record: Record) -> Iterator[Finding]:
     """Label, kind and price of a platform in conf/platform are those that stand there."""
-    platform, price = record.platform, record.price
+    yield from unlike_the_known(record.platform, record.price)
+
+
+def unlike_the_known(platform: Any, price: Any) -> Iterator[Finding]:
+    """Where a platform that goes by the name of one in conf/platform is not that.
+
+    Args:
+        platform: of a record, or of a configuration.
+        price: likewise.
+    """
     known = known_platforms().get(platform.name)
     if known is None:
         return
@@ -115,9 +124,13 @@ def platform_verified(record: Record) -> Iterator[Finding]:
 @rule
 def label_readable(record: Record) -> Iterator[Finding]:
     """A platform's label is 3 to 60 printable characters and looks like no other's."""
-    name, label = record.platform.name, record.platform.label
-    if fault := label_fault(label):
+    if fault := label_fault(record.platform.label):
         yield "platform.label", fault
+    yield from looks_like_another(record.platform.name, record.platform.label)
+
+
+def looks_like_another(name: str, label: str) -> Iterator[Finding]:
+    """What a hurried reader would take for a platform that is there, or for a row of the table."""
     if name in known_platforms():
         return
     if (other := _lookalikes("label").get(_skeleton(label))) is not None:
