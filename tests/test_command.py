@@ -1,6 +1,7 @@
 """The one installed command, as `pip install` leaves it, in a folder with nothing else."""
 
 import os
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -111,7 +112,7 @@ def test_the_list_is_printed_without_importing_any_of_them() -> None:
 
 @pytest.mark.parametrize("reader", [">&-", "| true", ">/dev/full"])
 def test_a_list_that_nobody_reads_is_no_fault(reader: str) -> None:
-    line = f"set -o pipefail; '{sys.executable}' -m mnist_gpu --help {reader}"
+    line = f"set -o pipefail; {shlex.quote(sys.executable)} -m mnist_gpu --help {reader}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

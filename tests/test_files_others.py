@@ -1,6 +1,7 @@
 """What launchers, bundles and measurements write leaves the files of others as they were."""
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -43,7 +44,12 @@ def launched(work: Path, monkeypatch: pytest.MonkeyPatch, record: dict, *given: 
     """Exit code of the Colab launcher, whose run gives `record`; all launchers save as it does."""
     (work / "result.json").write_text(json.dumps({"record": record, "sha256": digest(record)}))
     (work / "client.py").write_text(CLIENT)
-    client = ["--client", f"{sys.executable} {work / 'client.py'}", "--source", "installed"]
+    client = [
+        "--client",
+        shlex.join([sys.executable, str(work / "client.py")]),
+        "--source",
+        "installed",
+    ]
     monkeypatch.chdir(work)
     colab = import_module("mnist_gpu.launch.colab")
     return exit_code(lambda: colab.main([*client, *given]))

@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Epoch, Timeline
 from tests import faulty
 
+PYTHON = shlex.quote(sys.executable)
 CHATTY = (
     "import runpy, sys\n"
     "from tests import faulty\n"
@@ -68,7 +70,7 @@ def shell(line: str, folder: Path) -> int:
 @pytest.mark.parametrize("reader", READERS)
 def test_a_sweep_finishes_its_jobs_when_nobody_is_left_to_read(quick, tmp_path, reader):
     arguments = f"run.py {' '.join(quick)} -m seed=0,1"
-    line = f"{sys.executable} {arguments} {READERS[reader]}; exit ${{PIPESTATUS[0]}}"
+    line = f"{PYTHON} {arguments} {READERS[reader]}; exit ${{PIPESTATUS[0]}}"
     assert shell(line, tmp_path) == 0
     records = [read_record(path) for path in tmp_path.glob("multirun/*/*/record.json")]
     assert [record.status for record in records] == ["completed", "completed"]
@@ -76,7 +78,7 @@ def test_a_sweep_finishes_its_jobs_when_nobody_is_left_to_read(quick, tmp_path, 
 
 @pytest.mark.parametrize("reader", ["closed", "a reader of one line", "a full disk"])
 def test_what_fails_unread_still_has_its_exit_code(quick, tmp_path, reader):
-    line = f"{sys.executable} run.py {' '.join(quick)} data.dir=/nowhere {READERS[reader]}"
+    line = f"{PYTHON} run.py {' '.join(quick)} data.dir=/nowhere {READERS[reader]}"
     assert shell(f"{line}; exit ${{PIPESTATUS[0]}}", tmp_path) == 1
 
 
@@ -86,7 +88,7 @@ def test_other_commands_survive_their_readers_too(tmp_path, command):
 
     (tmp_path / "record.json").write_text(make_record().model_dump_json())
     for reader in (">&-", "2>&1 | true", ">/dev/full 2>&1"):
-        line = f"{sys.executable} -m mnist_gpu.{command} {reader}; exit ${{PIPESTATUS[0]}}"
+        line = f"{PYTHON} -m mnist_gpu.{command} {reader}; exit ${{PIPESTATUS[0]}}"
         assert shell(line, tmp_path) == 0, reader
 
 
@@ -168,7 +170,7 @@ def test_a_stream_that_breaks_is_put_out_of_the_way_of_everybody_who_shares_it(t
         "    sys.stdout.buffer.write(b'bytes')\n"
         "os._exit(7)\n"
     )
-    assert shell(f"{sys.executable} run.py >/dev/full", tmp_path) == 7
+    assert shell(f"{PYTHON} run.py >/dev/full", tmp_path) == 7
 
 
 def test_a_slow_reader_is_not_given_up():

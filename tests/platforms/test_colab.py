@@ -2,6 +2,7 @@
 
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ def client(tmp_path: Path, body: str) -> list[str]:
     """A stand-in for Google's client: it cannot be reached from a test."""
     path = tmp_path / "client.py"
     path.write_text(f"import os, subprocess, sys\n{body}\n")
-    return ["--client", f"{sys.executable} {path}"]
+    return ["--client", shlex.join([sys.executable, str(path)])]
 
 
 RUNS = """

@@ -1,6 +1,7 @@
 """The scripts on a machine with only Python, in folders of awkward names."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def door(checkout: Path, folder: Path, call: str, **programs: str) -> subprocess
     folder.mkdir(exist_ok=True)
     # takes the place of uv and of the environment that it makes
     uv = f"""case "$1" in
-venv) mkdir -p "$6/bin"; ln -sf {sys.executable} "$6/bin/python" ;;
+venv) mkdir -p "$6/bin"; ln -sf {shlex.quote(sys.executable)} "$6/bin/python" ;;
 *) while [ $# -gt 0 ]; do [ "$1" = -r ] && cat "$2" >>"{folder}/installed"; shift; done ;;
 esac"""
     for name, text in {"uv": uv, **programs}.items():
