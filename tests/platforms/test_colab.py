@@ -192,5 +192,5 @@ def test_a_timeout_gives_the_runtime_back(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     [_, command] = client(tmp_path, HOLDS_A_RUNTIME)
     with pytest.raises(UserError, match="timeout"):
-        colab._relay([*command.split(), "run"], 2)
+        colab._relay([*shlex.split(command), "run"], 2)
     assert (tmp_path / "given-back").exists()
