@@ -186,7 +186,7 @@ def test_damaged_configuration_files_are_refused_or_mean_what_they_say(tmp_path)
     path = tmp_path / "experiment" / "mine.yaml"
     content = (
         b"# @package _global_\ndefaults:\n  - override /model: mlp\n  - override /data: mnist\n"
-        b"epochs: 3\nseed: 7\nlearning_rate: 0.01\nplatform:\n  label: 'my machine'\n"
+        b"epochs: 3\nseed: 7\nlearning_rate: 0.01\nplatform:\n  accelerator: cpu\n"
         b"data:\n  dir: /somewhere\nhydra:\n  job:\n    name: mine\n"
     )
     overrides = [f"hydra.searchpath=[file://{tmp_path}]", "experiment=mine", "platform=cpu"]

@@ -11,7 +11,8 @@ import torch  # noqa: F401 - kernels share the threads that it has loaded
 from mnist_gpu.engines.torch.kernels import compiler
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or not shutil.which("gcc"), reason="kernels are compiled on Linux"
+    sys.platform != "linux" or not shutil.which("gcc"),
+    reason="kernels are compiled on Linux, by gcc",
 )
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="files of other users are made by root")
 STRANGER = 54321

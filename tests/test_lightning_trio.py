@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -162,6 +163,7 @@ def test_a_profiler_sees_the_trainers_parts(trainer, data):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_module_trains_to_the_same_loss(trainer, data):
     losses = []
     for compiled in (False, True):

@@ -1,5 +1,6 @@
 """engine=torch and engine=lightning: stock, tuned and open train the same thing."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +53,7 @@ def test_ten_steps_of_the_standard_network_are_the_reference_in_float64(whole, v
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler")
 def test_a_compiled_step_is_the_reference_in_float64(whole):
     load = compare.make_workload("mlp", "float64", 10, whole)
     [found] = compare.differences(load, "torch", EngineOptions(switches={"compile": True}))
