@@ -77,9 +77,8 @@ def test_a_change_of_what_an_engine_does_is_seen(tmp_path: Path, name: str, move
 def version(engine: str) -> int:
     """Without the framework: the class attribute as the code has it."""
     for path in (ENGINES / engine / "__init__.py", ENGINES / "base.py"):
-        if found := re.search(
-            r"^    version: ClassVar\[int\] = (\d+)$", path.read_text("utf-8"), re.M
-        ):
+        code = path.read_text("utf-8")
+        if found := re.search(r"^    version: ClassVar\[int\] = (\d+)$", code, re.M):
             return int(found[1])
     raise LookupError(engine)
 

@@ -12,7 +12,7 @@ from mnist_gpu.engines.torch.kernels import compiler
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("gcc"),
-    reason="kernels are compiled on Linux, by gcc",
+    reason="gcc compiles kernels, on Linux",
 )
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="files of other users are made by root")
 STRANGER = 54321
