@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.report.numbers import times
-from mnist_gpu.report.rows import NOT_SHOWN, Row, known_platforms
+from mnist_gpu.report.rows import NOT_SHOWN, Row
 from mnist_gpu.report.statistics import ENOUGH, Ratio, ratio
 
 Rows = Sequence[Row]

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from operator import attrgetter
 from statistics import median
 from typing import Any
 
-from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Record
 from mnist_gpu.report.cost import Cost, cost_to, run_cost
@@ -211,12 +211,6 @@ class Row:
         """The median of a reading over the runs that have it."""
         known = [value for value in self.over(field) if value is not None]
         return median(known) if known else None
-
-
-@cache
-def known_platforms() -> dict[str, dict[str, Any]]:
-    """The platforms of `conf/platform/` by name, but `auto`."""
-    return {name: shipped(f"platform/{name}") for name in choices("platform") if name != "auto"}
 
 
 def group_runs(runs: Iterable[Run]) -> list[Row]:
