@@ -16,7 +16,7 @@ import pytest
 
 from mnist_gpu import doctor, estimate, validate
 from mnist_gpu.bench import __main__ as bench
-from mnist_gpu.bench import costs, foreign, tables, variants
+from mnist_gpu.bench import costs, foreign, hooks, tables, variants
 from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.data import synthetic
 from mnist_gpu.faults import small
@@ -138,6 +138,13 @@ def benched(given: list[str], path: Path, patch: pytest.MonkeyPatch) -> None:
     bench.main()
 
 
+def benched_hooks(given: list[str], path: Path, patch: pytest.MonkeyPatch) -> None:
+    """A pair of blocks of mlp."""
+    patch.setattr(hooks, "BLOCK_STEPS", {"mlp": 2})
+    patch.setattr(sys, "argv", ["hooks", *given, "--pairs", "1"])
+    hooks.main()
+
+
 def on_a_mac(given: list[str], path: Path, patch: pytest.MonkeyPatch) -> None:
     subprocess.run([CHECKOUT / "scripts" / "m1" / "run", *given, "--dry-run"], check=True)
 
@@ -178,6 +185,7 @@ TRIED = {
     r"python -m mnist_gpu\.report\b": reported,
     r"python -m mnist_gpu\.parity\b": in_parity,
     r"scripts/bench\b": benched,
+    r"python -m mnist_gpu\.bench\.hooks\b": benched_hooks,
     r"scripts/m1/run\b": on_a_mac,
     r".venv/bin/tensorboard": tensorboard,
 }
