@@ -4,7 +4,6 @@ it: what an engine is held against.
 A function makes everything ready and gives one that trains an epoch and returns its seconds.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,26 +16,34 @@ from mnist_gpu.protocol.workload import Workload
 
 
 def torch_parts(load: Workload) -> tuple[Any, Any, Any]:
-    """PyTorch's network with the protocol's weights, its Adam, and the training images."""
+    """PyTorch's network on this machine's device with the protocol's weights, its Adam, and the
+    training images on the host."""
     import torch
 
     from mnist_gpu.engines.torch.data import tensors
+    from mnist_gpu.engines.torch.device import choose, set_precision
     from mnist_gpu.engines.torch.network import build_network
 
-    network = build_network(load.network).train()
+    device = choose("auto")
+    set_precision(load.precision, device)
+    network = build_network(load.network).to(device).train()
     network.load(load.initial_weights)
     optimizer = torch.optim.Adam(network.parameters(), lr=load.learning_rate)
     return network, optimizer, tensors(load.dataset.train_images, load.dataset.train_labels)
 
 
 def torch_epoch(network: Any, optimizer: Any, batches: Iterable[Any]) -> None:
-    """The loop of PyTorch's MNIST example."""
+    """The loop of PyTorch's MNIST example; waits for the device at its end."""
     import torch.nn.functional as F
 
+    from mnist_gpu.timing.device import synchronise
+
+    device = next(network.parameters()).device
     for images, labels in batches:
         optimizer.zero_grad()
-        F.cross_entropy(network(images), labels).backward()
+        F.cross_entropy(network(images.to(device)), labels.to(device)).backward()
         optimizer.step()
+    synchronise(device)
 
 
 def torch_loop(load: Workload) -> Callable[[], float]:
@@ -56,16 +63,21 @@ def lightning_fit(load: Workload) -> Callable[[], float]:
     from mnist_gpu.engines.lightning import QUIET
     from mnist_gpu.engines.lightning.data import MNISTDataModule
     from mnist_gpu.engines.lightning.module import MNISTModule
+    from mnist_gpu.engines.torch.device import choose, set_precision
+    from mnist_gpu.timing.device import synchronise
 
     marks_s: list[float] = []
-    mark = LambdaCallback(
-        # the validation runs before `on_train_epoch_end`
-        on_train_epoch_start=lambda *_: marks_s.append(time.perf_counter()),
-        on_validation_start=lambda *_: marks_s.append(time.perf_counter()),
-    )
+
+    def mark(trainer: Any, module: Any) -> None:
+        synchronise(module.device)
+        marks_s.append(time.perf_counter())
+
+    # the validation runs before `on_train_epoch_end`
+    marks = LambdaCallback(on_train_epoch_start=mark, on_validation_start=mark)
+    set_precision(load.precision, choose("auto"))
     module = MNISTModule(load.network)
     data = MNISTDataModule.of(load.dataset, BATCH, load.seed)
-    trainer = L.Trainer(accelerator="cpu", max_epochs=0, callbacks=[mark], **QUIET)
+    trainer = L.Trainer(max_epochs=0, callbacks=[marks], **QUIET)
 
     def once() -> float:
         # one more epoch of the same Trainer: making one is no part of an epoch
@@ -112,6 +124,8 @@ def tensorflow_loop(load: Workload) -> Callable[[], float]:
     def epoch() -> None:
         for batch, targets in batches:
             train_step(batch, targets)
+        # waits for the device
+        float(train_loss.result())
 
     return lambda: _seconds(epoch)
 
@@ -132,9 +146,9 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 def _keras_parts(load: Workload) -> tuple[Any, Any, Any, Any]:
     """Keras, the network in its layers, images (n, 28, 28, 1) and labels (n,)."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Keras reads it once, when it is imported
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from mnist_gpu.engines.keras.backend import choose
+
+    choose("tensorflow", "auto", load.precision)
     import keras
 
     from mnist_gpu.engines.keras.model import build

@@ -67,18 +67,25 @@ def _parts_of_steps(load: Workload, epochs: int) -> Iterator[None]:
     import torch.nn.functional as F
 
     from mnist_gpu.engines.torch.data import EpochOrder, train_loader
+    from mnist_gpu.timing.device import synchronise
 
-    network, optimizer, images = alone.torch_parts(load)
-    loader = train_loader(EpochOrder(images, BATCH, load.seed))
+    network, optimizer, dataset = alone.torch_parts(load)
+    device = next(network.parameters()).device
+    loader = train_loader(EpochOrder(dataset, BATCH, load.seed))
     for _ in range(epochs):
-        for batch, labels in loader:
+        for batch in loader:
+            images, labels = (tensor.to(device) for tensor in batch)
+            synchronise(device)
             yield
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(batch), labels)
+            loss = F.cross_entropy(network(images), labels)
+            synchronise(device)
             yield
             loss.backward()
+            synchronise(device)
             yield
             optimizer.step()
+            synchronise(device)
             yield
 
 
@@ -167,7 +174,11 @@ def _plain_accuracy(load: Workload) -> float:
         batches: Any = DataLoader(images, load.batch_size, sampler=load.order(epoch).tolist())
         alone.torch_epoch(network, optimizer, batches)
     network.eval()
-    test, labels = tensors(load.dataset.test_images, load.dataset.test_labels).tensors
+    device = next(network.parameters()).device
+    test, labels = (
+        tensor.to(device)
+        for tensor in tensors(load.dataset.test_images, load.dataset.test_labels).tensors
+    )
     with torch.inference_mode():
         answers = torch.cat([network(some).argmax(1) for some in test.split(500)])
     return (answers == labels).double().mean().item()

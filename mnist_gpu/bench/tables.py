@@ -1,5 +1,6 @@
 """The tables of a benchmark: what they are made of, and those of speed."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,7 +11,16 @@ import numpy as np
 
 from mnist_gpu.bench import foreign
 from mnist_gpu.bench.turns import interleave
-from mnist_gpu.bench.variants import ALONE, defaults, describe, epoch, installed, make, slice_of
+from mnist_gpu.bench.variants import (
+    ALONE,
+    defaults,
+    describe,
+    epoch,
+    installed,
+    make,
+    slice_of,
+    switches_here,
+)
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity.pairs import SWITCHES
 
@@ -54,15 +64,17 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def machine() -> str:
-    """Processor, threads and versions: what the figures below it were measured on."""
+    """Processor, threads, GPU and versions: what the figures below it were measured on."""
     from importlib.metadata import version
 
-    from mnist_gpu.measure import cpus
+    from mnist_gpu.measure import cpus, gpus
     from mnist_gpu.measure.hardware import cpu_model
 
     names = [name for name in ("torch", "lightning", "keras", "tensorflow") if installed(name)]
     versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"On {cpus.threads()} threads of {cpu_model()}, {versions}"
+    gpu, _ = gpus.find(os.environ)
+    beside = f" and {gpu.read('name')}" if gpu else ""
+    return f"On {cpus.threads()} threads of {cpu_model()}{beside}, {versions}"
 
 
 def paired_ratio(ones: Sequence[float], others: Sequence[float], digits: int = 3) -> str:
@@ -101,7 +113,7 @@ def switches(models: Sequence[str], engines: Sequence[str], repeats: int) -> str
     def rows() -> Iterator[Sequence[str]]:
         for model in models:
             for engine in engines or [name for name in SWITCHES if installed(name)]:
-                names = [engine, *(f"{engine}+{switch}" for switch in SWITCHES[engine])]
+                names = [engine, *(f"{engine}+{switch}" for switch in switches_here(engine))]
                 yield from _gains(model, _step_s(model, names, repeats))
 
     said = f"{machine()}; {repeats} interleaved repeats. Above 1 a switch makes a step faster."

@@ -9,9 +9,11 @@ from multiprocessing import get_context
 from typing import Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.measure import cpus
 
 # makes everything ready, and gives what works once; reaches its process by pickle
 Task = Callable[[], Callable[[], Any]]
+CPUS_TO_PREPARE = 4
 _ready: list[Callable[[], Any]] = []
 
 
@@ -31,22 +33,26 @@ def interleave(
     Raises:
         UserError: a task that cannot be made ready, or stopped.
     """
-    found: dict[str, list[Any]] = {}
     with ExitStack() as held:
         processes: dict[str, ProcessPoolExecutor] = {}
-        for name, task in tasks.items():
-            print(f"preparing {name}", file=sys.stderr, flush=True)
-            # nothing of this process: each framework is loaded alone
-            process = ProcessPoolExecutor(1, get_context("spawn"), _silence)
-            held.enter_context(process)
-            try:
-                _result(name, process.submit(_prepare, task))
-            except UserError as exc:
-                if refused is None:
-                    raise
-                refused.append(str(exc))
-            else:
-                processes[name], found[name] = process, []
+        at_once = max(1, cpus.threads() // CPUS_TO_PREPARE)
+        for first in range(0, len(tasks), at_once):
+            coming: dict[str, Future[None]] = {}
+            for name in list(tasks)[first : first + at_once]:
+                print(f"preparing {name}", file=sys.stderr, flush=True)
+                # nothing of this process: each framework is loaded alone
+                processes[name] = ProcessPoolExecutor(1, get_context("spawn"), _silence)
+                held.enter_context(processes[name])
+                coming[name] = processes[name].submit(_prepare, tasks[name])
+            for name, future in coming.items():
+                try:
+                    _result(name, future)
+                except UserError as exc:
+                    if refused is None:
+                        raise
+                    refused.append(str(exc))
+                    del processes[name]
+        found: dict[str, list[Any]] = {name: [] for name in processes}
         for _ in range(repeats):
             for name, process in processes.items():
                 found[name].append(_result(name, process.submit(_work)))

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--models", default="cnn,mlp", help="default: %(default)s")
     add("--steps", type=int, default=100, help="default: %(default)s")
     add("--seed", type=int, default=0, help="default: %(default)s")
+    add("--accelerator", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     faults = "compare with references that are wrong in one way each: all must be told apart"
     add("--faults", action="store_true", help=faults)
     add("--doc", type=Path, help="put the table between this document's markers")
@@ -37,8 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.doc:  # a document that cannot take the table is told before minutes of work
             document.replaced(chosen.doc, "", marker)
         given = chosen.models.split(","), chosen.steps, chosen.seed
-        names = chosen.engines or pairs.variants(pairs.installed())
-        rows = pairs.faulty(*given) if chosen.faults else pairs.honest(names, *given)
+        names = chosen.engines or pairs.variants(pairs.installed(), chosen.accelerator)
+        if chosen.faults:
+            rows = pairs.faulty(*given)
+        else:
+            rows = pairs.honest(names, *given, chosen.accelerator)
         table = markdown(rows)
         Console().print(Markdown(f"{TITLE}\n\n{table}"))
         if chosen.doc:

@@ -56,15 +56,19 @@ def make_workload(
 
 
 def differences(
-    load: Workload, engine_name: str, options: EngineOptions | None = None, faults: Faults = RIGHT
+    load: Workload,
+    engine_name: str,
+    options: EngineOptions | None = None,
+    faults: Faults = RIGHT,
+    accelerator: str = "cpu",
 ) -> list[Difference]:
-    """Train `load` (`make_workload`) on an engine, on the CPU, and on the reference with its
-    `faults`, and compare after every epoch.
+    """Train `load` (`make_workload`) on an engine, and on the reference with its `faults` on the
+    CPU, and compare after every epoch.
 
     Raises:
         UserError: the engine's framework is not installed.
     """
-    engine = engines.find(engine_name)(load, options or EngineOptions(), "cpu")
+    engine = engines.find(engine_name)(load, options or EngineOptions(), accelerator)
     watcher = _Watcher(engine, Reference(load, faults))
     try:
         engine.build()

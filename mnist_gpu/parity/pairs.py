@@ -23,13 +23,22 @@ FAULTS = {
     "flatten in channels-last order": Faults(channels_last_flatten=True),
     "the smaller batch dropped": Faults(drop_last=True),
 }
-# on a CPU; a compiled step takes a minute to compile
+# a compiled step takes a minute to compile
+PYTORCHS = (
+    "fused_adam",
+    "channels_last",
+    "compile",
+    "resident_data",
+    "keep_memory",
+    "cuda_graphs",
+)
 SWITCHES: dict[str, tuple[str, ...]] = {
-    "lightning": ("fused_adam", "channels_last", "compile", "resident_data", "keep_memory"),
-    "torch": ("fused_adam", "channels_last", "compile", "resident_data", "keep_memory"),
+    "lightning": PYTORCHS,
+    "torch": PYTORCHS,
     "keras": ("steps_per_execution=5", "jit_compile", "resident_data"),
     "tensorflow": ("steps_per_execution=5", "jit_compile", "resident_data"),
 }
+ONLY_ON = {"keep_memory": "cpu", "cuda_graphs": "cuda"}
 # a network without convolutions has but one order to flatten in
 NO_DIFFERENCE = {("mlp", "flatten in channels-last order")}
 
@@ -65,17 +74,19 @@ def installed() -> list[str]:
     return [name for name in engines.names() if importlib.util.find_spec(FRAMEWORKS[name])]
 
 
-def variants(names: Sequence[str]) -> list[str]:
-    """Every engine stock, with each switch alone, with all of them, and open where it has that.
+def variants(names: Sequence[str], accelerator: str = "cpu") -> list[str]:
+    """Every engine on a device: stock, with each switch alone, with all of them, and open.
 
     A variant is written `engine[:backend][+switch[=number]…]`, `torch+open` for the open division.
     """
     found = []
     for name in names:
-        switches = SWITCHES.get(name, ())
+        every = SWITCHES.get(name, ())
+        switches = [one for one in every if ONLY_ON.get(one, accelerator) == accelerator]
         found += [name, *(f"{name}+{switch}" for switch in switches)]
         found += ["+".join([name, *switches])] if switches else []
-        found += [f"{name}+open"] if name in ("lightning", "torch") else []
+        has_open = name in ("lightning", "torch") and accelerator == "cpu"
+        found += [f"{name}+open"] if has_open else []
     return found
 
 
@@ -97,7 +108,9 @@ def parse(variant: str) -> tuple[str, dict[str, object]]:
     }
 
 
-def honest(names: Sequence[str], models: Sequence[str], steps: int, seed: int) -> list[Row]:
+def honest(
+    names: Sequence[str], models: Sequence[str], steps: int, seed: int, accelerator: str = "cpu"
+) -> list[Row]:
     """Every variant beside the right reference.
 
     Raises:
@@ -105,7 +118,11 @@ def honest(names: Sequence[str], models: Sequence[str], steps: int, seed: int) -
     """
     for name in names:  # before minutes of work
         parse(name)
-    return [_row(model, name, name, RIGHT, steps, seed) for model in models for name in names]
+    return [
+        _row(model, name, name, RIGHT, steps, seed, accelerator)
+        for model in models
+        for name in names
+    ]
 
 
 def faulty(models: Sequence[str], steps: int, seed: int) -> list[Row]:
@@ -118,7 +135,15 @@ def faulty(models: Sequence[str], steps: int, seed: int) -> list[Row]:
     ]
 
 
-def _row(model: str, variant: str, label: str, faults: Faults, steps: int, seed: int) -> Row:
+def _row(
+    model: str,
+    variant: str,
+    label: str,
+    faults: Faults,
+    steps: int,
+    seed: int,
+    accelerator: str = "cpu",
+) -> Row:
     dataset = data.load({"source": "auto"}, announce=lambda line: None)
     load = make_workload(model, "float64", steps, dataset, seed)
     engine, chosen = parse(variant)
@@ -126,7 +151,7 @@ def _row(model: str, variant: str, label: str, faults: Faults, steps: int, seed:
     # a process of its own: a framework, its backend and its switches change the one they are in
     with ProcessPoolExecutor(1, get_context("spawn"), initializer=_silence) as one:
         try:
-            found = one.submit(differences, load, engine, options, faults).result()
+            found = one.submit(differences, load, engine, options, faults, accelerator).result()
         except Exception as exc:  # whatever a framework ends with, or its process
             raise UserError(f"{variant}, {model}: {exc}") from exc
     return Row(model, label, found, expected_apart=faults != RIGHT)
