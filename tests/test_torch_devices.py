@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from mnist_gpu.engines.base import EngineOptions, switched_on
+from mnist_gpu.engines.lightning import tuned
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.lightning.tuned import TunedModule
 from mnist_gpu.engines.torch import tuning
@@ -24,6 +25,7 @@ from mnist_gpu.engines.torch.network import MNISTNetwork, build_network
 from mnist_gpu.engines.torch.step import TrainStep
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.network import named_network
+from tests.workloads import built, first_images, fitted, mnist, workload
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 MODELS = ("cnn", "mlp", "lenet5")
@@ -254,6 +256,30 @@ def test_replayed_steps_train_as_the_steps_themselves_do(monkeypatch):
     assert recorder.replayed == 2
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     assert replayed.step.metrics() == plain.metrics()
+
+
+@pytest.mark.parametrize("engine", ["torch", "lightning"])
+def test_an_engine_that_replays_its_steps_trains_and_tells_what_stock_does(
+    monkeypatch, mnist_dir, engine
+):
+    load = workload(first_images(mnist(str(mnist_dir)), 480), epochs=2)
+    stock = built(load, engine)
+    expected = fitted(stock).history
+    # on the CPU, whose Adam cannot be captured
+    monkeypatch.setattr(tuning, "possible", lambda *_: {"cuda_graphs": bool})
+    for module in (tuning, tuned):
+        monkeypatch.setattr(module, "adam_arguments", lambda _: {})
+    recorder = Recorder()
+    monkeypatch.setattr(tuning, "cuda_capture", recorder)
+    graphed = built(load, engine, cuda_graphs=True)
+    graphed.warm_up()
+    found = fitted(graphed).history
+    assert recorder.replayed == 2 * (480 // 64)
+    assert [row.train_loss for row in found] == pytest.approx([row.train_loss for row in expected])
+    assert [row.train_accuracy for row in found] == [row.train_accuracy for row in expected]
+    assert [row.test_loss for row in found] == [row.test_loss for row in expected]
+    weights = graphed.state()
+    assert all((array == weights[name]).all() for name, array in stock.state().items())
 
 
 def test_where_nothing_can_be_captured_the_steps_run_one_by_one(monkeypatch, caplog):

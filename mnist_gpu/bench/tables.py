@@ -108,16 +108,20 @@ def speed(models: Sequence[str], variants: Sequence[str], repeats: int) -> str:
 
 
 def switches(models: Sequence[str], engines: Sequence[str], repeats: int) -> str:
-    """What each switch brings here, alone."""
+    """What each switch brings here, alone; one that cannot be had here is left out, and said."""
+    refused: list[str] = []
 
     def rows() -> Iterator[Sequence[str]]:
         for model in models:
             for engine in engines or [name for name in SWITCHES if installed(name)]:
                 names = [engine, *(f"{engine}+{switch}" for switch in switches_here(engine))]
-                yield from _gains(model, _step_s(model, names, repeats))
+                step_s = _step_s(model, names, repeats, refused)
+                if engine not in step_s:  # without it there is nothing to compare with
+                    raise UserError(refused[0])
+                yield from _gains(model, step_s)
 
     said = f"{machine()}; {repeats} interleaved repeats. Above 1 a switch makes a step faster."
-    return f"{said}\n\n{markdown(GAINS, rows())}"
+    return _with_refused(f"{said}\n\n{markdown(GAINS, rows())}", refused)
 
 
 def module(where: str, steps: int, repeats: int) -> str:
@@ -132,9 +136,7 @@ def module(where: str, steps: int, repeats: int) -> str:
     step_s = {name: [s / steps for s in elapsed_s] for name, elapsed_s in found.items()}
     table = markdown(GAINS, _gains(where.partition(":")[2], step_s))
     said = f"{machine()}; {repeats} interleaved repeats of {steps} batches."
-    return "\n".join(
-        [said, "", table, *(["", *(f"- {line}" for line in refused)] if refused else [])]
-    )
+    return _with_refused(f"{said}\n\n{table}", refused)
 
 
 def overhead(models: Sequence[str], engines: Sequence[str], pairs: int) -> str:
@@ -172,12 +174,19 @@ def blocks(engine: str, model: str, steps: int, pairs: int) -> Callable[[], list
     return measure
 
 
-def _step_s(model: str, names: Sequence[str], repeats: int) -> dict[str, Sequence[float]]:
+def _with_refused(table: str, refused: Sequence[str]) -> str:
+    """A table, and beneath it what was left out, with the reason."""
+    return "\n".join([table, *([""] if refused else []), *(f"- {line}" for line in refused)])
+
+
+def _step_s(
+    model: str, names: Sequence[str], repeats: int, refused: list[str] | None = None
+) -> dict[str, Sequence[float]]:
     """Seconds of an optimizer step in each repeat of each variant."""
     steps = STEPS[model]
     tasks = {f"{model} {name}": partial(epoch, name, model, steps) for name in names}
-    found = interleave(tasks, repeats)
-    return {name: [s / steps for s in found[f"{model} {name}"]] for name in names}
+    found = interleave(tasks, repeats, refused)
+    return {key.partition(" ")[2]: [s / steps for s in some] for key, some in found.items()}
 
 
 def _gains(model: str, step_s: Mapping[str, Sequence[float]]) -> Iterator[Sequence[str]]:

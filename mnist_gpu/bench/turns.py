@@ -13,7 +13,7 @@ from mnist_gpu.measure import cpus
 
 # makes everything ready, and gives what works once; reaches its process by pickle
 Task = Callable[[], Callable[[], Any]]
-CPUS_TO_PREPARE = 4
+CPUS_TO_PREPARE = 2
 _ready: list[Callable[[], Any]] = []
 
 

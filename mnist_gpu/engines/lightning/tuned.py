@@ -49,12 +49,13 @@ class GraphedModule(TunedModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.graphed(*batch)
+        if self.trainer.is_last_batch:
+            # not at the epoch's end: callbacks hear of that before the module does
+            metrics = self.step.metrics()
+            means = {"train_loss": metrics.loss, "train_accuracy": metrics.accuracy}
+            self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(batch[1]))
         # the Trainer counts steps of its own optimizers alone
         return self.step.loss_sum
-
-    def on_train_epoch_end(self) -> None:
-        metrics = self.step.metrics()
-        self.log_dict({"train_loss": metrics.loss, "train_accuracy": metrics.accuracy})
 
 
 class ResidentDataModule(MNISTDataModule):
