@@ -28,11 +28,12 @@ def interleave(
     Args:
         tasks: what to do, each in a new process.
         repeats: of each.
-        refused: where a task that cannot be made ready is told of; without, it is an error.
+        refused: where a task that failed is told of, and left out; without, it is an error.
 
     Raises:
-        UserError: a task that cannot be made ready, or stopped.
+        UserError: a task that failed, where `refused` is not given.
     """
+    found: dict[str, list[Any]] = {}
     with ExitStack() as held:
         processes: dict[str, ProcessPoolExecutor] = {}
         at_once = max(1, cpus.threads() // CPUS_TO_PREPARE)
@@ -45,25 +46,26 @@ def interleave(
                 held.enter_context(processes[name])
                 coming[name] = processes[name].submit(_prepare, tasks[name])
             for name, future in coming.items():
-                try:
-                    _result(name, future)
-                except UserError as exc:
-                    if refused is None:
-                        raise
-                    refused.append(str(exc))
-                    del processes[name]
-        found: dict[str, list[Any]] = {name: [] for name in processes}
+                found[name] = []
+                _keep(found, name, future, refused)
+        found = {name: [] for name in found}
         for _ in range(repeats):
-            for name, process in processes.items():
-                found[name].append(_result(name, process.submit(_work)))
+            for name in list(found):
+                _keep(found, name, processes[name].submit(_work), refused)
     return found
 
 
-def _result(name: str, future: "Future[Any]") -> Any:
+def _keep(
+    found: dict[str, list[Any]], name: str, future: "Future[Any]", refused: list[str] | None
+) -> None:
+    """Add what came out; where the task failed it has no place among what is found."""
     try:
-        return future.result()
+        found[name].append(future.result())
     except Exception as exc:
-        raise UserError(f"bench: {name}: {exc}") from None
+        if refused is None:
+            raise UserError(f"bench: {name}: {exc}") from None
+        refused.append(f"{name}: {exc}")
+        del found[name]
 
 
 def _silence() -> None:
