@@ -5,7 +5,7 @@
 
 What is pasted is data and stays it: it is read from the environment, written to a temporary file
 and judged as any stranger's record is. Exit code 0: all are acceptable; 1: one line for each fault.
-Needs what locks/bundle.txt holds.
+Needs what locks/judge.txt holds.
 """
 
 import json

@@ -20,6 +20,8 @@ from mnist_gpu.protocol.dataset import Dataset
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# a package brings node and npm beside this Python; what the machine has of its own comes first
+os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 NO_MNIST = "no MNIST: "
 # what starts servers, browsers, compilers or long trainings: left out with --quick
 LONG = {

@@ -72,7 +72,7 @@ def _training(run: Run) -> Hashable:
 
 def _alike(group: Sequence[Run]) -> Iterator[Together]:
     """Times in the same order of length, forwards or backwards, as only jitter leaves them."""
-    import numpy as np  # the workflow that judges what is sent has none
+    import numpy as np
 
     # the first epoch warms up alike everywhere. Sorting twice gives ranks, and the product of two
     # rows of unit length is their correlation
