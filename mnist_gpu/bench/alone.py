@@ -1,7 +1,8 @@
 """Each framework's own code for the protocol's training, without anything of this project around
 it: what an engine is held against.
 
-A function makes everything ready and gives one that trains an epoch and returns its seconds.
+A function makes everything ready and gives one that trains an epoch, then evaluates as its
+framework's tutorial does, and returns the seconds of the training.
 """
 
 import time
@@ -48,11 +49,24 @@ def torch_epoch(network: Any, optimizer: Any, batches: Iterable[Any]) -> None:
 
 def torch_loop(load: Workload) -> Callable[[], float]:
     """PyTorch's MNIST example on tensors in memory."""
+    import torch
     from torch.utils.data import DataLoader
+
+    from mnist_gpu.engines.torch.data import tensors
 
     network, optimizer, images = torch_parts(load)
     loader: Any = DataLoader(images, batch_size=BATCH, shuffle=True)
-    return lambda: _seconds(lambda: torch_epoch(network, optimizer, loader))
+    dataset, device = load.dataset, next(network.parameters()).device
+    test = DataLoader(tensors(dataset.test_images, dataset.test_labels), batch_size=1000)
+
+    @torch.no_grad()
+    def evaluate() -> None:
+        network.eval()
+        for images, _ in test:
+            network(images.to(device))
+        network.train()
+
+    return _timed(lambda: torch_epoch(network, optimizer, loader), evaluate)
 
 
 def lightning_fit(load: Workload) -> Callable[[], float]:
@@ -96,7 +110,11 @@ def keras_fit(load: Workload) -> Callable[[], float]:
         optimizer="adam",
         metrics=["sparse_categorical_accuracy"],
     )
-    return lambda: _seconds(lambda: model.fit(images, labels, batch_size=BATCH, verbose=0))
+    test = _keras_arrays(load.dataset.test_images, load.dataset.test_labels)
+    return _timed(
+        lambda: model.fit(images, labels, batch_size=BATCH, verbose=0),
+        lambda: model.evaluate(*test, verbose=0),
+    )
 
 
 def tensorflow_loop(load: Workload) -> Callable[[], float]:
@@ -104,11 +122,13 @@ def tensorflow_loop(load: Workload) -> Callable[[], float]:
     keras, model, images, labels = _keras_parts(load)
     import tensorflow as tf
 
+    slices = tf.data.Dataset.from_tensor_slices
     loss_object = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     optimizer = keras.optimizers.Adam()
     train_loss = keras.metrics.Mean()
     train_accuracy = keras.metrics.SparseCategoricalAccuracy()
-    batches = tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(10000).batch(BATCH)
+    batches = slices((images, labels)).shuffle(10000).batch(BATCH)
+    test = slices(_keras_arrays(load.dataset.test_images, load.dataset.test_labels)).batch(BATCH)
 
     # traced at its first call, which warms up
     @tf.function
@@ -127,7 +147,15 @@ def tensorflow_loop(load: Workload) -> Callable[[], float]:
         # waits for the device
         float(train_loss.result())
 
-    return lambda: _seconds(epoch)
+    @tf.function
+    def test_step(images: Any, labels: Any) -> None:
+        train_accuracy(labels, model(images, training=False))
+
+    def evaluate() -> None:
+        for batch, targets in test:
+            test_step(batch, targets)
+
+    return _timed(epoch, evaluate)
 
 
 LOOPS: dict[str, Callable[[Workload], Callable[[], float]]] = {
@@ -138,14 +166,19 @@ LOOPS: dict[str, Callable[[Workload], Callable[[], float]]] = {
 }
 
 
-def _seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+def _timed(train: Callable[[], Any], evaluate: Callable[[], Any]) -> Callable[[], float]:
+    def once() -> float:
+        began = time.perf_counter()
+        train()
+        elapsed_s = time.perf_counter() - began
+        evaluate()
+        return elapsed_s
+
+    return once
 
 
 def _keras_parts(load: Workload) -> tuple[Any, Any, Any, Any]:
-    """Keras, the network in its layers, images (n, 28, 28, 1) and labels (n,)."""
+    """Keras, the network in its layers, training images (n, 28, 28, 1) and labels (n,)."""
     from mnist_gpu.engines.keras.backend import choose
 
     choose("tensorflow", "auto", load.precision)
@@ -153,5 +186,9 @@ def _keras_parts(load: Workload) -> tuple[Any, Any, Any, Any]:
 
     from mnist_gpu.engines.keras.model import build
 
-    images = normalise(load.dataset.train_images)[..., None]
-    return keras, build(load.network), images, load.dataset.train_labels.astype(np.int64)
+    arrays = _keras_arrays(load.dataset.train_images, load.dataset.train_labels)
+    return keras, build(load.network), *arrays
+
+
+def _keras_arrays(images: Any, labels: Any) -> tuple[Any, Any]:
+    return normalise(images)[..., None], labels.astype(np.int64)

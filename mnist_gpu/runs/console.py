@@ -30,6 +30,10 @@ def announce(settings: Settings, standard: str) -> None:
     names = ["seed", "epochs", "batch_size", "learning_rate", "precision", "devices"]
     names += [name for name in ("num_nodes", "scaling") if getattr(settings, name) != usual[name]]
     output.say("           " + "  ".join(f"{name}={getattr(settings, name)}" for name in names))
+    on = {name: value for name, value in settings.engine.switches.items() if value is not None}
+    if on:
+        asked = "  ".join(f"engine.switches.{name}={value}" for name, value in on.items())
+        output.say(f"           {asked}\n           the division follows from what is switched on")
     output.say(f"           {standard}")
 
 

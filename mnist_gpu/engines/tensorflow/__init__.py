@@ -26,13 +26,14 @@ class TensorFlowEngine(LayersEngine):
         self.loss_object = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.loss = self.keras.metrics.Mean()
         self.accuracy = self.keras.metrics.SparseCategoricalAccuracy()
-        # what a batch is cut out of
-        self.rows: tuple[npt.NDArray[Any], ...] = (self.images, self.labels)
         train_step = self._train_step
         if "resident_data" in self.switches:
             train_step = self._by_index(tf.constant(self.images), tf.constant(self.labels))
-            self.rows = (np.arange(len(self.labels)),)
-            del self.images
+            self.rows: tuple[Any, ...] = ()
+        else:
+            with tf.device("CPU"):
+                self.rows = (tf.constant(self.images), tf.constant(self.labels))
+        del self.images
         jit_compile = self.switches.get("jit_compile")
         self.train = tf.function(train_step, jit_compile=jit_compile)
         if self.steps > 1:
@@ -70,9 +71,13 @@ class TensorFlowEngine(LayersEngine):
         return steps
 
     def _batches(self, order: npt.NDArray[np.int64]) -> Iterator[Any]:
-        slices = self.tf.data.Dataset.from_tensor_slices
-        dataset = slices(tuple(row[order] for row in self.rows))
-        yield from dataset.batch(self.workload.batch_size * self.steps)
+        numbers = self.tf.data.Dataset.from_tensor_slices(order)
+        batches = numbers.batch(self.workload.batch_size * self.steps)
+        gather = self.tf.gather
+        if self.rows:
+            yield from batches.map(lambda batch: tuple(gather(row, batch) for row in self.rows))
+        else:
+            yield from batches.map(lambda batch: (batch,))
 
     def train_on(self, order: npt.NDArray[np.int64]) -> Metrics:
         for batch in self._batches(order):

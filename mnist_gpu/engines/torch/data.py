@@ -12,7 +12,9 @@ from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.streams import epoch_order
 
 Batch = tuple[Tensor, Tensor]
-EVALUATION_BATCH = 1000  # of PyTorch's own MNIST example
+# a quarter of PyTorch's own MNIST example's: what an evaluation computes in between would else be
+# the largest part of a run's memory
+EVALUATION_BATCH = 250
 
 
 def tensors(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> TensorDataset:
