@@ -41,5 +41,5 @@ def test_what_fails_is_left_out_and_said_and_the_others_go_on() -> None:
 
 @pytest.mark.parametrize("task", [cannot_be_made_ready, fails_in_its_turn])
 def test_a_failure_that_nobody_asked_to_be_told_of_is_an_error(task: Callable[[], object]) -> None:
-    with pytest.raises(UserError, match="bench: it: (no such|the device)"):
+    with pytest.raises(UserError, match=r"bench: it: (no such|the device)"):
         interleave({"it": task}, 1)  # type: ignore[dict-item]

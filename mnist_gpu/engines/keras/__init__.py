@@ -159,13 +159,17 @@ class KerasEngine(LayersEngine):
         self._compile(self.model)
         self.switch_on("keras", jit_compile=self.model.jit_compile)
         # what `fit` trains, and on which rows
-        self.trained, self.rows = self.model, self.images
+        self.trained: Any = self.model
         if "resident_data" in self.switches:
             from mnist_gpu.engines.keras.model import Resident
 
             index = self.keras.Input((), dtype="int32")
             self.trained = self.keras.Sequential([index, Resident(self.images), self.model])
-            self.rows = self.images = np.arange(len(self.labels), dtype=np.int32)
+            self.rows = np.arange(len(self.labels), dtype=np.int32)
+        else:
+            with self.keras.device("cpu"):
+                self.rows = self.keras.ops.convert_to_tensor(self.images)
+        del self.images
         arguments = {name: v for name, v in self.switches.items() if name != "resident_data"}
         for model in (self.model, self.trained):
             self._compile(model, **arguments)
@@ -192,8 +196,11 @@ class KerasEngine(LayersEngine):
         return self.train_on(self.workload.order(epoch), Progress())
 
     def train_on(self, order: npt.NDArray[np.int64], *callbacks: Any) -> Metrics:
+        # on the host, in the form in which `fit` takes images without another copy
+        with self.keras.device("cpu"):
+            images = self.keras.ops.take(self.rows, order, axis=0)
         history = self.trained.fit(
-            self.rows[order],
+            images,
             self.labels[order],
             batch_size=self.workload.batch_size,
             shuffle=False,
