@@ -67,11 +67,11 @@ def batch(dtype: torch.dtype, n: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
 
 @contextmanager
 def cuda_at_hand(name: str):
-    """Modules made within are on CUDA, in the parameters' type of a precision."""
+    """Fake tensors on CUDA within, and numbers in the parameters' type of a precision."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(parameter_dtype(name))
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.device(CUDA):
+        with FakeTensorMode(allow_non_fake_inputs=True):
             yield
     finally:
         torch.set_default_dtype(before)
@@ -87,7 +87,8 @@ def gradients_made_up(monkeypatch, network: torch.nn.Module) -> None:
 
 
 def step_on_cuda(model: str, name: str, switches: dict) -> TrainStep:
-    network = build_network(named_network(model)).train()
+    with CUDA:
+        network = build_network(named_network(model)).train()
     if switches.get("channels_last"):
         # `Module.to` cannot change fake parameters
         for layer in network:
@@ -130,9 +131,13 @@ def test_lightnings_step_keeps_the_hosts_tensors_out_too(monkeypatch, name, swit
     monkeypatch.setattr(MNISTNetwork, "load", lambda network, weights: None)
     with cuda_at_hand(name):
         network = named_network("cnn")
-        module = (
-            TunedModule(network, 1e-3, 0, switches=switches) if switches else MNISTModule(network)
-        )
+        # a device made the default for longer would have Adam count its steps there
+        with CUDA:
+            module = (
+                TunedModule(network, 1e-3, 0, switches=switches)
+                if switches
+                else MNISTModule(network)
+            )
         gradients_made_up(monkeypatch, module)
         adam = module.configure_optimizers()
         with OnTheDevice() as seen:
