@@ -200,3 +200,12 @@ def test_what_hosts_the_command_keeps_its_streams_whatever_a_library_closes(monk
         sys.stderr.close()
         print("still here", file=sys.stderr)
     assert host.getvalue() == "still here\n"
+
+
+def test_the_first_lines_name_the_switches_that_were_asked_for(quick, capsys):
+    mnist_gpu.run([*quick, "epochs=1", "engine.switches.fused_adam=true"])
+    said = capsys.readouterr().out
+    assert "engine.switches.fused_adam=True\n" in said
+    assert "the division follows from what is switched on" in said
+    mnist_gpu.run([*quick, "epochs=1"])
+    assert "division follows" not in capsys.readouterr().out
