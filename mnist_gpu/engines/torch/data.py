@@ -12,9 +12,9 @@ from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.streams import epoch_order
 
 Batch = tuple[Tensor, Tensor]
-# a quarter of PyTorch's own MNIST example's: what an evaluation computes in between would else be
-# the largest part of a run's memory
-EVALUATION_BATCH = 250
+# half of PyTorch's own MNIST example's: what an evaluation computes in between is most of a run's
+# memory. Not so few that malloc would keep it (32 MiB and less) and change what a step costs
+EVALUATION_BATCH = 500
 
 
 def tensors(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]) -> TensorDataset:
