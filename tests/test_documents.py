@@ -131,7 +131,7 @@ def benched(given: list[str], path: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(variants.data, "load", lambda *_, **__: drawn)
     patch.setattr(costs, "STARTUP_RUN", cheap(path))
     patch.setattr(foreign, "SWITCHES", ("keep_memory",))
-    patch.setattr(tables, "switches_here", lambda engine: ("fused_adam",))
+    patch.setattr(tables, "switches_on", lambda *_: ("fused_adam",))
     quick = ["--models", "mlp", "--variants", "torch", "--repeats", "1", "--pairs", "1"]
     values = {"EPOCHS": "1", "N": "2", "lightning": "torch"}
     patch.setattr(sys, "argv", ["bench", *(values.get(word, word) for word in given), *quick])

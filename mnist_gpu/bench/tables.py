@@ -11,18 +11,9 @@ import numpy as np
 
 from mnist_gpu.bench import foreign
 from mnist_gpu.bench.turns import interleave
-from mnist_gpu.bench.variants import (
-    ALONE,
-    defaults,
-    describe,
-    epoch,
-    installed,
-    make,
-    slice_of,
-    switches_here,
-)
+from mnist_gpu.bench.variants import ALONE, defaults, describe, epoch, installed, make, slice_of
 from mnist_gpu.errors import UserError
-from mnist_gpu.parity.pairs import SWITCHES
+from mnist_gpu.parity.pairs import SWITCHED, switches_on
 
 STEPS = {"cnn": 30, "mlp": 400, "lenet5": 200}
 # what an epoch has once (its order, its data made ready) weighs more in a small network's block
@@ -113,8 +104,9 @@ def switches(models: Sequence[str], engines: Sequence[str], repeats: int) -> str
 
     def rows() -> Iterator[Sequence[str]]:
         for model in models:
-            for engine in engines or [name for name in SWITCHES if installed(name)]:
-                names = [engine, *(f"{engine}+{switch}" for switch in switches_here(engine))]
+            for engine in engines or [name for name in SWITCHED if installed(name)]:
+                there = switches_on(engine, "auto")
+                names = [engine, *(f"{engine}+{switch}" for switch in there)]
                 step_s = _step_s(model, names, repeats, refused)
                 if engine not in step_s:  # without it there is nothing to compare with
                     raise UserError(refused[0])

@@ -6,14 +6,14 @@ the framework's own code.
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 
 from mnist_gpu import data, engines
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
-from mnist_gpu.parity.pairs import FRAMEWORKS, SWITCHES, parse
+from mnist_gpu.parity.pairs import FRAMEWORKS, parse
 from mnist_gpu.protocol.network import initial_weights, named_network
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs import console
@@ -101,16 +101,6 @@ def _through_the_engine(engine: Engine) -> Callable[[], float]:
         return timeline.history[0].train_s
 
     return once
-
-
-def switches_here(engine: str) -> Sequence[str]:
-    """The switches that an engine has on this machine's device."""
-    if engine not in ("lightning", "torch"):
-        return SWITCHES[engine]
-    from mnist_gpu.engines.torch import tuning
-    from mnist_gpu.engines.torch.device import choose
-
-    return list(tuning.possible(choose("auto"), world_size=1))
 
 
 def installed(variant: str) -> bool:

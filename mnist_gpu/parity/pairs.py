@@ -23,22 +23,8 @@ FAULTS = {
     "flatten in channels-last order": Faults(channels_last_flatten=True),
     "the smaller batch dropped": Faults(drop_last=True),
 }
-# a compiled step takes a minute to compile
-PYTORCHS = (
-    "fused_adam",
-    "channels_last",
-    "compile",
-    "resident_data",
-    "keep_memory",
-    "cuda_graphs",
-)
-SWITCHES: dict[str, tuple[str, ...]] = {
-    "lightning": PYTORCHS,
-    "torch": PYTORCHS,
-    "keras": ("steps_per_execution=5", "jit_compile", "resident_data"),
-    "tensorflow": ("steps_per_execution=5", "jit_compile", "resident_data"),
-}
-ONLY_ON = {"keep_memory": "cpu", "cuda_graphs": "cuda"}
+SWITCHED = ("lightning", "torch", "keras", "tensorflow")
+OF_KERAS_LAYERS = ("steps_per_execution=5", "jit_compile", "resident_data")
 # a network without convolutions has but one order to flatten in
 NO_DIFFERENCE = {("mlp", "flatten in channels-last order")}
 
@@ -81,13 +67,26 @@ def variants(names: Sequence[str], accelerator: str = "cpu") -> list[str]:
     """
     found = []
     for name in names:
-        every = SWITCHES.get(name, ())
-        switches = [one for one in every if ONLY_ON.get(one, accelerator) == accelerator]
+        switches = switches_on(name, accelerator)
         found += [name, *(f"{name}+{switch}" for switch in switches)]
         found += ["+".join([name, *switches])] if switches else []
         has_open = name in ("lightning", "torch") and accelerator == "cpu"
         found += [f"{name}+open"] if has_open else []
     return found
+
+
+def switches_on(engine: str, accelerator: str) -> Sequence[str]:
+    """The switches that an engine has there; `auto` is the device that PyTorch picks by itself.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if engine not in ("lightning", "torch"):
+        return OF_KERAS_LAYERS if engine in SWITCHED else ()
+    from mnist_gpu.engines.torch import tuning
+    from mnist_gpu.engines.torch.device import choose
+
+    return list(tuning.possible(choose(accelerator), world_size=1))
 
 
 def parse(variant: str) -> tuple[str, dict[str, object]]:
