@@ -258,7 +258,8 @@ def unpack(bundle: str, work: Path, manifest: str | None) -> tuple[Path, Path | 
         BootstrapError: no bundle is there, or one of its wheels is not what the manifest names, or
             that is not the one that was meant.
     """
-    root = Path(bundle)
+    # the run starts in another folder, and is told where its MNIST lies
+    root = Path(bundle).resolve()
     if root.is_file():
         shutil.unpack_archive(root, work / "bundle", "zip")
         root = work / "bundle"

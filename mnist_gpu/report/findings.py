@@ -12,6 +12,7 @@ from statistics import median
 from mnist_gpu.report import comparison
 from mnist_gpu.report.comparison import Rows, Side, against, beside, comparable, sound, versions
 from mnist_gpu.report.numbers import figure, times
+from mnist_gpu.report.remarks import waited
 from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Row
 from mnist_gpu.report.statistics import ENOUGH, ratio, time_to
 
@@ -275,7 +276,7 @@ def _waiting(row: Row) -> str:
     if None in waits or not all(row.train_s.points):
         return ""
     share = median(map(truediv, waits, row.train_s.points))
-    return f"; {100 * share:.1f} % of the training waited for data"
+    return f"; {waited(f'{100 * share:.1f} %', row.newest)}"
 
 
 def _beside_stock(row: Row, base: Row) -> str:

@@ -1,5 +1,6 @@
 """Where a run's time went, in a sentence or two: from what was measured alone."""
 
+from mnist_gpu.records.facts import facts
 from mnist_gpu.records.schema import Record
 
 # a device that is busy for less than this waits for the host most of the time
@@ -11,12 +12,14 @@ def remarks(record: Record) -> list[str]:
     timing, used = record.timing, record.resources
     found = []
     if timing.data_wait_s is not None and timing.train_s:
-        found.append(f"{timing.data_wait_s / timing.train_s:.0%} of training waited for data")
+        found.append(waited(f"{timing.data_wait_s / timing.train_s:.0%}", record))
     if used.gpu_percent is not None:
         busy = f"the GPU was busy {used.gpu_percent:.0f} % of the time"
         if used.gpu_percent < HALF_BUSY_PERCENT:
-            busy += f": batches of {record.workload.batch_size} are too small to fill it"
+            batch = f"a batch of {record.workload.batch_size}"
+            busy += f": it is done with {batch} long before the host brings the next"
         found.append(busy)
+    found += _tuned(record)
     if record.epochs and timing.train_s < timing.total_s / 2:
         before = {
             "starting Python and its libraries": timing.startup_s,
@@ -32,3 +35,27 @@ def remarks(record: Record) -> list[str]:
             f" most of it {most}: {before[most]:.1f} s"
         )
     return found
+
+
+def waited(share: str, record: Record) -> str:
+    """How much of training went by while the host had no next batch, for people.
+
+    An accelerator may still compute what it was given before: of that nothing was measured.
+    """
+    if record.hardware.accelerator == "cpu":
+        return f"{share} of training waited for data"
+    return f"the host waited for data {share} of training, whatever the GPU did meanwhile"
+
+
+def _tuned(record: Record) -> list[str]:
+    """What `division=tuned` brought on this kind of device, to a stock run of the standard
+    network."""
+    engine, workload = record.engine, record.workload
+    by_device = facts("tuned")["times_as_fast"].get(engine.name, {})
+    measured = by_device.get(record.hardware.accelerator)
+    if measured is None or engine.division != "stock" or not workload.standard:
+        return []
+    return [
+        f"{measured['times']:g} times as fast with division=tuned, measured on"
+        f" {measured['on']} ({measured['as_of']})"
+    ]

@@ -71,6 +71,15 @@ def test_a_wheel_that_the_manifest_does_not_name_is_never_seen(
     assert data == tmp_path / "folder"
 
 
+def test_a_bundle_named_from_here_is_found_from_the_folder_in_which_the_run_starts(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.unpack_archive(bundle, tmp_path / "folder", "zip")
+    monkeypatch.chdir(tmp_path)
+    _, data = bootstrap.unpack("folder", tmp_path / "work", None)
+    assert data == tmp_path / "folder"
+
+
 def test_mnist_is_found_in_folders_of_its_files_names(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "input" / "set"
     shutil.unpack_archive(bundle, folder, "zip")
