@@ -53,6 +53,7 @@ def arguments(given: Sequence[str]) -> list[str]:
         UserError: a deleted key, or a group without a choice.
     """
     options, unknown = get_args_parser().parse_known_intermixed_args(list(given))
+    # what is left of them once every override is gone
     flags = list(given)
     for override in options.overrides:
         flags.remove(override)

@@ -35,6 +35,7 @@ class Layout:
 
     def outside(self, name: str, array: Array) -> Array:
         """From the framework's layout to PyTorch's: a copy, C-contiguous."""
+        # argsort of a permutation is its inverse
         array = array.transpose(np.argsort(self._axes(array)))
         if shape := self._flattened(name):
             channels, *sides = shape

@@ -113,6 +113,7 @@ class Network:
         """Floating-point operations to train on one sample: two per multiply-accumulate, for the
         forward pass, the weight gradients and the input gradients (not needed for the first layer).
         Element-wise work is left out, as is usual."""
+        # nothing asks for the gradient of the images
         macs = [layer.macs for layer in self.layers if layer.macs]
         return 2 * (3 * sum(macs) - macs[0])
 
@@ -142,6 +143,7 @@ def initial_weights(network: Network, seed: int) -> dict[str, npt.NDArray[np.flo
     """
     weights = {}
     for number, (name, shape, fan_in) in enumerate(network.parameters()):
+        # a stream for each parameter: a layer more or less leaves the others' weights alone
         drawn = uniform("weights", seed, number, prod(shape))
         bound = 1.0 / np.sqrt(fan_in)
         weights[name] = ((2.0 * drawn - 1.0) * bound).astype(np.float32).reshape(shape)

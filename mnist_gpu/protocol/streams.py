@@ -21,6 +21,7 @@ def raw_bits(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.u
         index: what the stream is for: an epoch, or the number of a parameter.
         count: how many words.
     """
+    # Philox is keyed, not seeded: no two (stream, seed, index) share any of their numbers
     key = np.array([seed, (STREAMS[stream] << 32) | index], dtype=np.uint64)
     return np.random.Philox(key=key).random_raw(count)
 
@@ -44,4 +45,5 @@ def dropout_seed(seed: int, epoch: int, rank: int = 0) -> int:
 
 def uniform(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.float64]:
     """Numbers uniform in [0, 1), multiples of 2**-53: (count,) float64."""
+    # the upper 53 of 64 bits: all that a double holds exactly
     return (raw_bits(stream, seed, index, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -67,6 +67,7 @@ def fields(rows: Rows) -> list[Rows]:
     for row in filter(comparable, rows):
         key = row.key
         group = (key.engine != common, key.engine, key.backend, key.precision)
+        # sorted below: the newest engine version of each comes first
         found.setdefault((*group, -key.engine_version), []).append(row)
     return [newest(found[group]) for group in sorted(found)]
 
@@ -74,6 +75,7 @@ def fields(rows: Rows) -> list[Rows]:
 def newest(rows: Rows, *also: Callable[[Row], object]) -> list[Row]:
     """One row a machine, the fastest first: what is no rehearsal, then what ran last."""
     found: dict[object, Row] = {}
+    # the last one that is put there stays
     for row in sorted(rows, key=lambda row: (not row.key.rehearsal, row.newest.created_at)):
         found[(row.key.machine, *(what(row) for what in also))] = row
     return sorted(found.values(), key=lambda row: row.train_s.median)

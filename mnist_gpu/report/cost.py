@@ -103,6 +103,7 @@ def cost_of(
 
 def _cost(record: Record, held_s: float) -> Cost:
     used, total_s = record.resources, record.timing.total_s
+    # the meter gives one number a run: a part of the run has its share by time
     share = min(1.0, held_s / total_s) if total_s else 1.0
     energy_j = (used.energy_j or 0.0) * share
     described = f"{record.hardware.accelerator_name} {record.hardware.cpu_model}"

@@ -132,6 +132,7 @@ def refs(keys: Sequence[Key]) -> list[str]:
     for key in keys:
         plain = {**vars(key), "machine": vars(key.machine)}
         digests.append(hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
+    # among some thousand rows six digits meet by chance
     times = Counter(digest[:HASH_DIGITS] for digest in digests)
     return [
         f"{_slug(key.platform)}-{_slug(key.engine)}-"
@@ -160,5 +161,6 @@ def _named(values: dict[str, bool | int | str] | dict[str, str]) -> tuple[str, .
 def _ram_class(gib: float | None) -> float | None:
     if not gib:
         return None
+    # memory is sold in powers of two and in one and a half of them
     base = 2.0 ** math.floor(math.log2(gib))
     return min((base, 1.5 * base, 2 * base), key=lambda size: abs(math.log(size / gib)))

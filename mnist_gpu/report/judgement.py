@@ -22,10 +22,12 @@ from mnist_gpu.report.statistics import ENOUGH, drift, equivalence_p
 
 Lines = Mapping[str, Sequence[str]]
 SIGNIFICANT = 0.05
+# shares of the training time, of the first epochs' time, and of the whole run
 WIDE_SPREAD = 0.10
 DRIFTING = 0.05
 THROTTLED = 0.01
 FOREIGN_CPU_PERCENT = 10
+# two clocks that the network sets may differ by as much
 CLOCK_SLACK_S = 2
 
 
@@ -126,6 +128,7 @@ def _overlapping(runs: Sequence[Run]) -> set[str]:
     found: set[str] = set()
     for spans in hosts.values():
         spans.sort(key=lambda span: span[:2])
+        # of those before, the one that ends last is what the next may overlap
         latest = spans[0]
         for span in spans[1:]:
             if span[0] < latest[1] - CLOCK_SLACK_S and not (_alone(span[2]) and _alone(latest[2])):

@@ -11,6 +11,7 @@ def decimals(value: float, spread: float | None) -> int:
     """
     if spread is not None and spread > 0 and math.isfinite(spread):
         exponent = math.floor(math.log10(spread))
+        # a spread of 0.12 rounded to 0.1 would be off by a fifth, one of 0.52 by little
         leading = spread / 10**exponent
         return max(0, min(6, -exponent + (1 if leading < 2 else 0)))
     if value == 0 or not math.isfinite(value):

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     Places = npt.NDArray[np.int64]
 
 CONFIDENCE = 0.95
+# of two runs, the resamples' medians are the runs themselves and their middle: no interval
 ENOUGH = 3
 RESAMPLES = 1999
+# what may be twice as much as it may be helps nobody to choose
 WIDEST = 2.0
 DRIFT_EPOCHS = 10
 STEPS = 20_000
@@ -108,6 +110,7 @@ def middle_places(n: int, side: int) -> "tuple[Places, Places]":
     `n` the same one twice); (RESAMPLES,) each, always the same."""
     import numpy as np
 
+    # drawn from n and side alone: the same records always give the same page
     random, k = np.random.default_rng((n, side)), (n + 1) // 2
     low = random.beta(k, n - k + 1, RESAMPLES)
     high = low if n % 2 else low + (1 - low) * random.beta(1, n - k, RESAMPLES)
@@ -138,6 +141,7 @@ def equivalence_p(points: Sequence[float], reference: Sequence[float], margin: f
     """
     difference = abs(fmean(points) - fmean(reference))
     errors = [stdev(values) ** 2 / len(values) for values in (points, reference)]
+    # accuracies are whole images: three runs may well have the same
     if not sum(errors):
         return float(difference >= margin)
     freedom = sum(errors) ** 2 / sum(
@@ -168,6 +172,7 @@ def student_tail(t: float, freedom: float) -> float:
 
 def drift(run: Run) -> float | None:
     """How much longer the last ten epochs took than the first ten after epoch 1; 0.1 is 10 %."""
+    # epoch 1 loads and chooses kernels: a fall after it is no drift
     times = run.train_s[1:]
     if len(times) < 2 * DRIFT_EPOCHS:
         return None
@@ -180,6 +185,7 @@ def time_to(run: Run, accuracy: float) -> float | None:
     elapsed_s = 0.0
     for train_s, reached in zip(run.train_s, run.test_accuracy, strict=True):
         elapsed_s += train_s
+        # 0.99 as a share of 10,000 images is not always the float 0.99
         if reached >= accuracy - 1e-9:
             return elapsed_s
     return None

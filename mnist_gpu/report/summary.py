@@ -98,6 +98,7 @@ def summarise(
         row.doubts = tuple(doubts(row, of_run))
         row.notes = (*notes(row), *published.notes(row))
     unfinished = Counter(str(run.record.status) for run in runs)
+    # a Counter forgets what it never saw without complaint
     del unfinished["completed"]
     _mark_fronts(rows)
     return Summary(rows, find(rows), list(runs), dict(unfinished), scaling(rows), published)
@@ -149,6 +150,7 @@ def _mark_fronts(rows: Sequence[Row]) -> None:
 def _mark_front(name: str, rows: Sequence[Row], spent: Callable[[Row], float]) -> None:
     best = float("-inf")
     for row in sorted(rows, key=lambda row: (spent(row), -row.accuracy.median)):
+        # sorted by what is spent: only a better accuracy is worth spending more
         if row.accuracy.median > best + 1e-9:
             best = row.accuracy.median
             row.fronts.add(name)

@@ -167,6 +167,7 @@ def legend(summary: Summary) -> str:
 def escape(text: str) -> str:
     """Make text of any origin plain in GitHub's Markdown."""
     text = re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", printable(text))
+    # GitHub makes links of bare addresses too
     return text.replace("://", "&#58;//")
 
 

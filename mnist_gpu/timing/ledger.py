@@ -119,6 +119,7 @@ class Ledger:
 
     def end(self) -> None:
         """The call is over: keep what there is, and nothing that comes after."""
+        # both are read before the marks go that they are read by
         totals_ns, self._before, self._marks = self.totals_ns(), self.so_far(), None
         self._carried_ns, self._global_step = totals_ns, int
         self._stopwatch, self._since_ns = None, dict.fromkeys(FIT_PHASES, 0)

@@ -86,6 +86,7 @@ class Pieces(Observer):
         long_s = math.inf if self.budget_s is None else self.budget_s / PIECES_PER_BUDGET
         if steps * PIECES_PER_EPOCH < self.steps_per_epoch and elapsed_s < long_s:
             return
+        # the edge at an epoch's end waits anyway, and `epoch_ended` follows it
         if step < self.steps_per_epoch:
             self._synchronise()
             self._end(epoch, steps)
@@ -149,6 +150,7 @@ def _half_width(relative: Sequence[float]) -> float:
     error = spread / math.sqrt(n)
     if spread and n > 3:
         products = [(a - 1) * (b - 1) for a, b in pairwise(relative)]
+        # slow pieces come in rows: their mean is less sure than that of independent ones
         correlation = min(0.8, max(0.0, fmean(products) / spread**2))
         error *= math.sqrt((1 + correlation) / (1 - correlation))
     error *= STUDENT_T[min(n - 1, len(STUDENT_T)) - 1]

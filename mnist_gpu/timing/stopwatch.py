@@ -106,6 +106,7 @@ class Stopwatch:
         return self.elapsed_ns(_known(phase)) / NANOSECONDS_PER_SECOND
 
     def _credit(self) -> None:
+        # one reading: the instant that ends what was begins what comes
         now_ns = self.clock_ns()
         self._totals_ns[self._phase] += now_ns - self._since_ns
         self._since_ns = now_ns

@@ -128,6 +128,7 @@ class Timeline:
         Raises:
             Interrupted: a signal came in the meantime.
         """
+        # the bare clock: a phase edge would wait for the device at every batch
         clock_ns = self.stopwatch.clock_ns
         asked_ns = clock_ns()
         for batch, step in zip(loader, count(1) if steps is None else steps, strict=False):

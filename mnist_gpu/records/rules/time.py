@@ -161,6 +161,7 @@ def times_are_measured(record: Record) -> Iterator[Finding]:
 
 def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
     """Spearman's, of distinct values."""
+    # equal times, of which `clock_digits` lets few pass, share the last of their ranks
     n = len(one)
     left, right = ({value: rank for rank, value in enumerate(sorted(v))} for v in (one, other))
     squares = sum((left[a] - right[b]) ** 2 for a, b in zip(one, other, strict=True))
