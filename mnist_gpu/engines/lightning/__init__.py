@@ -21,7 +21,12 @@ from lightning.pytorch.strategies import DDPStrategy
 from mnist_gpu.engines.lightning.callbacks import RunCallback
 from mnist_gpu.engines.lightning.data import MNISTDataModule
 from mnist_gpu.engines.lightning.module import MNISTModule
-from mnist_gpu.engines.lightning.tuned import GraphedModule, ResidentDataModule, TunedModule
+from mnist_gpu.engines.lightning.tuned import (
+    GraphedModule,
+    ResidentDataModule,
+    SeldomLoggingModule,
+    TunedModule,
+)
 from mnist_gpu.engines.torch import PyTorchEngine
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.network import load_state, take_state
@@ -40,6 +45,7 @@ QUIET: dict[str, Any] = {
 }
 # a process that does not answer for this long is given up
 ANSWER_WITHIN = timedelta(minutes=5)
+LOGGED_ONCE = "an epoch's means are logged once, at its last batch"
 DEVIATION = "the Trainer's progress bar, summary, logger, checkpoints and sanity check are off"
 
 
@@ -92,6 +98,8 @@ class LightningEngine(PyTorchEngine):
         arguments = (workload.network, workload.learning_rate, workload.seed)
         if switches.get("cuda_graphs"):
             return GraphedModule(*arguments, switches=switches)
+        if self.network.kernels:
+            return SeldomLoggingModule(*arguments, switches=switches)
         return TunedModule(*arguments, switches=switches) if switches else MNISTModule(*arguments)
 
     def fit(self, timeline: Timeline) -> None:
@@ -143,7 +151,9 @@ class LightningEngine(PyTorchEngine):
 
     def facts(self) -> EngineFacts:
         backend = f"torch {torch.__version__}"
-        return self.facts_of("PyTorch Lightning", L.__version__, backend, DEVIATION)
+        seldom = isinstance(self.module, SeldomLoggingModule)
+        lines = (DEVIATION, LOGGED_ONCE) if seldom else (DEVIATION,)
+        return self.facts_of("PyTorch Lightning", L.__version__, backend, *lines)
 
     def close(self) -> None:
         if torch.distributed.is_available() and torch.distributed.is_initialized():

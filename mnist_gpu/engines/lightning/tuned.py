@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mnist_gpu.engines.lightning.data import MNISTDataModule
 from mnist_gpu.engines.lightning.module import MNISTModule
 from mnist_gpu.engines.torch.data import Batch
-from mnist_gpu.engines.torch.step import TrainStep
+from mnist_gpu.engines.torch.step import EpochMeans, TrainStep
 from mnist_gpu.engines.torch.tuning import GraphedStep, ResidentLoader, adam_arguments
 
 
@@ -33,7 +34,32 @@ class TunedModule(MNISTModule):
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, **arguments)
 
 
-class GraphedModule(TunedModule):
+class SeldomLoggingModule(TunedModule):
+    """Logs an epoch's means once, at its last batch: beside kernels of our own, what the Trainer
+    does for `self.log` at every batch is a good part of a step."""
+
+    def on_train_start(self) -> None:
+        self.means = EpochMeans(next(self.parameters()).dtype, self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels)
+        self.means.add(loss, len(labels))
+        self.means.keep(logits, labels)
+        if self.trainer.is_last_batch:
+            self.log_means(self.means, len(labels))
+        return loss
+
+    def log_means(self, means: EpochMeans, images: int) -> None:
+        """Log what the epoch came to, within its last batch of so many images: callbacks hear of
+        the epoch's end before the module does."""
+        metrics = means.metrics()
+        logged = {"train_loss": metrics.loss, "train_accuracy": metrics.accuracy}
+        self.log_dict(logged, on_step=False, on_epoch=True, batch_size=images)
+
+
+class GraphedModule(SeldomLoggingModule):
     """With the switch `cuda_graphs`: the whole step is one graph, so the Trainer leaves it to the
     module ("manual optimization")."""
 
@@ -50,10 +76,7 @@ class GraphedModule(TunedModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         self.graphed(*batch)
         if self.trainer.is_last_batch:
-            # not at the epoch's end: callbacks hear of that before the module does
-            metrics = self.step.metrics()
-            means = {"train_loss": metrics.loss, "train_accuracy": metrics.accuracy}
-            self.log_dict(means, on_step=False, on_epoch=True, batch_size=len(batch[1]))
+            self.log_means(self.step, len(batch[1]))
         # the Trainer counts steps of its own optimizers alone
         return self.step.loss_sum
 
