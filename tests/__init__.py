@@ -1,4 +1,4 @@
-"""The tests of mnist-gpu. A worker of several takes CPUs of its own, before anything makes threads."""
+"""The tests of mnist-gpu. A worker of several takes CPUs of its own, before anything else."""
 
 import os
 

@@ -100,6 +100,7 @@ def test_a_run_leaves_the_same_record_whatever_the_framework(
     assert record.timing.warmup_s > 0
     assert (record.timing.data_wait_s is None) == ("data_wait_s" in record.timing.reasons)
     assert not record.workload.standard
+    assert check_record(record, datetime.now(UTC)) == []
 
 
 @pytest.mark.parametrize("engine", OTHERS)

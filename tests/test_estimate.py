@@ -282,10 +282,10 @@ def test_of_an_accelerator_nothing_is_said_that_its_host_alone_was_seen_to_do():
 
 def test_what_tuned_brings_is_said_where_records_of_that_kind_of_device_show_it():
     [measured] = facts("tuned")["times_as_fast"]["lightning"].values()
-    on_gpu = {"accelerator": "cuda", "accelerator_name": measured["on"]}
+    on_gpu = {"accelerator": "cuda", "accelerator_name": measured["hardware"]}
     times = f"{measured['times']:g} times as fast with division=tuned"
     said = remarks(make_record(**on_gpu))[-1]
-    assert said == f"{times}, measured on {measured['on']} ({measured['as_of']})"
+    assert said == f"{times}, measured on {measured['hardware']} ({measured['as_of']})"
     other = make_record(**on_gpu, engine__division="tuned", engine__switches={"compile": True})
     for silent in (make_record(), make_record(**on_gpu, engine="torch"), other):
         assert not any("tuned" in line for line in remarks(silent))
@@ -296,7 +296,7 @@ def test_what_tuned_brings_is_what_the_records_say():
         for device, measured in by_device.items():
             paths = sorted((CHECKOUT / measured["source"]).glob("*/record.json"))
             records = [r for r in map(read_record, paths) if r.engine.precision == "float32"]
-            assert {record.hardware.accelerator_name for record in records} == {measured["on"]}
+            assert {record.hardware.accelerator_name for record in records} == {measured["hardware"]}
             assert {record.hardware.accelerator for record in records} == {device}
             stock, tuned = (
                 median(r.timing.train_s for r in records if r.engine.division == division)

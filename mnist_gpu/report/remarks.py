@@ -57,5 +57,5 @@ def _tuned(record: Record) -> list[str]:
         return []
     return [
         f"{measured['times']:g} times as fast with division=tuned, measured on"
-        f" {measured['on']} ({measured['as_of']})"
+        f" {measured['hardware']} ({measured['as_of']})"
     ]

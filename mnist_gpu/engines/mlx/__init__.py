@@ -32,7 +32,7 @@ POSSIBLE = {
 NAMES = {"mps": "the Metal GPU of Apple silicon", "cuda": "an NVIDIA GPU"}
 DEVIATIONS = (
     "initial weights: the protocol's, drawn in NumPy, instead of MLX's",
-    "data: batches in the protocol's order",
+    "batches: images in the protocol's order",
     "optimizer: Adam(bias_correction=True), which is off by default",
     "dropout: mx.random.seed each epoch, from (seed, epoch)",
 )

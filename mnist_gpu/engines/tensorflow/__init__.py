@@ -116,7 +116,7 @@ class TensorFlowEngine(LayersEngine):
         return self.facts_of(
             "TensorFlow",
             self.tf.__version__,
-            "data: images in the protocol's order instead of tf.data's shuffle",
+            "batches: images in the protocol's order instead of tf.data's shuffle",
             "metrics: the loss of a batch weighs as many images as the batch has",
             compile="tf.function, XLA" if "jit_compile" in self.switches else "tf.function",
         )
