@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -72,8 +73,14 @@ def imports(path: Path) -> set[str]:
 
 @cache
 def distributions(package: str) -> set[str]:
-    known = importlib.metadata.packages_distributions().get(package, [])
+    known = installed().get(package, [])
     return {plain(NAMED.get(package, package)), *map(plain, known)}
+
+
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """By package, who brings it: found by reading the files of all that is installed."""
+    return importlib.metadata.packages_distributions()
 
 
 @pytest.mark.parametrize("folder", ["mnist_gpu", "hydra_plugins"])

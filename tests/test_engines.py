@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.parity import compare, pairs
 from mnist_gpu.parity.reference import Reference
+from mnist_gpu.records.rules import check_record
 from tests.workloads import built, first_images, fitted, imported_by, mnist, workload
 
 OTHERS = ("tensorflow", "keras", "mlx")

@@ -108,6 +108,9 @@ class PlatformSettings(Group):
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = Field(
         description="what must be there; auto takes what there is"
     )
+    rehearsal: bool = Field(
+        False, description="whether this is a stand-in for it, such as a hub on one's own machine"
+    )
     detect: DetectSettings | None = Field(
         None, description="what must hold to be verified there; null: never verified, never chosen"
     )

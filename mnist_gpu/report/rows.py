@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Record
@@ -152,9 +153,10 @@ class Row:
 
     @property
     def engine(self) -> str:
-        """The engine, with its backend where that is not plain from the name."""
-        plain = self.key.engine in ("lightning", "torch", "tensorflow", "mlx")
-        return self.key.engine if plain else f"{self.key.engine} ({self.key.backend})"
+        """The engine, with its backend where it has several."""
+        known = facts("engines")["engines"].get(self.key.engine, {})
+        several = known.get("several_backends")
+        return f"{self.key.engine} ({self.key.backend})" if several else self.key.engine
 
     @property
     def trained_by(self) -> str:

@@ -106,6 +106,7 @@ def record(
         platform=schema.Platform(
             **_of(platform.chosen, "name", "label", "kind"),
             claimed=run.settings.platform.name,
+            rehearsal=run.settings.platform.rehearsal,
             detected=platform.detection.name,
             verified=signals.matches(
                 platform.chosen.rule, platform.detection, facts.accelerator_name

@@ -19,7 +19,7 @@ from mnist_gpu.records.store import read_record
 from tests.platforms.hub import RunningHub
 
 LAUNCH = "jupyterhub"
-KERAS = ("engine=keras", "model=mlp", "epochs=1", "logger=none")
+KERAS = ("engine=keras", "model=mlp", "epochs=1", "logger=none", "platform.rehearsal=true")
 pytestmark = pytest.mark.network
 
 
@@ -38,6 +38,7 @@ def test_keras_trains_on_a_real_hub_and_its_record_comes_home(
     assert record.workload.dataset == "mnist"
     assert record.platform.claimed == "jupyterhub"
     assert record.platform.verified
+    assert record.platform.rehearsal
     if hub.quota:
         assert record.hardware.cpu_quota == hub.quota
     assert token not in done.stdout + done.stderr + path.read_text()
