@@ -105,6 +105,14 @@ def test_a_run_leaves_the_same_record_whatever_the_framework(
     assert check_record(record, datetime.now(UTC)) == []
 
 
+def test_an_engine_is_proven_on_the_models_that_it_trains_alone(monkeypatch):
+    monkeypatch.setattr(pairs, "shipped", lambda name: {"models": ["mlp"]})
+    [row] = pairs.honest(["torch"], ["cnn", "mlp"], 1, 0)
+    assert (row.model, row.as_it_should_be) == ("mlp", True)
+    with pytest.raises(UserError, match="torch: trains none of cnn"):
+        pairs.honest(["torch"], ["cnn"], 1, 0)
+
+
 @pytest.mark.parametrize("engine", OTHERS)
 def test_a_run_imports_its_own_framework_only(engine):
     need(engine)

@@ -12,6 +12,7 @@ from mnist_gpu.engines.base import EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity.compare import BOUND, Difference, differences, make_workload
 from mnist_gpu.parity.reference import RIGHT, Faults
+from mnist_gpu.paths import shipped
 
 # an engine is named after the package that it needs
 FRAMEWORKS = {name: name for name in engines.names()}
@@ -110,18 +111,27 @@ def parse(variant: str) -> tuple[str, dict[str, object]]:
 def honest(
     names: Sequence[str], models: Sequence[str], steps: int, seed: int, accelerator: str = "cpu"
 ) -> list[Row]:
-    """Every variant beside the right reference.
+    """Every variant beside the right reference, on those of the models that it trains.
 
     Raises:
-        UserError: an engine that does not exist, or whose comparison stopped.
+        UserError: an engine that does not exist or trains none of them, or whose comparison
+            stopped.
     """
-    for name in names:  # before minutes of work
-        parse(name)
-    return [
-        _row(model, name, name, RIGHT, steps, seed, accelerator)
-        for model in models
-        for name in names
-    ]
+    pairs = [(model, name) for model in models for name in names if trains(name, model)]
+    if not pairs:
+        raise UserError(f"{', '.join(names)}: trains none of {', '.join(models)}")
+    return [_row(model, name, name, RIGHT, steps, seed, accelerator) for model, name in pairs]
+
+
+def trains(variant: str, model: str) -> bool:
+    """Whether a variant's engine trains a model: any, unless `models` in its file in `conf/engine/`
+    names some.
+
+    Raises:
+        UserError: there is no such engine.
+    """
+    engine, _ = parse(variant)
+    return model in shipped(f"engine/{engine}").get("models", [model])
 
 
 def faulty(models: Sequence[str], steps: int, seed: int) -> list[Row]:
