@@ -70,7 +70,8 @@ def test_the_reference_is_torchs_own_adam(dataset):
 @pytest.mark.parametrize("engine", OTHERS)
 def test_state_of_one_engine_goes_on_in_another(dataset, engine):
     need(engine)
-    load = workload(first_images(dataset, 160, 200), "cnn")
+    model = "cnn" if pairs.trains(engine, "cnn") else "mlp"
+    load = workload(first_images(dataset, 160, 200), model)
     first, second = built(load, engine), built(load, "torch")
     try:
         fitted(first)
