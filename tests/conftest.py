@@ -1,5 +1,6 @@
 """What every test may ask for."""
 
+import gc
 import gzip
 import importlib
 import os
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from mnist_gpu import data
@@ -23,6 +25,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # a package brings node and npm beside this Python; what the machine has of its own comes first
 os.environ["PATH"] += os.pathsep + str(Path(sys.executable).parent)
 NO_MNIST = "no MNIST: "
+PROCESS, GROWN_BYTES = psutil.Process(), 64 << 20
 # what starts servers, browsers, compilers or long trainings: left out with --quick
 LONG = {
     *("platforms", "scale", "test_curves.py", "test_engines.py", "test_estimate.py"),
@@ -89,6 +92,17 @@ def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
 def triton_before_tensorflow() -> None:
     """In one process, the LLVM that Triton brings has to be loaded before TensorFlow's."""
     importlib.import_module("torch._dynamo")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Engines and Trainers refer to each other, with a data set each: Python seldom looks for such
+    circles in a process that holds so much, and would let gigabytes lie until then."""
+    before = PROCESS.memory_info().rss
+    found = yield
+    if PROCESS.memory_info().rss - before > GROWN_BYTES:
+        gc.collect()
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """The main job, through its public doors, on real MNIST."""
 
+import gc
 import gzip
 import json
 import os
@@ -8,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mnist_gpu
+from mnist_gpu import data
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.records.schema import Record
+from mnist_gpu.train import run_app
 
 QUICK = ["platform=cpu", "model=mlp", "epochs=2"]
 PHASES = ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other")
@@ -168,6 +172,27 @@ def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here, q
     assert sorted(record["workload"]["seed"] for record in records) == [0, 1, 2]
     assert len({record["result"]["weights_sha256"] for record in records}) == 3
     assert "standard deviation" in done.stdout
+
+
+@pytest.mark.parametrize("engine", ["lightning", "torch"])
+def test_a_runs_memory_holds_no_data_set_of_the_run_before(quick, monkeypatch, engine):
+    load, images, alive = data.load, [], []
+
+    def watched(*arguments, **named):
+        alive.append(sum(image() is not None for image in images))
+        dataset = load(*arguments, **named)
+        images.append(weakref.ref(dataset.train_images))
+        return dataset
+
+    monkeypatch.setattr(data, "load", watched)
+    gc.collect()
+    gc.disable()  # whoever lets go of it does so by intent
+    try:
+        assert run_app(["-m", "seed=0,1", *quick, f"engine={engine}"]) == 0
+        mnist_gpu.run([*quick, f"engine={engine}"])
+    finally:
+        gc.enable()
+    assert alive == [0, 0, 0]
 
 
 def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here, quick):
