@@ -174,8 +174,9 @@ def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here, q
     assert "standard deviation" in done.stdout
 
 
-@pytest.mark.parametrize("engine", ["lightning", "torch"])
+@pytest.mark.parametrize("engine", ["lightning", "torch", "keras", "tensorflow"])
 def test_a_runs_memory_holds_no_data_set_of_the_run_before(quick, monkeypatch, engine):
+    pytest.importorskip(engine)
     load, images, alive = data.load, [], []
 
     def watched(*arguments, **named):
