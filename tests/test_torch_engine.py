@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_gpu.engines.base import EngineOptions
+from mnist_gpu.engines.base import EngineOptions, switched_on
 from mnist_gpu.engines.torch.kernels import network
 from mnist_gpu.engines.torch.network import take_state
 from mnist_gpu.errors import UserError
@@ -77,6 +77,11 @@ def test_a_layer_that_does_not_follow_a_relu_keeps_pytorchs_own(dataset):
     load = replace(workload(dataset), network=Network.from_config("linear", layers))
     load.initial_weights["fc2.weight"] = load.initial_weights["fc2.weight"]
     assert built(load, "torch", division="open").facts().kernels == []
+
+
+def test_open_switches_nothing_on_for_an_engine_without_kernels():
+    opened = EngineOptions(division="open")
+    assert switched_on(opened, "keras", "cpu", {"resident_data": bool}) == {}
 
 
 def test_the_division_is_worked_out_from_what_is_on(dataset):

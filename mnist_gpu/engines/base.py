@@ -81,10 +81,8 @@ def switched_on(
             raise UserError(f"engine.switches.{name}={value}: {KINDS[kind]}")
     chosen = asked
     if options.division in ("tuned", "open"):
-        table = yaml.safe_load(TABLE.read_text("utf-8"))
-        helpful = table["helpful"].get(engine, {}).get(device) or {}
-        if options.division == "open":
-            helpful = table["open"]
+        table = yaml.safe_load(TABLE.read_text("utf-8"))[options.division]
+        helpful = table.get(engine, {}).get(device) or {}
         chosen = {name: value for name, value in helpful.items() if name in possible} | asked
     on = {k: v for k, v in chosen.items() if v != (stock or {}).get(k, False)}
     if options.division == "tuned" and not on:
