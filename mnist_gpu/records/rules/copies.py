@@ -83,11 +83,15 @@ def _alike(group: Sequence[Run]) -> Iterator[Together]:
     partner: dict[int, int] = {}
     # all against all, a block at a time: 10,000 runs would be 400 MB at once
     for start in range(0, len(group), BLOCK):
-        for others in (ranks, ranks[:, ::-1]):
-            alike = ranks[start : start + BLOCK] @ others.T > limits().alike
-            for row, other in np.argwhere(alike).tolist():
-                if start + row != other:
-                    partner.setdefault(start + row, other)
+        block = ranks[start : start + BLOCK]
+        # those before have been compared with these
+        for others in (ranks[start:], ranks[start:, ::-1]):
+            alike = block @ others.T > limits().alike
+            np.fill_diagonal(alike, False)  # a run is like itself
+            if alike.any():
+                for pair in (np.argwhere(alike) + start).tolist():
+                    for number, other in (pair, pair[::-1]):
+                        partner.setdefault(number, other)
     for number, other in partner.items():
         reason = f"rise and fall as those of {group[other].path} do: a copy with jitter"
         yield group[number], "epoch_times_own", "epochs.*.train_s", reason
