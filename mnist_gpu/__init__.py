@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mnist_gpu.version import __version__
+
 if TYPE_CHECKING:
     from mnist_gpu.engines.lightning.data import MNISTDataModule
     from mnist_gpu.engines.lightning.module import MNISTModule
     from mnist_gpu.records.schema import Record
     from mnist_gpu.timing.callback import TimingCallback
 
-__version__ = "0.1.0"
-__all__ = ["MNISTDataModule", "MNISTModule", "TimingCallback", "run"]
+__all__ = ["MNISTDataModule", "MNISTModule", "TimingCallback", "__version__", "run"]
 
 # imported when somebody asks for them: each loads torch and lightning
 _LAZY = {

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
-from mnist_gpu import __version__, output
+from mnist_gpu import output
+from mnist_gpu.version import __version__
 
 COMMANDS = {
     "train": "one run, or with -m a sweep of them: mnist-gpu train platform=cpu",

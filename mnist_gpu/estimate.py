@@ -60,7 +60,8 @@ def _budget(given: Sequence[str]) -> tuple[float, list[str]]:
 
 
 def _show(estimating: "Estimating") -> None:
-    from mnist_gpu.report.estimates import sentences, show
+    from mnist_gpu.records.fit import sentences
+    from mnist_gpu.report.estimates import show
     from mnist_gpu.runs.estimating import NAME
 
     for estimate, folder in estimating.estimates:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
+from mnist_gpu.measure import signals
 from mnist_gpu.protocol.standard import protocol
-from mnist_gpu.records import signals
 from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record

@@ -2,8 +2,7 @@
 
 import pytest
 
-from mnist_gpu.measure import detect
-from mnist_gpu.records import signals
+from mnist_gpu.measure import detect, signals
 from tests.machines import tree
 
 # --- containers and virtual machines ------------------------------------------------------------

@@ -14,11 +14,12 @@ from mnist_gpu.faults import small
 from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.fit import fit, sentences
+from mnist_gpu.records.remarks import remarks
 from mnist_gpu.records.schema import Limits, Price
 from mnist_gpu.records.store import read_record, write_record
 from mnist_gpu.report.__main__ import main as report
-from mnist_gpu.report.estimates import fit, sentences, show
-from mnist_gpu.report.remarks import remarks
+from mnist_gpu.report.estimates import show
 from mnist_gpu.timing.pieces import Enough, Piece, Pieces, extrapolate
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline

@@ -1,7 +1,10 @@
-"""The rooms of the house: data flows one way, and nobody imports against it."""
+"""The rooms of the house: data flows one way, nobody imports against it, and no two modules need
+each other."""
 
 import ast
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,56 +14,89 @@ import mnist_gpu
 PACKAGE = Path(mnist_gpu.__file__).parent
 # the lowest first: a room imports from those before it
 ROOMS = (
-    *("errors", "paths", "files", "output", "collection", "system"),
-    *("protocol", "timing", "data", "records", "measure", "engines", "config"),
-    *("report", "runs", "launch", "checks"),
+    *("errors", "version", "paths", "files", "output", "collection", "system"),
+    *("numbers", "fields"),
+    *("protocol", "data", "timing", "measure", "engines", "records"),
+    *("config", "runs", "report", "launch", "checks"),
     *("train", "estimate", "doctor", "validate", "__main__"),
     *("parity", "faults", "bench"),
+    # the package's own doors, for whoever has installed it
+    "__init__",
 )
 ENTRIES = ("train", "estimate", "doctor", "validate", "report/__main__")
 
 
-def room_of(path: Path, package: Path = PACKAGE) -> str:
-    return path.relative_to(package).with_suffix("").parts[0]
+def texts() -> dict[str, str]:
+    """Every module's text, by its name."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    return {name_of(path): path.read_text("utf-8") for path in paths}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(name: str) -> str:
+    """Of a module, or of something in one."""
+    room = name.split(".")[1:2]
+    return room[0] if room and room[0] in ROOMS else "__init__"
 
 
 def imports(text: str) -> Iterator[str]:
-    """The rooms of this package that a module's text imports, wherever in it."""
+    """What a module's text imports from this package, wherever in it; by `import_module`, too."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.ImportFrom) and node.module == "mnist_gpu":
-            yield from (alias.name for alias in node.names if alias.name in ROOMS)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            parts = node.module.split(".")
-            if parts[0] == "mnist_gpu":
-                yield parts[1]
+        if isinstance(node, ast.ImportFrom):
+            found = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                parts = alias.name.split(".")
-                if parts[0] == "mnist_gpu" and len(parts) > 1:
-                    yield parts[1]
+            found = [alias.name for alias in node.names]
+        else:
+            value = getattr(node, "value", None)
+            named = isinstance(value, str) and re.fullmatch(r"mnist_gpu(\.\w+)+\.?", value)
+            found = [value] if named and value.split(".")[1] in ROOMS else []
+        yield from (name for name in found if name.split(".")[0] == "mnist_gpu")
 
 
-def against(path: Path, text: str, package: Path = PACKAGE) -> list[str]:
+def against(name: str, text: str) -> list[str]:
     """What a module imports from a room above its own."""
-    own = room_of(path, package)
+    own = ROOMS.index(room_of(name))
     return [
-        f"{path.relative_to(package)} imports {other}"
-        for other in imports(text)
-        if ROOMS.index(other) > ROOMS.index(own)
+        f"{name} imports {other}" for other in imports(text) if ROOMS.index(room_of(other)) > own
     ]
 
 
-def modules() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+def circle(modules: Mapping[str, str]) -> list[str]:
+    """Modules that import each other, be it within functions; none if there are none."""
+    graph = {
+        name: {module_of(other, modules) for other in imports(text)} - {name}
+        for name, text in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        return list(exc.args[1])
+    return []
+
+
+def module_of(name: str, modules: Mapping[str, str]) -> str:
+    """The module in which a name is."""
+    name = name.rstrip(".")
+    while name not in modules:
+        name = name.rpartition(".")[0]
+    return name
 
 
 def test_every_room_has_its_place():
-    assert {room_of(path) for path in modules()} <= set(ROOMS)
+    own = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert own - {"conf", "locks", "__pycache__"} <= set(ROOMS)
 
 
 def test_no_module_imports_against_the_direction():
-    found = [line for path in modules() for line in against(path, path.read_text("utf-8"))]
-    assert found == []
+    assert [line for name, text in texts().items() for line in against(name, text)] == []
+
+
+def test_no_modules_need_each_other():
+    assert circle(texts()) == []
 
 
 @pytest.mark.parametrize(
@@ -69,10 +105,26 @@ def test_no_module_imports_against_the_direction():
         "from mnist_gpu.runs import execute",
         "def late():\n    from mnist_gpu import report",
         "import mnist_gpu.engines.base",
+        "from mnist_gpu import __version__",
+        "import mnist_gpu",
+        "if TYPE_CHECKING:\n    from mnist_gpu.records.schema import Record",
+        "runs = import_module('mnist_gpu.runs.app')",
     ],
 )
 def test_a_planted_arrow_back_up_is_seen(planted):
-    assert len(against(PACKAGE / "data" / "planted.py", planted)) == 1
+    assert len(against("mnist_gpu.data.planted", planted)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "planted"),
+    [
+        ("mnist_gpu.errors", "def late():\n    from mnist_gpu.files import trouble"),
+        ("mnist_gpu.bench.alone", "from mnist_gpu.bench.variants import built"),
+    ],
+)
+def test_a_planted_circle_is_seen(module, planted):
+    found = circle({**texts(), module: planted})
+    assert module in found
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -7,8 +7,8 @@ import pytest
 
 from mnist_gpu.measure import gpus, usage
 from mnist_gpu.measure.energy import NVML, RAPL, EnergyMeter
+from mnist_gpu.measure.readings import Resources
 from mnist_gpu.measure.resources import Sampler
-from mnist_gpu.records.schema import Resources
 from tests.machines import FakeNvml, FakeProcess, Machine, rapl, tree
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mnist_gpu.numbers import figure, percent, seconds, times
 from mnist_gpu.records.run import Run
 from mnist_gpu.report.judgement import gate, notes
-from mnist_gpu.report.numbers import figure, percent, seconds, times
 from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, group_runs
 from mnist_gpu.report.statistics import (
     Sample,

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.protocol.dataset import normalise
 from mnist_gpu.protocol.workload import Workload
+
+BATCH = 64
 
 
 def torch_parts(load: Workload) -> tuple[Any, Any, Any]:

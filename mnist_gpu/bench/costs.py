@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from mnist_gpu.bench import alone
+from mnist_gpu.bench.alone import BATCH
 from mnist_gpu.bench.tables import STEPS, machine, markdown
 from mnist_gpu.bench.turns import interleave
-from mnist_gpu.bench.variants import BATCH, built, defaults, describe, make, slice_of, whole
+from mnist_gpu.bench.variants import built, defaults, describe, make, slice_of, whole
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.records.store import read_record

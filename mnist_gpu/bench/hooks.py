@@ -25,8 +25,8 @@ from lightning.pytorch.callbacks import LambdaCallback, RichProgressBar, TQDMPro
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
+from mnist_gpu.bench.alone import BATCH
 from mnist_gpu.bench.tables import machine, markdown, paired_ratio, publish
-from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.engines.lightning import QUIET
 from mnist_gpu.engines.torch.network import build_network
 from mnist_gpu.protocol.network import named_network

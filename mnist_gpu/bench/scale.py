@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from mnist_gpu.bench.alone import BATCH
 from mnist_gpu.bench.tables import markdown, publish
-from mnist_gpu.bench.variants import BATCH
 from mnist_gpu.protocol.network import named_network
 from mnist_gpu.records.facts import facts
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from io import StringIO
 
 from mnist_gpu import data, engines
+from mnist_gpu.bench.alone import BATCH, LOOPS
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
 from mnist_gpu.parity.pairs import FRAMEWORKS, parse
@@ -20,7 +21,6 @@ from mnist_gpu.runs import console
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
 
-BATCH = 64
 ALONE = {
     "torch": "PyTorch's MNIST example, alone",
     "lightning": "the module in a Trainer, alone",
@@ -71,8 +71,6 @@ def make(variant: str, load: Workload) -> Callable[[], float]:
     """
     if not variant.startswith("alone:"):
         return _through_the_engine(built(variant, load))
-    from mnist_gpu.bench.alone import LOOPS
-
     name = variant.removeprefix("alone:")
     if name not in LOOPS:
         raise UserError(f"{variant}: choose from {', '.join(f'alone:{n}' for n in LOOPS)}")

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mnist_gpu.data import mnist
-from mnist_gpu.measure import detect, gpus
+from mnist_gpu.measure import detect, gpus, signals
 from mnist_gpu.paths import choices, shipped
-from mnist_gpu.records import signals
 from mnist_gpu.system import ROOT, output_of, text
 
 ANSWER_S = 1.0

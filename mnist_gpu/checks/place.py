@@ -11,8 +11,7 @@ from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
 from mnist_gpu.data import mnist
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure import cgroup
-from mnist_gpu.records import signals
+from mnist_gpu.measure import cgroup, signals
 
 # enough readings to see steps of a tenth of a second, in a quarter of one
 READINGS, STEPS = 2_000_000, 3

@@ -3,10 +3,10 @@
 import hashlib
 import json
 
-from mnist_gpu import __version__
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.paths import shipped
 from mnist_gpu.protocol.standard import deviating, shown
+from mnist_gpu.version import __version__
 
 # what changes neither what is trained nor how: a run goes on although it was changed
 NOT_TRAINED = {

@@ -12,8 +12,8 @@ from pydantic import (
 )
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.fields import Name, Text
 from mnist_gpu.records import acceptable
-from mnist_gpu.records.schema import Name, Text
 
 
 def _recordable(text: str) -> str:

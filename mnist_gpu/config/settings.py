@@ -14,9 +14,10 @@ from mnist_gpu.config.errors import no_such_key, no_such_switch
 from mnist_gpu.config.platform import Group, PlatformSettings
 from mnist_gpu.data.shared import is_even
 from mnist_gpu.errors import UserError
+from mnist_gpu.fields import Name
 from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.network import Network
-from mnist_gpu.records.schema import Name, Precision
+from mnist_gpu.records.schema import Precision
 
 MAX_EPOCHS = 100_000
 MAX_BATCH_SIZE = 60_000

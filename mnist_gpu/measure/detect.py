@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mnist_gpu import system
-from mnist_gpu.records.signals import FRONTENDS, Detection, names_jetstream
+from mnist_gpu.measure.signals import FRONTENDS, Detection, names_jetstream
 from mnist_gpu.system import ROOT, output_of, plain, text
 
 METADATA = "http://169.254.169.254/openstack/latest/meta_data.json"

@@ -10,12 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from mnist_gpu import __version__
 from mnist_gpu.measure import cgroup, cpus, detect, gpus
+from mnist_gpu.measure.readings import Hardware, Software
 from mnist_gpu.paths import PACKAGE
 from mnist_gpu.protocol.workload import EngineFacts
-from mnist_gpu.records.schema import Hardware, Software
 from mnist_gpu.system import ROOT, output_of, sysctl, text
+from mnist_gpu.version import __version__
 
 GIB = 1024**3
 MODEL_KEYS = ("model name", "Model", "Hardware")

@@ -14,7 +14,7 @@ import psutil
 
 from mnist_gpu.measure import cgroup, cpus, gpus, usage
 from mnist_gpu.measure.energy import EnergyMeter
-from mnist_gpu.records.schema import Resources
+from mnist_gpu.measure.readings import Resources
 from mnist_gpu.system import ROOT
 
 MIB = 1024 * 1024

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from mnist_gpu.records.schema import Resources
+from mnist_gpu.measure.readings import Resources
 
 FOREIGN_LIMIT_PERCENT = 10.0  # of one CPU, and
 FOREIGN_LIMIT_SHARE = 0.02  # of all that the run may use

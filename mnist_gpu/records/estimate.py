@@ -12,18 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.schema import (
-    Count,
-    Division,
-    Limits,
-    Name,
-    Part,
-    Precision,
-    Price,
-    Seconds,
-    Text,
-    UtcInstant,
-)
+from mnist_gpu.fields import Count, Name, Part, Seconds, Text, UtcInstant
+from mnist_gpu.records.schema import Division, Limits, Precision, Price
 
 PREFIX = "mnist-gpu-estimate:1:"
 LINE = re.compile(re.escape(PREFIX) + r"([A-Za-z0-9_-]{1,8000})(?![A-Za-z0-9_-])")

@@ -7,29 +7,26 @@ in the `reasons` beside it. Nothing here names a host, a user or a path.
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
+
+from mnist_gpu.fields import (
+    Count,
+    Finite,
+    Fraction,
+    Name,
+    NotNegative,
+    Part,
+    Seconds,
+    Sha256,
+    Text,
+    UtcInstant,
+)
+from mnist_gpu.measure.readings import Hardware, Resources, Software
 
 Precision = Literal["float32", "tf32", "bf16-mixed", "16-mixed", "float64"]
 DatasetName = Literal["mnist", "synthetic", "custom"]
 Status = Literal["completed", "interrupted", "failed", "diverged"]
 Division = Literal["stock", "tuned", "open"]
-Text = Annotated[str, StringConstraints(max_length=300)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.+-]{1,64}$")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-UtcInstant = Annotated[
-    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")
-]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-
-
-class Part(BaseModel):
-    """Base of every part: unknown fields are refused, values are never coerced from text."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Platform(Part):
@@ -79,43 +76,6 @@ class EngineRecord(Part):
     deviations_from_defaults: list[Text] = Field(
         default_factory=list,
         description="where the framework's own default was set aside, and for what",
-    )
-
-
-class Hardware(Part):
-    """What it ran on."""
-
-    cpu_model: Text | None
-    cpu_family_model_stepping: Text | None = Field(
-        default=None, description="as the processor numbers itself, such as 25/17/1"
-    )
-    isa: Name | None = Field(default=None, description="the widest vector set it has")
-    logical_cpus: Count = Field(description="CPUs of the machine that the process may use")
-    cores: Count | None = Field(default=None, description="physical cores among them")
-    cpu_quota: NotNegative | None = Field(description="CPUs allowed by the cgroup, null: no limit")
-    threads: Count = Field(description="threads the framework computed with")
-    ram_gib: NotNegative | None
-    accelerator: Name = Field(description="cpu, cuda, mps, gpu, ...")
-    accelerator_name: Text | None
-    accelerator_count: Count
-    driver: Text | None = None
-    power_limit_w: NotNegative | None = None
-    virtualised: bool = False
-    hypervisor: Text | None = Field(default=None, description="or container, where there is one")
-    reasons: dict[Name, Text] = Field(default_factory=dict)
-
-
-class Software(Part):
-    """What it ran with."""
-
-    python: Text
-    os: Text
-    packages: dict[Annotated[str, StringConstraints(max_length=64)], Text]
-    git_commit: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")] | None
-    git_dirty: bool | None
-    program_version: Text = Field(description="version of mnist-gpu")
-    package_sha256: Sha256 | None = Field(
-        default=None, description="of the installed package's files; a listed release's is known"
     )
 
 
@@ -189,28 +149,6 @@ class Result(Part):
     flops_per_s: NotNegative | None = Field(
         description="the training's counted operations over train_s"
     )
-
-
-class Resources(Part):
-    """What the run used, over the epochs; null with a reason where it cannot be read."""
-
-    cpu_percent: NotNegative | None = Field(description="of the process, 100 is one full core")
-    rss_peak_mib: NotNegative | None
-    gpu_percent: NotNegative | None
-    gpu_memory_peak_mib: NotNegative | None
-    gpu_power_w: NotNegative | None
-    energy_j: NotNegative | None
-    energy_source: Text | None
-    throttled_s: NotNegative | None = Field(description="time the cgroup held the run back")
-    samples: Count
-    foreign_cpu_percent: NotNegative | None = Field(
-        default=None, description="used by other processes on the CPUs the run may use"
-    )
-    suspended_s: NotNegative | None = Field(
-        default=None, description="time asleep: wall clock over monotonic clock"
-    )
-    warnings: list[Text] = Field(default_factory=list, description="what casts doubt on the timing")
-    reasons: dict[Name, Text] = Field(default_factory=dict)
 
 
 class Price(Part):

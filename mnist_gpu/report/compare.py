@@ -7,8 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.numbers import counted, figure, times
 from mnist_gpu.records.store import printable
-from mnist_gpu.report.numbers import counted, figure, times
 from mnist_gpu.report.rows import PASSES, Row
 from mnist_gpu.report.statistics import (
     ENOUGH,

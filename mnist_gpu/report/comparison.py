@@ -6,9 +6,9 @@ Machines are compared within one engine, stock and one precision; nothing else m
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from mnist_gpu.numbers import times
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.rules.claims import known_platforms
-from mnist_gpu.report.numbers import times
 from mnist_gpu.report.rows import NOT_SHOWN, Row
 from mnist_gpu.report.statistics import ENOUGH, Ratio, ratio
 

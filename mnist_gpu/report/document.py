@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble, write_whole
+from mnist_gpu.numbers import counted
 from mnist_gpu.records.store import printable
-from mnist_gpu.report.numbers import counted
 
 if TYPE_CHECKING:
     from mnist_gpu.report.summary import Summary

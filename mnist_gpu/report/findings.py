@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from operator import truediv
 from statistics import median
 
+from mnist_gpu.numbers import figure, times
+from mnist_gpu.records.remarks import waited
 from mnist_gpu.report import comparison
 from mnist_gpu.report.comparison import Rows, Side, against, beside, comparable, sound, versions
-from mnist_gpu.report.numbers import figure, times
-from mnist_gpu.report.remarks import waited
 from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Row
 from mnist_gpu.report.statistics import ENOUGH, ratio, time_to
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.records.schema import Text
+from mnist_gpu.fields import Text
+from mnist_gpu.numbers import figure
 from mnist_gpu.records.store import printable
-from mnist_gpu.report.numbers import figure
 from mnist_gpu.report.rows import Row
 
 FILE_NAME = "published.yaml"

@@ -8,14 +8,15 @@ from operator import attrgetter
 from statistics import median
 from typing import Any
 
+from mnist_gpu.numbers import counted, percent, seconds
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.price import Cost
 from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.schema import Record
-from mnist_gpu.report.cost import Cost, cost_to, run_cost
+from mnist_gpu.report.cost import cost_to, run_cost
 from mnist_gpu.report.groups import CATEGORIES, Key, refs
-from mnist_gpu.report.numbers import counted, percent, seconds
 from mnist_gpu.report.statistics import Sample, time_to
 
 PASSES, NOT_SHOWN, NOT_JUDGED = "passes", "not shown equivalent", "not judged"

@@ -12,8 +12,8 @@ from functools import cached_property, lru_cache
 from statistics import fmean, median
 from typing import TYPE_CHECKING
 
+from mnist_gpu.numbers import figure
 from mnist_gpu.records.run import Run
-from mnist_gpu.report.numbers import figure
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,10 +7,10 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from mnist_gpu.numbers import efficiency
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.groups import CATEGORIES
-from mnist_gpu.report.numbers import efficiency
 from mnist_gpu.report.rows import Row
 from mnist_gpu.report.summary import Scaling, Summary
 

@@ -10,10 +10,10 @@ from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import platforms
 from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
-from mnist_gpu.measure import detect, hardware, influences
+from mnist_gpu.measure import detect, hardware, influences, signals
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.workload import EngineFacts, Weights, Workload
-from mnist_gpu.records import schema, signals
+from mnist_gpu.records import schema
 from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.runs import checkpoint
 from mnist_gpu.runs.outcome import Outcome

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import PARTIAL, free, write_whole
+from mnist_gpu.measure.readings import Resources
 from mnist_gpu.protocol.workload import State, Weights
-from mnist_gpu.records.schema import EpochRecord, Resources
+from mnist_gpu.records.schema import EpochRecord
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 FORMAT = 3

@@ -8,10 +8,10 @@ from typing import TextIO
 
 from mnist_gpu import output
 from mnist_gpu.config.settings import Settings
+from mnist_gpu.numbers import duration
 from mnist_gpu.protocol.standard import protocol
+from mnist_gpu.records.remarks import remarks
 from mnist_gpu.records.schema import Record
-from mnist_gpu.report.numbers import duration
-from mnist_gpu.report.remarks import remarks
 from mnist_gpu.timing.stopwatch import PHASES
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 

@@ -14,6 +14,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.measure.resources import Sampler
 from mnist_gpu.protocol.workload import Weights
 from mnist_gpu.records.estimate import Estimate
+from mnist_gpu.records.fit import sentences
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 from mnist_gpu.runs import assemble, checkpoint, console, estimating, process, ranks
@@ -208,8 +209,6 @@ def _write_record(record: Record, outcome: Outcome, path: Path) -> None:
 
 
 def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
-    from mnist_gpu.report.estimates import sentences
-
     try:
         estimate = estimating.of_run(record, pieces)
         path = estimating.write(estimate, folder)

@@ -8,10 +8,11 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
-from mnist_gpu import __version__, output
+from mnist_gpu import output
 from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
+from mnist_gpu.version import __version__
 
 if TYPE_CHECKING:
     from mnist_gpu.records.schema import Record

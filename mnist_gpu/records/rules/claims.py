@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from typing import Any
 
+from mnist_gpu.measure import signals
 from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.standard import deviating, protocol
-from mnist_gpu.records import signals
 from mnist_gpu.records.acceptable import label_fault, price_faults
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules.registry import Finding, rule, unequal

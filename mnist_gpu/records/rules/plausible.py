@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from mnist_gpu.measure.readings import Hardware
 from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.rules.registry import Finding, column, exceeding, first, rule
 from mnist_gpu.records.rules.time import sampled_s
-from mnist_gpu.records.schema import Hardware, Record
+from mnist_gpu.records.schema import Record
 
 LIMIT = limits()
 

@@ -6,8 +6,9 @@ from datetime import datetime
 from math import isclose
 from typing import Any
 
+from mnist_gpu.fields import Part
 from mnist_gpu.records.rules.safety import dates, unsafe
-from mnist_gpu.records.schema import Part, Record
+from mnist_gpu.records.schema import Record
 
 Finding = tuple[str, str]
 """The field and the reason."""

@@ -6,9 +6,10 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
+from mnist_gpu.fields import Part
 from mnist_gpu.records.acceptable import date_fault, markup_in, private_part_of
 from mnist_gpu.records.facts import facts, limits
-from mnist_gpu.records.schema import Part, Record
+from mnist_gpu.records.schema import Record
 
 Broken = tuple[str, str, str]
 """The rule, the field and the reason."""

@@ -14,13 +14,13 @@ from importlib.resources import files
 from itertools import chain, islice, zip_longest
 from typing import Any
 
+from mnist_gpu.numbers import efficiency, figure
+from mnist_gpu.records.price import Cost
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.compare import MEASURES
-from mnist_gpu.report.cost import Cost
 from mnist_gpu.report.findings import PHASES
 from mnist_gpu.report.groups import CATEGORIES
-from mnist_gpu.report.numbers import efficiency, figure
 from mnist_gpu.report.rows import Row
 from mnist_gpu.report.statistics import CONFIDENCE, ENOUGH, WIDEST, Sample, middle_places
 from mnist_gpu.report.summary import Summary

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mnist_gpu.records.facts import facts
+from mnist_gpu.paths import packaged
 
-FRONTENDS: dict[str, list[str]] = facts("frontends")
+FRONTENDS: dict[str, list[str]] = packaged("measure/data/frontends")
 HOSTS = ("apple", "jetstream", "openstack")
 
 
