@@ -16,6 +16,7 @@ import pytest
 from mnist_gpu import data
 from mnist_gpu.data import idx, mnist
 from mnist_gpu.errors import UserError
+from mnist_gpu.faults import small
 from mnist_gpu.protocol.dataset import Dataset
 
 # what is sent to the background, or started by nohup, ignores these, and so do its children
@@ -29,7 +30,7 @@ PROCESS, GROWN_BYTES = psutil.Process(), 64 << 20
 # what starts servers, browsers, compilers or long trainings: left out with --quick
 LONG = {
     *("platforms", "scale", "test_curves.py", "test_engines.py", "test_estimate.py"),
-    *("test_faults.py", "test_faults_mutations.py", "test_files.py", "test_files_others.py"),
+    *("faults", "test_faults_mutations.py", "test_files.py", "test_files_others.py"),
     *("test_keras_engine.py", "test_kernels.py", "test_lightning_trio.py", "test_mlx_engine.py"),
     *("test_output.py", "test_page.py", "test_readme.py", "test_run.py"),
     *("test_tensorflow_engine.py", "test_timing_foreign.py", "test_torch_devices.py"),
@@ -86,6 +87,12 @@ def published(mnist_dir: Path) -> dict[str, bytes]:
 def zipped(published: dict[str, bytes]) -> dict[str, bytes]:
     """The contents of the four gzipped files, by name."""
     return {f"{name}.gz": gzip.compress(content, 1) for name, content in published.items()}
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Overrides that train on 640 drawn digits."""
+    return small.write(tmp_path_factory.mktemp("digits"), 640, 128)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -4,13 +4,19 @@ import runpy
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 
+import mnist_gpu
 from mnist_gpu import engines
 from mnist_gpu.engines.base import LoopEngine
+from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.workload import EngineFacts, Metrics
+from mnist_gpu.records.schema import Record
+from mnist_gpu.records.store import read_record
 
 
 class FaultyEngine(LoopEngine):
@@ -85,3 +91,28 @@ def child(stubborn: bool) -> None:
     """The command line, with an engine that waits for signals."""
     installed(train_epoch=waits_for_signals).stubborn = stubborn
     runpy.run_module("mnist_gpu.train", run_name="__main__")
+
+
+def raises(fault: BaseException, epoch: int = 2):
+    """A part of a plan: fail in an epoch."""
+
+    def act(engine) -> None:
+        if engine.epoch == epoch:
+            raise fault
+
+    return act
+
+
+def refusal(overrides) -> str:
+    """The one line that a run ends with."""
+    with pytest.raises(UserError) as fault:
+        mnist_gpu.run(overrides)
+    assert "\n" not in str(fault.value)
+    return str(fault.value)
+
+
+def record_of(folder: Path) -> Record:
+    """The record of the only run there."""
+    found = list(folder.glob("outputs/cpu/*/record.json"))
+    assert len(found) == 1, found
+    return read_record(found[0])

@@ -232,3 +232,41 @@ ROW = ("train_s", "data_wait_s", "eval_s", "checkpoint_s", "other_s")
 
 def _ns(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1e9)
+
+
+# what a fit does before its first epoch: the first loader's workers are among it
+BEFORE = PREPARE + SETUP + WORKERS
+WAIT = BATCH * FETCH
+# hyperparameters at the start, our own row after each of two epochs, the logger's end
+LOGGED = FLUSH + 2 * (LOG + FLUSH) + CLOSE
+
+
+def row(epoch: int, batches: int, evaluations: int = 1, workers: int = 1, **others: int) -> tuple:
+    """(epoch, train, wait, eval, checkpoint, other) of an epoch in which nothing else happens."""
+    wait = batches * WAIT + (workers * WORKERS if epoch > 1 else 0)
+    return (
+        epoch,
+        batches * STEP + wait,
+        wait,
+        evaluations * EVALUATION,
+        others.get("checkpoint", 0),
+        others.get("other", 0),
+    )
+
+
+def expected(*rows: tuple, checkpoint: int = 0, other: int = 0, **differing) -> dict:
+    """What a fit of these epochs counts; `checkpoint` and `other` are those between the epochs."""
+    batches = sum((train - wait) // STEP for _, train, wait, *_ in rows)
+    return {
+        "train": sum(r[1] for r in rows),
+        "wait": sum(r[2] for r in rows),
+        "eval": sum(r[3] for r in rows),
+        "checkpoint": checkpoint + sum(r[4] for r in rows),
+        "other": BEFORE + other + sum(r[5] for r in rows),
+        "batches": batches,
+        "steps": batches,
+        "images": batches * BATCH,
+        "rows": list(rows),
+        "status": "completed",
+        **differing,
+    }

@@ -40,7 +40,7 @@ SHOWN = {
     r"mnist-gpu train": "test_command.py:test_a_wheel_trains_validates_and_reports_in_any_folder",
     r"pip install https://": "test_command.py:"
     "test_a_wheel_trains_validates_and_reports_in_any_folder",
-    r"scripts/faults": "test_faults.py:test_a_short_campaign_of_kills_finds_nothing_wrong",
+    r"scripts/faults": "faults/test_resumed.py:test_a_short_campaign_of_kills_finds_nothing_wrong",
     r"python -m mnist_gpu.parity --faults": "test_engines.py:"
     "test_one_default_put_back_is_seen_within_ten_steps",
     r"python -m mnist_gpu.report .*--compare": "test_report_compare.py:"

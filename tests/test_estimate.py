@@ -2,7 +2,6 @@
 
 import io
 import json
-from statistics import median
 
 import numpy as np
 import pytest
@@ -13,17 +12,14 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
-from mnist_gpu.records.facts import facts
 from mnist_gpu.records.fit import fit, sentences
-from mnist_gpu.records.remarks import remarks
 from mnist_gpu.records.schema import Limits, Price
-from mnist_gpu.records.store import read_record, write_record
+from mnist_gpu.records.store import write_record
 from mnist_gpu.report.__main__ import main as report
 from mnist_gpu.report.estimates import show
 from mnist_gpu.timing.pieces import Enough, Piece, Pieces, extrapolate
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
-from tests.documents import CHECKOUT
 from tests.records import make_record
 from tests.test_stopwatch import FakeClock
 
@@ -258,60 +254,6 @@ def test_an_estimate_of_the_standard_run_ends_a_run_that_asks_for_one(digits, tm
     assert record["epochs"][0]["train_s"] == pytest.approx(estimate.measured_s, rel=0.05)
     assert estimate.train_s.value_s == pytest.approx(50 * estimate.measured_s, rel=0.3)
     assert (tmp_path / "here/estimate.json").exists()
-
-
-def test_where_the_time_went_is_said_from_what_was_measured():
-    record = make_record(timing__data_wait_s=139.5)
-    share = f"{139.5 / record.timing.train_s:.0%}"
-    assert remarks(record) == [f"{share} of training waited for data"]
-
-
-def test_of_an_accelerator_nothing_is_said_that_its_host_alone_was_seen_to_do():
-    record = make_record(
-        accelerator="cuda",
-        accelerator_name="Tesla T4",
-        engine="torch",
-        timing__data_wait_s=139.5,
-        resources__gpu_percent=22.0,
-    )
-    share = f"{139.5 / record.timing.train_s:.0%}"
-    assert remarks(record) == [
-        f"the host waited for data {share} of training, whatever the GPU did meanwhile",
-        "the GPU was busy 22 % of the time: it is done with a batch of 64 long before the host"
-        " brings the next",
-    ]
-
-
-def test_what_tuned_brings_is_said_where_records_of_that_kind_of_device_show_it():
-    [measured] = facts("tuned")["times_as_fast"]["lightning"].values()
-    on_gpu = {"accelerator": "cuda", "accelerator_name": measured["hardware"]}
-    times = f"{measured['times']:g} times as fast with division=tuned"
-    said = remarks(make_record(**on_gpu))[-1]
-    assert said == f"{times}, measured on {measured['hardware']} ({measured['as_of']})"
-    other = make_record(**on_gpu, engine__division="tuned", engine__switches={"compile": True})
-    for silent in (make_record(), make_record(**on_gpu, engine="torch"), other):
-        assert not any("tuned" in line for line in remarks(silent))
-
-
-def test_what_tuned_brings_is_what_the_records_say():
-    for by_device in facts("tuned")["times_as_fast"].values():
-        for device, measured in by_device.items():
-            paths = sorted((CHECKOUT / measured["source"]).glob("*/record.json"))
-            records = [r for r in map(read_record, paths) if r.engine.precision == "float32"]
-            assert {record.hardware.accelerator_name for record in records} == {
-                measured["hardware"]
-            }
-            assert {record.hardware.accelerator for record in records} == {device}
-            stock, tuned = (
-                median(r.timing.train_s for r in records if r.engine.division == division)
-                for division in ("stock", "tuned")
-            )
-            assert round(stock / tuned, 1) == measured["times"]
-
-
-def test_of_what_was_not_measured_nothing_is_said():
-    record = make_record(timing__data_wait_s=None, resources__gpu_percent=None)
-    assert remarks(record) == []
 
 
 def test_estimates_are_laid_beside_the_run_that_came_of_them(tmp_path, capsys, monkeypatch):

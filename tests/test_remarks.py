@@ -1,0 +1,63 @@
+"""Where a run's time went is said from what was measured alone."""
+
+from statistics import median
+
+from mnist_gpu.records.facts import facts
+from mnist_gpu.records.remarks import remarks
+from mnist_gpu.records.store import read_record
+from tests.documents import CHECKOUT
+from tests.records import make_record
+
+
+def test_where_the_time_went_is_said_from_what_was_measured():
+    record = make_record(timing__data_wait_s=139.5)
+    share = f"{139.5 / record.timing.train_s:.0%}"
+    assert remarks(record) == [f"{share} of training waited for data"]
+
+
+def test_of_an_accelerator_nothing_is_said_that_its_host_alone_was_seen_to_do():
+    record = make_record(
+        accelerator="cuda",
+        accelerator_name="Tesla T4",
+        engine="torch",
+        timing__data_wait_s=139.5,
+        resources__gpu_percent=22.0,
+    )
+    share = f"{139.5 / record.timing.train_s:.0%}"
+    assert remarks(record) == [
+        f"the host waited for data {share} of training, whatever the GPU did meanwhile",
+        "the GPU was busy 22 % of the time: it is done with a batch of 64 long before the host"
+        " brings the next",
+    ]
+
+
+def test_what_tuned_brings_is_said_where_records_of_that_kind_of_device_show_it():
+    [measured] = facts("tuned")["times_as_fast"]["lightning"].values()
+    on_gpu = {"accelerator": "cuda", "accelerator_name": measured["hardware"]}
+    times = f"{measured['times']:g} times as fast with division=tuned"
+    said = remarks(make_record(**on_gpu))[-1]
+    assert said == f"{times}, measured on {measured['hardware']} ({measured['as_of']})"
+    other = make_record(**on_gpu, engine__division="tuned", engine__switches={"compile": True})
+    for silent in (make_record(), make_record(**on_gpu, engine="torch"), other):
+        assert not any("tuned" in line for line in remarks(silent))
+
+
+def test_what_tuned_brings_is_what_the_records_say():
+    for by_device in facts("tuned")["times_as_fast"].values():
+        for device, measured in by_device.items():
+            paths = sorted((CHECKOUT / measured["source"]).glob("*/record.json"))
+            records = [r for r in map(read_record, paths) if r.engine.precision == "float32"]
+            assert {record.hardware.accelerator_name for record in records} == {
+                measured["hardware"]
+            }
+            assert {record.hardware.accelerator for record in records} == {device}
+            stock, tuned = (
+                median(r.timing.train_s for r in records if r.engine.division == division)
+                for division in ("stock", "tuned")
+            )
+            assert round(stock / tuned, 1) == measured["times"]
+
+
+def test_of_what_was_not_measured_nothing_is_said():
+    record = make_record(timing__data_wait_s=None, resources__gpu_percent=None)
+    assert remarks(record) == []
