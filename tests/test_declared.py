@@ -110,15 +110,15 @@ def test_what_a_launcher_drags_in_is_in_its_own_lock(name: str) -> None:
     """Its module is imported with everything else of this environment out of reach."""
     lock = (CHECKOUT / "locks" / f"{name}.txt").read_text()
     locked = {plain(found) for found in re.findall(r"^([\w.-]+)==", lock, re.M)}
+    hidden = {
+        package for package, names in installed().items() if not locked & set(map(plain, names))
+    }
     code = f"""
-import importlib.metadata as metadata, re, sys
-plain = lambda name: re.sub('[-_.]+', '-', name).lower()
-locked = {locked!r}
-hidden = {{package for package, names in metadata.packages_distributions().items()
-          if not locked & set(map(plain, names))}} - {{'mnist_gpu', 'hydra_plugins'}}
+import sys
+hidden = {hidden - {"mnist_gpu", "hydra_plugins"} - sys.stdlib_module_names!r}
 class Hide:
     def find_spec(self, name, path=None, target=None):
-        if name.split('.')[0] in hidden - sys.stdlib_module_names:
+        if name.split('.')[0] in hidden:
             raise ModuleNotFoundError(f'not in the lock: {{name}}', name=name)
 sys.meta_path.insert(0, Hide())
 sys.argv = ['launch', {name!r}, '--help']

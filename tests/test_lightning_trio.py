@@ -222,46 +222,38 @@ DDP = """
 import sys
 import lightning.pytorch as L
 import numpy as np
-from mnist_gpu import MNISTDataModule, MNISTModule
-from tests.wheels import build_wheel
+from mnist_gpu import MNISTDataModule
+from tests.test_lightning_trio import IMAGES, without_dropout
 from tests.workloads import first_images, mnist
 
 if __name__ == "__main__":
-    images = first_images(mnist(sys.argv[1]), 480)
-    module = MNISTModule("mlp")
-    for layer in module.network:
-        layer.p = 0.0
+    images, module = first_images(mnist(sys.argv[1]), IMAGES), without_dropout()
     trainer = L.Trainer(
-        accelerator="cpu", devices=int(sys.argv[2]), strategy=sys.argv[3], max_epochs=2,
-        logger=False, enable_progress_bar=False, enable_checkpointing=False,
-        enable_model_summary=False,
+        accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, logger=False,
+        enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
     )
     # per process, as Lightning has it
-    data = MNISTDataModule.of(images, 64 // int(sys.argv[2]), 0)
-    trainer.fit(module, datamodule=data)
+    trainer.fit(module, datamodule=MNISTDataModule.of(images, 64 // 2, 0))
     if trainer.is_global_zero:
         assert trainer.global_step == 16, trainer.global_step
-        np.savez(sys.argv[4], **{n: p.detach().numpy() for n, p in module.named_parameters()})
+        np.savez(sys.argv[2], **{n: p.detach().numpy() for n, p in module.named_parameters()})
 """
 
 
 @pytest.mark.slow
-def test_under_ddp_two_processes_train_what_one_would(mnist_dir, tmp_path):
-    script = tmp_path / "train.py"
+def test_under_ddp_two_processes_train_what_one_would(trainer, data, mnist_dir, tmp_path):
+    script, target = tmp_path / "train.py", tmp_path / "two.npz"
     script.write_text(DDP)
-    found = []
-    for devices, strategy in (("1", "auto"), ("2", "ddp")):
-        target = tmp_path / f"{devices}.npz"
-        subprocess.run(
-            [sys.executable, script, str(mnist_dir), devices, strategy, target],
-            check=True,
-            cwd=tmp_path,
-            env={**_environment(), "PYTHONPATH": str(CHECKOUT)},
-            timeout=300,
-        )
-        found.append(dict(np.load(target)))
-    alone, together = found
-    for name, array in alone.items():
+    subprocess.run(
+        [sys.executable, script, str(mnist_dir), target],
+        check=True,
+        cwd=tmp_path,
+        env={**_environment(), "PYTHONPATH": str(CHECKOUT)},
+        timeout=300,
+    )
+    together, alone = np.load(target), without_dropout()
+    trainer(max_epochs=2).fit(alone, datamodule=data)
+    for name, array in weights(alone).items():
         assert np.allclose(array, together[name], rtol=0, atol=1e-5), name
 
 

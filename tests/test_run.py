@@ -33,11 +33,15 @@ def here(tmp_path, monkeypatch, mnist_dir):
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> list[str]:
+    return small.write(tmp_path_factory.mktemp("digits"))
+
+
 @pytest.fixture
-def quick(here) -> list[str]:
+def quick(here, digits) -> list[str]:
     """A run of a second or two, on drawn digits."""
-    (here / "digits").mkdir()
-    return [*QUICK, *small.write(here / "digits")]
+    return [*QUICK, *digits]
 
 
 def command(*overrides: str) -> list[str]:
@@ -117,8 +121,8 @@ def test_lightning_trains_exactly_what_the_plain_loop_trains(quick):
         assert other == pytest.approx(one, rel=1e-6)
 
 
-def test_a_run_leaves_its_record_curves_weights_and_configuration(here):
-    done = subprocess.run(command(*QUICK), capture_output=True, text=True, check=False)
+def test_a_run_leaves_its_record_curves_weights_and_configuration(here, quick):
+    done = subprocess.run(command(*quick), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     folder = only(here, "outputs/cpu/*")
     record = Record.model_validate_json((folder / "record.json").read_text())
@@ -208,7 +212,7 @@ def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here, quick):
 
 @pytest.mark.parametrize("engine", ["lightning", "torch"])
 def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, quick, engine):
-    asked = [*quick, "epochs=8", f"engine={engine}"]
+    asked = [*quick, "epochs=8", f"engine={engine}", "logger=none"]
     whole = mnist_gpu.run(asked)
     first = subprocess.Popen(
         command(*asked, "checkpoint=1"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu.faults import small
 from mnist_gpu.launch import payload
 from mnist_gpu.records.store import read_record
 from tests.platforms import kaggle_api
@@ -83,7 +84,9 @@ def test_the_colab_notebook_runs_all_and_saves_its_record(
     for name, value in COLAB.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    values = {"SOURCE": bundle.as_uri(), "EPOCHS": 2, "MORE": QUICK}
+    # two engines train two epochs each: of few digits
+    few = small.write(tmp_path.with_name(f"{tmp_path.name}-digits"), 640, 128)
+    values = {"SOURCE": bundle.as_uri(), "EPOCHS": 2, "MORE": " ".join([QUICK, *few])}
     shown = run_all("colab", values, tmp_path, monkeypatch)
     record = read_record(tmp_path / "record.json")
     assert record.platform.claimed == "colab"
@@ -111,6 +114,7 @@ def test_the_hub_notebook_runs_all_and_leaves_its_record(
     record = read_record(tmp_path / "record.json")
     assert record.platform.verified
     assert record.engine.name == "keras"
+    assert record.workload.dataset == "mnist"
     assert read_record(tmp_path / "record-lightning.json").engine.name == "lightning"
     assert "| Test accuracy |" in shown
 

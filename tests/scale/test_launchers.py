@@ -19,7 +19,8 @@ def test_slurm_local_runs_the_jobs_one_after_the_other_in_processes_of_their_own
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mnist_gpu.train", "launcher=slurm_local", "platform=cpu"),
-            *("model=mlp", "epochs=1", "seed=0,1", "logger=none", *write(tmp_path / "small")),
+            *("engine=torch", "model=mlp", "epochs=1", "seed=0,1", "logger=none"),
+            *write(tmp_path / "small", 640, 128),
         ],
         cwd=tmp_path,
         capture_output=True,
