@@ -71,7 +71,7 @@ def test_the_reference_is_torchs_own_adam(dataset):
 def test_state_of_one_engine_goes_on_in_another(dataset, engine):
     need(engine)
     model = "cnn" if pairs.trains(engine, "cnn") else "mlp"
-    load = workload(first_images(dataset, 160, 200), model)
+    load = workload(first_images(dataset, 96, 64), model)
     first, second = built(load, engine), built(load, "torch")
     try:
         fitted(first)
@@ -88,18 +88,19 @@ def test_state_of_one_engine_goes_on_in_another(dataset, engine):
 
 @pytest.mark.parametrize("engine", OTHERS)
 def test_a_run_leaves_the_same_record_whatever_the_framework(
-    engine, tmp_path, monkeypatch, mnist_dir
+    engine, tmp_path, monkeypatch
 ):
     need(engine)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MNIST_GPU_DATA", str(mnist_dir))
-    record = mnist_gpu.run(["platform=cpu", "model=mlp", "epochs=1", f"engine={engine}"])
+    digits = small.write(tmp_path / "digits", 3232, 640)
+    asked = ["platform=cpu", "model=mlp", "epochs=2", f"engine={engine}", *digits]
+    record = mnist_gpu.run(asked)
     assert record.status == "completed"
     assert (record.engine.name, record.engine.switches) == (engine, {})
     # what sets the speed of whoever runs the tests is a switch of its own
     assert record.engine.division == ("tuned" if record.engine.environment else "stock")
-    assert record.workload.steps_made == 938
-    assert record.result.test_accuracy > 0.94
+    assert record.workload.steps_made == 2 * 51
+    assert record.result.test_accuracy > 0.5
     assert record.timing.warmup_s > 0
     assert (record.timing.data_wait_s is None) == ("data_wait_s" in record.timing.reasons)
     assert not record.workload.standard

@@ -33,15 +33,16 @@ def here(tmp_path, monkeypatch, mnist_dir):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory) -> list[str]:
-    return small.write(tmp_path_factory.mktemp("digits"))
-
-
 @pytest.fixture
 def quick(here, digits) -> list[str]:
     """A run of a second or two, on drawn digits."""
     return [*QUICK, *digits]
+
+
+@pytest.fixture
+def plain(quick) -> list[str]:
+    """The same without curves, which take a while to load."""
+    return [*quick, "logger=none"]
 
 
 def command(*overrides: str) -> list[str]:
@@ -92,17 +93,17 @@ def accuracy_in_plain_pytorch(weights) -> float:
     return (predicted == y).double().mean().item()
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(quick):
-    first, second = mnist_gpu.run(quick), mnist_gpu.run(quick)
-    other = mnist_gpu.run([*quick, "seed=1"])
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(plain):
+    first, second = mnist_gpu.run(plain), mnist_gpu.run(plain)
+    other = mnist_gpu.run([*plain, "seed=1"])
     assert first.result.weights_sha256 == second.result.weights_sha256
     assert losses(first) == losses(second)
     assert other.result.weights_sha256 != first.result.weights_sha256
     assert first.run_id != second.run_id
 
 
-def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(quick):
-    record = mnist_gpu.run(quick)
+def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(plain):
+    record = mnist_gpu.run(plain)
     timing = record.timing
     parts = sum(getattr(timing, f"{phase}_s") for phase in PHASES)
     assert parts == pytest.approx(timing.total_s, abs=1e-6)
@@ -112,12 +113,12 @@ def test_the_phases_add_up_and_the_epochs_make_up_the_training_time(quick):
     assert timing.steady_epoch_s == record.epochs[1].train_s
 
 
-def test_lightning_trains_exactly_what_the_plain_loop_trains(quick):
-    plain = mnist_gpu.run([*quick, "engine=torch"])
-    trainer = mnist_gpu.run([*quick, "engine=lightning"])
-    assert plain.result.weights_sha256 == trainer.result.weights_sha256
+def test_lightning_trains_exactly_what_the_plain_loop_trains(plain):
+    loop = mnist_gpu.run([*plain, "engine=torch"])
+    trainer = mnist_gpu.run([*plain, "engine=lightning"])
+    assert loop.result.weights_sha256 == trainer.result.weights_sha256
     # the Trainer sums an epoch's loss in another order
-    for one, other in zip(losses(plain), losses(trainer), strict=True):
+    for one, other in zip(losses(loop), losses(trainer), strict=True):
         assert other == pytest.approx(one, rel=1e-6)
 
 
@@ -167,9 +168,9 @@ def test_what_a_resolver_reads_for_a_folders_name_comes_into_no_record_and_no_lo
     assert {"record.json", "train.log"} <= {path.name for path in folder.iterdir()}
 
 
-def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here, quick):
+def test_a_sweep_gives_every_seed_its_own_record_and_closes_with_a_table(here, plain):
     done = subprocess.run(
-        command("-m", "seed=0,1,2", *quick), capture_output=True, text=True, check=False
+        command("-m", "seed=0,1,2", *plain), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     records = [json.loads(path.read_text()) for path in here.glob("multirun/*/*/record.json")]
@@ -200,8 +201,8 @@ def test_a_runs_memory_holds_no_data_set_of_the_run_before(quick, monkeypatch, e
     assert alive == [0, 0, 0]
 
 
-def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here, quick):
-    jobs = command("-m", *quick, "platform=cpu,m1", "epochs=1")
+def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here, plain):
+    jobs = command("-m", *plain, "platform=cpu,m1", "epochs=1")
     done = subprocess.run(jobs, capture_output=True, text=True, check=False)
     if sys.platform != "darwin":
         assert done.returncode == 1
@@ -211,8 +212,10 @@ def test_a_failing_job_does_not_lose_the_others_of_its_sweep(here, quick):
 
 
 @pytest.mark.parametrize("engine", ["lightning", "torch"])
-def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, quick, engine):
-    asked = [*quick, "epochs=8", f"engine={engine}", "logger=none"]
+def test_a_resumed_run_ends_as_if_it_had_never_stopped(here, engine):
+    # so many that it is still under way when the signal comes
+    digits = small.write(here / "digits", 6400)
+    asked = [*QUICK[:2], *digits, "epochs=8", f"engine={engine}", "logger=none"]
     whole = mnist_gpu.run(asked)
     first = subprocess.Popen(
         command(*asked, "checkpoint=1"),
@@ -251,9 +254,9 @@ def test_an_accelerator_that_is_not_there_is_answered_with_one_that_is(here):
     assert "\n" not in str(refused.value)
 
 
-def test_the_total_covers_the_process_from_its_creation(here, quick):
+def test_the_total_covers_the_process_from_its_creation(here, plain):
     began = time.monotonic()
-    done = subprocess.run(command(*quick), capture_output=True, text=True, check=False)
+    done = subprocess.run(command(*plain), capture_output=True, text=True, check=False)
     wall_s = time.monotonic() - began
     record = json.loads(only(here, "outputs/cpu/*/record.json").read_text())
     assert done.returncode == 0
@@ -262,11 +265,11 @@ def test_the_total_covers_the_process_from_its_creation(here, quick):
     assert record["timing"]["total_s"] <= wall_s + 0.05
 
 
-def test_a_trace_is_left_on_demand_and_changes_nothing(here, quick):
-    quick = [*quick, "engine=torch", "logger=none"]
-    plain, traced = mnist_gpu.run(quick), mnist_gpu.run([*quick, "profile_steps=3"])
+def test_a_trace_is_left_on_demand_and_changes_nothing(here, plain):
+    asked = [*plain, "engine=torch"]
+    untraced, traced = mnist_gpu.run(asked), mnist_gpu.run([*asked, "profile_steps=3"])
     [trace] = here.glob("outputs/cpu/*/profile/trace.json")
     names = {event.get("name") for event in json.loads(trace.read_text())["traceEvents"]}
     assert "Optimizer.step#Adam.step" in names
-    assert traced.result.weights_sha256 == plain.result.weights_sha256
-    assert traced.workload.deviations == plain.workload.deviations
+    assert traced.result.weights_sha256 == untraced.result.weights_sha256
+    assert traced.workload.deviations == untraced.workload.deviations

@@ -225,7 +225,7 @@ folder = sys.argv[1]
 timing = TimingCallback(file=f"{folder}/timing.json")
 trainer = L.Trainer(
     accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, default_root_dir=folder,
-    enable_progress_bar=False, enable_model_summary=False, callbacks=[timing],
+    logger=False, enable_progress_bar=False, enable_model_summary=False, callbacks=[timing],
 )
 trainer.fit(BoringModel())
 told = timing.summary()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.faults import small
 from mnist_gpu.launch import colab
 from mnist_gpu.records.store import read_record
 from tests.platforms.conftest import CHECKOUT
@@ -53,11 +52,10 @@ def test_the_record_of_a_run_comes_home(launch: Callable, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_common_engine_comes_home_beside_the_platforms_own(
-    launch: Callable, tmp_path: Path
+    launch: Callable, tmp_path: Path, digits: list[str]
 ) -> None:
     pytest.importorskip("tensorflow")
-    few = small.write(tmp_path / "digits", 640, 128)
-    done = launch(LAUNCH, *client(tmp_path, RUNS), *SOURCE, *QUICK[1:], *few)
+    done = launch(LAUNCH, *client(tmp_path, RUNS), *SOURCE, *QUICK[1:], *digits)
     assert done.returncode == 0, done.stdout + done.stderr
     paths = (tmp_path / "outputs" / "colab").glob("*/record.json")
     records = sorted(map(read_record, paths), key=lambda record: record.created_at)

@@ -7,20 +7,19 @@ import pytest
 
 from mnist_gpu.config.compose import refuse_shared_devices
 from mnist_gpu.errors import UserError
-from mnist_gpu.faults.small import write
 from mnist_gpu.records.store import read_record
 
 
 @pytest.mark.slow
 def test_slurm_local_runs_the_jobs_one_after_the_other_in_processes_of_their_own(
-    tmp_path,
+    tmp_path, digits
 ):
     pytest.importorskip("submitit", reason='pip install "mnist-gpu[slurm]"')
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mnist_gpu.train", "launcher=slurm_local", "platform=cpu"),
             *("engine=torch", "model=mlp", "epochs=1", "seed=0,1", "logger=none"),
-            *write(tmp_path / "small", 640, 128),
+            *digits,
         ],
         cwd=tmp_path,
         capture_output=True,
