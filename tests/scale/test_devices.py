@@ -28,6 +28,8 @@ from tests.scale import together
 TWO = ["platform=cpu", "model=mlp", "devices=2", "logger=none"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 CHECKOUT = Path(__file__).parents[2]
+IMAGES, EPOCHS = 1632, 12
+PARITY = {"mlp": 100, "cnn": 10}  # steps
 
 
 @pytest.fixture
@@ -39,16 +41,17 @@ def here(tmp_path, monkeypatch, mnist_dir):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> list[str]:
-    """Overrides for 6,432 drawn digits: 101 steps an epoch, the last of half a batch."""
-    return [*TWO, *write(tmp_path_factory.mktemp("small"), 6432)]
+    """Overrides for 1,632 drawn digits: 26 steps an epoch, the last of half a batch."""
+    return [*TWO, *write(tmp_path_factory.mktemp("small"), IMAGES, 640)]
 
 
 @pytest.fixture(scope="module")
 def undisturbed(small, tmp_path_factory) -> Record:
-    """Twelve epochs on two devices."""
+    """All epochs on two devices."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = train(*small, "epochs=12", cwd=folder)
+    done = train(*small, f"epochs={EPOCHS}", cwd=folder)
     assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list(folder.glob("outputs/*/*"))) == 1
     return the_record(folder)
 
 
@@ -132,43 +135,49 @@ def test_a_process_knows_which_of_its_run_it_is(environ, rank):
     assert process.here(environ) == rank
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("model", "steps"), [("mlp", 100), ("cnn", 10)])
-def test_in_float64_every_loss_of_two_processes_is_that_of_one(here, mnist_dir, model, steps):
+@pytest.fixture(scope="module")
+def of_two(mnist_dir) -> dict[str, list[float]]:
+    """The losses of two processes that train one model after the other, by model."""
+    asked = [str(word) for pair in PARITY.items() for word in pair]
     done = subprocess.run(
-        [*TORCHRUN, "-m", "tests.scale.together", model, str(steps)],
+        [*TORCHRUN, "-m", "tests.scale.together", *asked],
         cwd=CHECKOUT,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "MNIST_GPU_DATA": str(mnist_dir)},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    two = np.array(json.loads(done.stdout.splitlines()[-1]))
+    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "steps"), PARITY.items())
+def test_in_float64_every_loss_of_two_processes_is_that_of_one(here, of_two, model, steps):
+    two = np.array(of_two[model])
     one = np.array(together.losses(model, steps, 1))
     assert len(two) == steps // 10
     assert (np.abs(two - one) / one).max() < 1e-9
 
 
 @pytest.mark.slow
-def test_two_devices_leave_one_record_of_both_and_count_every_image_once(here):
-    done = train(*TWO, "epochs=1")
-    assert done.returncode == 0, done.stderr[-2000:]
-    record = the_record(here)
-    assert len(list(here.glob("outputs/*/*"))) == 1
+def test_two_devices_leave_one_record_of_both_and_count_every_image_once(undisturbed):
+    record = undisturbed
     assert record.hardware.accelerator_count == 2
     assert "devices 2 (standard: 1)" in record.workload.deviations
     assert record.workload.batch_size == 64
-    assert record.workload.n_train == 60_000
-    assert record.timing.train_s * record.result.images_per_s == pytest.approx(60_000)
-    assert record.result.test_accuracy > 0.93
+    assert record.workload.n_train == IMAGES
+    trained = record.timing.train_s * record.result.images_per_s
+    assert trained == pytest.approx(IMAGES * EPOCHS)
+    assert record.result.test_accuracy > 0.5
     assert check_record(record, datetime.now(UTC)) == []
 
 
 @pytest.mark.slow
 def test_torchrun_starts_the_same_run(here, small, undisturbed):
-    done = train(*small, "epochs=12", start=TORCHRUN)
+    done = train(*small, f"epochs={EPOCHS}", start=TORCHRUN)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(here.glob("outputs/*/*"))) == 1
     assert the_record(here).result.weights_sha256 == undisturbed.result.weights_sha256
@@ -191,12 +200,12 @@ def test_weak_scaling_gives_each_device_a_whole_batch_and_says_so(here, small):
 def test_two_devices_stopped_and_resumed_end_with_the_weights_of_an_undisturbed_run(
     here, small, undisturbed, how
 ):
-    process = begun(*small, "epochs=12", line="epoch 2/12")
+    process = begun(*small, f"epochs={EPOCHS}", line=f"epoch 2/{EPOCHS}")
     process.send_signal(how)
     process.communicate(timeout=60)
     assert process.returncode == (-how if how == signal.SIGKILL else 128 + how)
     [stopped] = here.glob("outputs/cpu/*")
-    done = train(*small, "epochs=12", f"resume={stopped}")
+    done = train(*small, f"epochs={EPOCHS}", f"resume={stopped}")
     assert done.returncode == 0, done.stderr[-2000:]
     resumed = read_record(stopped / "record.json")
     assert resumed.timing.segments == 2
