@@ -43,6 +43,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="leave long tests out, for daily work")
 
 
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: whoever looks for garbage, as a run does before it begins, need
+    not look there."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `--quick`, keep what ends within seconds."""
     if not config.getoption("--quick"):
