@@ -4,6 +4,7 @@ import runpy
 import signal
 import socket
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.workload import EngineFacts, Metrics
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import read_record
+from tests.records import SET_ASIDE
 
 
 class FaultyEngine(LoopEngine):
@@ -64,7 +66,8 @@ class FaultyEngine(LoopEngine):
         self.array = state["weights/fc1.weight"].copy()
 
     def facts(self) -> EngineFacts:
-        return EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu", threads=1)
+        facts = EngineFacts("PyTorch", "2.15", "cpu", "float32", "cpu", "cpu", threads=1)
+        return replace(facts, deviations_from_defaults=tuple(SET_ASIDE))
 
 
 def installed(**plan) -> type[FaultyEngine]:

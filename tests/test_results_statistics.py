@@ -1,6 +1,7 @@
 """The statistics against numbers in print, and against what they say they are."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,24 @@ def test_a_row_that_is_its_own_reference_says_so():
     reference = {run.record.run_id: run.test_accuracy[-1] for run in group.runs}
     found = gate(group, reference)
     assert (found.outcome, found.basis) == (PASSES, "its own reference (n = 3)")
+
+
+def test_runs_that_join_the_reference_are_judged_beside_it():
+    group = group_of([0.9911, 0.9913, 0.9912, *[0.981, 0.982, 0.9815] * 3])
+    reference = {run.record.run_id: run.test_accuracy[-1] for run in group.runs[:3]}
+    assert gate(group, reference).outcome == NOT_SHOWN
+
+
+def test_a_seed_that_is_sent_again_and_again_counts_once():
+    group = group_of([0.9911, 0.9912, 0.9913, 0.9912])
+    reference = {"a": 0.9912, "b": 0.9914, "c": 0.9913}
+    assert gate(group, reference).outcome == PASSES
+    for number, run in enumerate(group.runs):
+        work = run.record.workload.model_copy(update={"seed": number % 2})
+        record = run.record.model_copy(update={"workload": work})
+        group.runs[number] = replace(run, record=record)
+    found = gate(group, reference)
+    assert (found.outcome, found.basis) == (NOT_JUDGED, "2 seeds, and it takes 3")
 
 
 def test_digits_are_those_that_the_spread_supports():

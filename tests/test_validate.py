@@ -10,18 +10,22 @@ from statistics import median
 
 import pytest
 
+import mnist_gpu
+from mnist_gpu.measure.hardware import package_sha256
+from mnist_gpu.paths import packaged
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
-from mnist_gpu.records.rules import check_files, check_record
+from mnist_gpu.records.rules import check_files, check_record, doubtful
 from mnist_gpu.records.rules.registry import RULES
 from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import write_record
 from mnist_gpu.validate import main
-from tests.records import NOW, make_document, make_record, write_records
+from tests.records import NOW, SET_ASIDE, make_document, make_record, write_records
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CUDA = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB"}
 SOMEWHERE = {"unit": "USD", "source": "https://example.org/prices", "as_of": "2026-10-01"}
+KAGGLE = {"platform__signals": {"KAGGLE_URL_BASE": "set"}, "platform__detected": "kaggle"}
 
 
 def broken_rules(record):
@@ -43,6 +47,29 @@ def broken_rules(record):
         {"engine__switches": {"fused_adam": True}, "engine__division": "tuned"},
         {"engine__kernels": ["sparse_linear"], "engine__division": "open"},
         {"platform": "kaggle", "engine": "tensorflow"},
+        {"platform": "m1", "accelerator": "mps", "accelerator_name": "mps", "epoch_s": 20.0},
+        {"hardware__cpu_model": "ZHAOXIN KaiXian KX-U6780A@2.7GHz"},
+        {"hardware__cpu_model": "Intel(R) Xeon(R) CPU           E5620  @ 2.40GHz"},
+        {"engine__environment": {"MALLOC_ARENA_MAX": "2"}, "engine__division": "tuned"},
+        {"engine__backend": "torch 2.15.0a0+ecf3bae40a.nv26.01"},
+        # Keras compiles by itself: not to is a switch
+        {
+            "engine": "keras",
+            "engine__switches": {"jit_compile": False},
+            "engine__division": "tuned",
+        },
+        {"platform": "colab", "price__amount_per_hour": 0.1, "price__as_of": "2026-11-01"},
+        {"platform": "colab", "price__unit": "compute units", "price__as_of": "2026-11-01"},
+        {"platform": "lab", "platform__label": "\u6771\u4eac GPU\u30b5\u30fc\u30d0\u30fc"},
+        {"platform": "lab", "platform__label": "\u039c\u03b7\u03c7\u03b1\u03bd\u03ae A100"},
+        {"platform": "lab", "platform__label": "Pho\u0300ng thi\u0301 nghie\u0323\u0302m"},
+        {
+            "workload__standard": False,
+            "workload__deviations": [
+                "callbacks Early (standard: none)",
+                "trainer.x 1 (standard: 2)",
+            ],
+        },
         {"status": "interrupted", "status_reason": "Ctrl-C", "result__weights_sha256": None},
     ],
 )
@@ -52,7 +79,9 @@ def test_a_true_record_is_accepted(changes):
 
 TOGETHER = ("file", "schema", "run_id_unique", "epoch_times_own", "outcome_own")
 RAPL = "RAPL package counters (the whole processor)"
+CHIP, FACTS = "platform.signals.chip", "platform_facts"
 LIES = [
+    ({"resources__suspended_s": 3600.0}, "disturbances_warned", "resources.suspended_s"),
     ({"timing__total_s": 400.0}, "phases_add_up", "timing.total_s"),
     ({"timing__eval_s": 0.5}, "phases_add_up", "timing.total_s"),
     ({"epochs__3__epoch": 5}, "epochs_in_order", "epochs.3.epoch"),
@@ -234,6 +263,99 @@ LIES = [
     ({"workload__flops_per_sample": 2**60}, "safe_numbers", "workload.flops_per_sample"),
     ({"workload__n_test": 10**400}, "safe_numbers", "workload.n_test"),
     ({"workload__deviations": ["x"] * 1001}, "short_lists", "workload.deviations"),
+    (
+        {"epochs": 3, "workload__deviations": ["epochs 49 (standard: 50)"]},
+        "deviations_declared",
+        None,
+    ),
+    (
+        {"epochs": 3, "workload__deviations": ["epochs 3 (standard: 50)", "the fastest of all"]},
+        "deviations_declared",
+        "workload.deviations.1",
+    ),
+    ({"engine__compile": "torch.compile"}, "engine_agrees", "engine.compile"),
+    ({"engine__compile": "by hand"}, "engine_agrees", "engine.compile"),
+    (
+        {"engine": "tensorflow", "engine__switches": {"jit_compile": True}},
+        "engine_agrees",
+        "engine.compile",
+    ),
+    ({"engine__kernels": ["warp_drive"]}, "engine_agrees", "engine.kernels"),
+    ({"engine__kernels": ["sparse_linear"], **CUDA}, "engine_agrees", "engine.kernels"),
+    ({"engine__framework_version": "2.16.0"}, "engine_agrees", "engine.framework_version"),
+    ({"engine__framework_version": "2.15 (new)"}, "engine_agrees", "engine.framework_version"),
+    ({"engine__backend": "torch 2.16.0"}, "engine_agrees", "engine.backend"),
+    ({"software__program_version": "0.1.0, checked"}, "engine_agrees", "software.program_version"),
+    ({"engine__switches": {"fused_adam": 0}}, "division_worked_out", "engine.switches.fused_adam"),
+    ({"engine__switches": {"fused_adam": "x"}}, "division_worked_out", None),
+    ({"engine__switches": {"fused_adam": False}}, "division_worked_out", None),
+    ({"engine__switches": {"cuda_graphs": True}}, "engine_agrees", "engine.switches"),
+    ({"engine__environment": {"LD_PRELOAD": "x" * 101}}, "division_worked_out", None),
+    (
+        {"engine": "keras", "engine__switches": {"steps_per_execution": -5}},
+        "division_worked_out",
+        "engine.switches.steps_per_execution",
+    ),
+    ({"engine__deviations_from_defaults": []}, "defaults_named", None),
+    ({"engine__deviations_from_defaults": SET_ASIDE, **CUDA}, "defaults_named", None),
+    (
+        {"precision": "tf32", "engine__deviations_from_defaults": [*SET_ASIDE, "TF32 is off"]},
+        "defaults_named",
+        "engine.deviations_from_defaults",
+    ),
+    ({"platform": "m1", "hardware__cpu_model": "Apple M1 Max"}, "platform_verified", CHIP),
+    ({"platform": "m1", "software__os": "Linux 6.1"}, "platform_verified", CHIP),
+    (
+        {"platform": "kaggle", "platform__signals": {"KAGGLE_URL_BASE": "set", "chip": "Apple M1"}},
+        "platform_verified",
+        CHIP,
+    ),
+    (
+        {"platform": "colab", "price__amount_per_hour": 0.001, "price__as_of": "2026-10-01"},
+        "platform_facts",
+        "price.amount_per_hour",
+    ),
+    (
+        {"platform": "jetstream", "price__free": True, "price__as_of": "2026-10-10"},
+        "platform_facts",
+        "price.free",
+    ),
+    (
+        {"platform": "jetstream", "price__unit": "USD", "price__as_of": "2026-10-10"},
+        "platform_facts",
+        "price.unit",
+    ),
+    ({"platform": "kaggle", "limits__session_s": 1e9, "limits__as_of": "2026-03-18"}, FACTS, None),
+    ({"limits__session_s": 1e9}, "platform_facts", "limits.session_s"),
+    ({"platform": "lab", "limits__session_s": 1e9}, "price_consistent", "limits.source"),
+    ({"limits__as_of": "2026-13-01"}, "not_in_the_future", "limits.as_of"),
+    ({"platform": "lab", "platform__label": "KaggIe (T4)"}, "label_readable", "platform.label"),
+    ({"platform": "lab", "platform__label": "Jetstrearn2 (A100, g3.xl)"}, "label_readable", None),
+    ({"platform": "lab", "platform__label": "\ua4d7aggle GPU"}, "label_readable", None),
+    ({"platform": "lab", "platform__label": "a\u0336\u0324\u0310b"}, "label_readable", None),
+    ({"platform": "kaggIe", "platform__label": "Our lab"}, "label_readable", "platform.name"),
+    ({"platform": "lab", "platform__label": "\u3164\u3164\u3164"}, "plain_text", "platform.label"),
+    ({"hardware__cpu_model": "x" * 101}, "label_readable", "hardware.cpu_model"),
+    ({"hardware__cpu_model": "AMD EPYC "}, "label_readable", "hardware.cpu_model"),
+    ({"hardware__cpu_model": "EPYC, see www.example.org"}, "label_readable", "hardware.cpu_model"),
+    ({"hardware__cpu_model": "\u05d0\u05d1"}, "label_readable", "hardware.cpu_model"),
+    ({**CUDA, "accelerator_name": "\u5b57" * 9}, "label_readable", "hardware.accelerator_name"),
+    ({"software__os": "in /scratch/ada"}, "no_private_text", "software.os"),
+    ({"software__os": "ada@node17"}, "no_private_text", "software.os"),
+    ({"software__os": "at gpu01.cs.example.edu"}, "no_private_text", "software.os"),
+    ({"software__os": "fe80::1ff:fe23:4567:890a"}, "no_private_text", "software.os"),
+    ({"software__os": "00-1A-2B-3C-4D-5E"}, "no_private_text", "software.os"),
+    ({"software__os": "Bearer abcdef0123456789"}, "no_private_text", "software.os"),
+    ({"software__os": "-----BEGIN OPENSSH"}, "no_private_text", "software.os"),
+    ({"software__os": "%USERPROFILE%\\run"}, "no_private_text", "software.os"),
+    *(
+        (
+            {"price": {"amount_per_hour": 1.0, "reason": None, **SOMEWHERE, "unit": unit}},
+            "price_consistent",
+            "price.unit",
+        )
+        for unit in ("Usd", "USD ", "USD saved a year")
+    ),
 ]
 
 
@@ -293,25 +415,34 @@ def test_all_records_with_one_run_id_are_refused_by_name(tmp_path):
     assert [fault.rule for fault in verdict.faults] == ["run_id_unique"] * 3
 
 
+def timed(times):
+    """A run of another seed that claims these (train_s, eval_s)."""
+    trained, evaluated = map(list, zip(*times, strict=True))
+    other = make_document(seed=3, epochs=len(times))
+    for row, train_s, eval_s in zip(other["epochs"], trained, evaluated, strict=True):
+        row["train_s"], row["eval_s"] = train_s, eval_s
+    timing, sums = other["timing"], {"train_s": sum(trained), "eval_s": sum(evaluated)}
+    timing["total_s"] += sum(sums.values()) - timing["train_s"] - timing["eval_s"]
+    timing |= {**sums, "first_epoch_s": trained[0], "steady_epoch_s": median(trained[1:])}
+    images_per_s = len(times) * 60000 / sum(trained)
+    flops_per_s = images_per_s * other["workload"]["flops_per_sample"]
+    other["result"] |= {"images_per_s": images_per_s, "flops_per_s": flops_per_s}
+    return Record.model_validate(other)
+
+
+def times_of(document):
+    return [(row["train_s"], row["eval_s"]) for row in document["epochs"]]
+
+
 def copied(document, factor=None, backwards=False):
     """The same run under another id and seed: exact, with jitter, or from its end."""
-    noise, rows = random.Random(1), document["epochs"]
-    times = [row["train_s"] for row in rows]
+    noise, times = random.Random(1), times_of(document)
     times = [times[0], *(reversed(times[1:]) if backwards else times[1:])]
-    other = make_document(seed=3)
-    for row, train_s in zip(other["epochs"], times, strict=True):
-        row["train_s"] = round(train_s * (1 + (factor or 0) * noise.uniform(-1, 1)), 9)
-        if factor is None:
-            row["eval_s"] = rows[row["epoch"] - 1]["eval_s"]
-    times = [row["train_s"] for row in other["epochs"]]
-    timing = other["timing"]
-    timing["total_s"] += sum(times) - timing["train_s"]
-    timing["train_s"], timing["first_epoch_s"] = sum(times), times[0]
-    timing["steady_epoch_s"] = median(times[1:])
-    other["result"]["images_per_s"] = 50 * 60000 / sum(times)
-    rate = other["result"]["images_per_s"] * other["workload"]["flops_per_sample"]
-    other["result"]["flops_per_s"] = rate
-    return Record.model_validate(other)
+    if factor is None:
+        return timed(times)
+    own = times_of(make_document(seed=3))
+    jittered = [round(train_s * (1 + factor * noise.uniform(-1, 1)), 9) for train_s, _ in times]
+    return timed([(train_s, eval_s) for train_s, (_, eval_s) in zip(jittered, own, strict=True)])
 
 
 @pytest.mark.parametrize(
@@ -322,6 +453,57 @@ def test_epoch_times_of_another_run_are_refused_in_both(tmp_path, changes):
     verdict = check_files([write_records(tmp_path, records)], NOW)
     assert {fault.rule for fault in verdict.faults} == {"epoch_times_own"}
     assert [run.record.workload.seed for run in verdict.accepted] == [1]
+
+
+def with_training_of(document, times):
+    """These times, and of the training as many of the document's, in whatever order."""
+    trained = random.Random(1).sample(times_of(document), len(times))
+    return [(train_s, eval_s) for (train_s, _), (_, eval_s) in zip(trained, times, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda one, other: times_of(one)[:25],
+        lambda one, other: times_of(one)[:4],
+        lambda one, other: times_of(one)[:20] + times_of(other)[20:],
+        lambda one, other: with_training_of(one, times_of(other)),
+        lambda one, other: [
+            (t, e) for (t, _), (_, e) in zip(times_of(other), times_of(one), strict=True)
+        ],
+    ],
+    ids=["trimmed", "to four epochs", "spliced", "shuffled", "its evaluations"],
+)
+def test_a_run_of_which_a_part_is_anothers_is_refused_with_it(tmp_path, part):
+    one, third = make_document(), make_document(seed=4)
+    # the other one is not among the records
+    made = timed(part(one, make_document(seed=1)))
+    records = [Record.model_validate(one), Record.model_validate(third), made]
+    verdict = check_files([write_records(tmp_path, records)], NOW)
+    assert {fault.rule for fault in verdict.faults} == {"epoch_times_own"}
+    assert [run.record.workload.seed for run in verdict.accepted] == [4]
+
+
+def test_losses_of_another_seed_are_refused_though_the_last_is_another(tmp_path):
+    one = make_record()
+    losses = {f"epochs__{n}__test_loss": row.test_loss for n, row in enumerate(one.epochs[:-1])}
+    for name, changes in {"seed": {"seed": 1}, "model": {"workload__batch_size": 128}}.items():
+        declared = {
+            "workload__standard": False,
+            "workload__deviations": ["batch_size 128 (standard: 64)"],
+            "workload__steps_made": 50 * 469,
+        }
+        other = make_record(**losses, **changes, **(declared if name == "model" else {}))
+        other = other.model_copy(update={"run_id": f"another-{name}"})
+        verdict = check_files([write_records(tmp_path / name, [one, other])], NOW)
+        assert {fault.rule for fault in verdict.faults} == {"outcome_own"}, verdict.faults
+        assert len({fault.path for fault in verdict.faults}) == 2
+    # a shorter run of the same seed begins as the longer one does
+    short = make_record(
+        epochs=25, **{k: v for k, v in losses.items() if int(k.split("__")[1]) < 24}
+    )
+    verdict = check_files([write_records(tmp_path / "short", [one, short])], NOW)
+    assert verdict.faults == []
 
 
 def test_weights_or_losses_of_another_seed_are_refused_and_of_another_machine_are_not(tmp_path):
@@ -346,8 +528,33 @@ def test_weights_or_losses_of_another_seed_are_refused_and_of_another_machine_ar
         ({"software__git_commit": "1" * 40}, "history does not hold"),
         ({"software__git_commit": None}, "no commit and no release"),
         ({"created_at": "2025-01-01T00:00:00Z"}, "before the commit"),
-        ({"accelerator": "cuda", "accelerator_name": "Wonder GPU"}, "Wonder GPU is in no list"),
+        (
+            {**CUDA, "platform": "cuda", "accelerator_name": "Wonder GPU"},
+            "Wonder GPU is in no list",
+        ),
         ({"platform": "cloud9", "kind": "cloud"}, "none that this project can verify"),
+        ({"software__program_version": "9.9.9"}, "program version 9.9.9 is none"),
+        (CUDA, "platform cpu is one with cpu, and cuda trained"),
+        ({"platform": "cuda"}, "platform cuda is one with cuda, and cpu trained"),
+        ({**KAGGLE, "platform": "cpu"}, "the signals say kaggle"),
+        ({**KAGGLE, "platform": "lab"}, "the signals say kaggle"),
+        ({"platform": "kaggle_fast"}, "name or label speaks of Kaggle"),
+        (
+            {
+                **{**CUDA, "platform": "jetstream"},
+                "platform__signals": {"dmi": "OpenStack Nova", "flavor": "g3.medium"},
+            },
+            "ran on flavor g3.medium",
+        ),
+        (
+            {"platform": "lab", "platform__label": "My Col\u00e0b GPU"},
+            "name or label speaks of Colab",
+        ),
+        ({"platform": "lab", "platform__label": "Our AWS p5.48xlarge"}, "its label says AWS"),
+        (
+            {"engine__environment": {"SECRET_SAUCE": "on"}, "engine__division": "tuned"},
+            "SECRET_SAUCE is in no list",
+        ),
     ],
 )
 def test_what_nobody_can_look_up_is_a_doubt_and_no_fault(tmp_path, changes, said):
@@ -356,6 +563,71 @@ def test_what_nobody_can_look_up_is_a_doubt_and_no_fault(tmp_path, changes, said
     assert verdict.faults == []
     (line,) = verdict.doubts[record.run_id]
     assert said in line
+
+
+def test_a_platform_of_ones_own_that_its_signals_speak_for_is_not_doubted(tmp_path):
+    record = make_record(
+        platform="m1_pro",
+        platform__label="M1 MacBook, the Pro",
+        platform__signals={"chip": "Apple M1 Pro"},
+        platform__detected="apple",
+        hardware__cpu_model="Apple M1 Pro",
+        software__os="macOS 15.2",
+    )
+    verdict = check_files([write_records(tmp_path, [record])], NOW)
+    assert (verdict.faults, verdict.doubts) == ([], {})
+
+
+@pytest.mark.parametrize("label", ["Eco Lab", "Marco-lab", "Collab GPU"])
+def test_a_label_that_only_holds_the_letters_of_colab_is_not_doubted(tmp_path, label):
+    record = make_record(platform="lab", platform__label=label)
+    assert check_files([write_records(tmp_path, [record])], NOW).doubts == {}
+
+
+def test_files_that_are_not_those_of_the_commit_are_a_doubt(tmp_path, monkeypatch):
+    def said(**software):
+        record = make_record(**{f"software__{name}": value for name, value in software.items()})
+        folder = write_records(tmp_path / str(len(list(tmp_path.iterdir()))), [record])
+        return check_files([folder], NOW).doubts.get(record.run_id, [])
+
+    monkeypatch.setattr(doubtful, "package_of", lambda commit: "5" * 64)
+    assert said(package_sha256="5" * 64) == []
+    (line,) = said(package_sha256="6" * 64)
+    assert "other files than those of the commit" in line
+    assert said(package_sha256=None) == [line]
+    early = {"0" * 40: datetime(2025, 1, 1, tzinfo=UTC)}
+    monkeypatch.setitem(facts("releases"), "schema_since", "2025-06-01T00:00:00Z")
+    monkeypatch.setattr(doubtful, "history", lambda: early)
+    (line,) = said(package_sha256="5" * 64)
+    assert "wrote no such records" in line
+
+
+def test_the_package_of_a_commit_has_the_digest_that_a_run_of_it_records(tmp_path, monkeypatch):
+    def git(*arguments):
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    package = tmp_path / "mnist_gpu"
+    (package / "inner").mkdir(parents=True)
+    for name in ("a.py", "inner/b.c", "inner/data.yaml"):
+        (package / name).write_text(name)
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "one")
+    git("tag", "one")
+    monkeypatch.setattr(doubtful, "PACKAGE", package)
+    doubtful.package_of.cache_clear()
+    assert doubtful.package_of("one") == package_sha256(package)
+    (package / "a.py").write_text("changed")
+    assert doubtful.package_of("one") != package_sha256(package)
+    assert doubtful.package_of("two") is None
+    doubtful.package_of.cache_clear()
+
+
+def test_this_program_is_among_those_that_are_known():
+    assert mnist_gpu.__version__ in facts("releases")["program_versions"]
+    kernels = set(packaged("engines/torch/kernels/kernels"))
+    assert kernels <= set(facts("engines")["kernels"])
 
 
 def test_one_file_named_twice_is_no_duplicate(tmp_path):

@@ -14,20 +14,29 @@ from typing import Any
 from mnist_gpu.records.facts import facts, limits
 
 TEXTS = facts("texts")
-REFUSED_CATEGORIES = set(TEXTS["refused_categories"])
+REFUSED_CATEGORIES, INVISIBLE = set(TEXTS["refused_categories"]), set(TEXTS["invisible"])
+ALIKE_SCRIPTS = set(TEXTS["alike_scripts"])
 MARKUP = re.compile(TEXTS["markup"], re.I)
 PRIVATE = {re.compile(entry["pattern"], re.I): entry["why"] for entry in TEXTS["private"]}
 WHOLE_PRIVATE = [re.compile(rf"(?:{part.pattern})[^\s\"']*", re.I) for part in PRIVATE]
 LONGEST = 300
+# the reason of a price or a limit that gives none
+UNSTATED = "not stated"
 HIGHEST_PRICE_PER_HOUR: float = limits().highest_price_per_hour
-UNIT = re.compile(r"[A-Za-z$][A-Za-z0-9 $/-]{0,19}")
+UNIT = re.compile(r"[A-Za-z$]([A-Za-z0-9 $/-]{0,18}[A-Za-z0-9$])?")
+MOST_MARKS = 2
+
+
+def _acts(char: str) -> bool:
+    """Whether a character does something to whoever reads it, or is not to be seen."""
+    return unicodedata.category(char) in REFUSED_CATEGORIES or char in INVISIBLE
 
 
 def markup_in(text: str) -> str | None:
     """Why `text` could act on whoever reads it; None where it could not."""
-    odd = next((c for c in text if unicodedata.category(c) in REFUSED_CATEGORIES), None)
+    odd = next(filter(_acts, text), None)
     if odd is not None:
-        return f"holds the character U+{ord(odd):04X}, which acts on a reader"
+        return f"holds the character U+{ord(odd):04X}, which acts on a reader or is not seen"
     if found := MARKUP.search(text):
         return f"holds markup or script syntax ({found.group()!r})"
     return None
@@ -41,12 +50,33 @@ def private_part_of(text: str) -> str | None:
 def harmless(text: str) -> str:
     """`text` as a record may hold it: nothing that acts on a reader, no path, 300 characters."""
     text = text.replace(str(Path.home()), "~")
-    text = "".join(" " if unicodedata.category(c) in REFUSED_CATEGORIES else c for c in text)
+    text = "".join(" " if _acts(c) else c for c in text)
     text = MARKUP.sub("?", text)
     while private_part_of(text):
         for whole in WHOLE_PRIVATE:
             text = whole.sub(" ...", text)
     return " ".join(text.split())[:LONGEST] or "no reason given"
+
+
+def _mixture_in(label: str) -> str | None:
+    """Why the letters of a label are not what they seem; None where they are."""
+    plain = unicodedata.normalize("NFC", label)
+    marks = "".join("m" if unicodedata.combining(char) else " " for char in plain)
+    if "m" * (MOST_MARKS + 1) in marks:
+        return f"holds a letter with more than {MOST_MARKS} marks"
+    for word in re.findall(r"[^\W\d_]+", unicodedata.normalize("NFKC", label)):
+        # a character's name begins with its script
+        scripts = {unicodedata.name(char, "").split(" ")[0] for char in word}
+        if "LATIN" in scripts and (others := ALIKE_SCRIPTS & scripts):
+            return f"mixes Latin letters with {', '.join(sorted(others)).title()} ones in {word!r}"
+    return None
+
+
+def hardware_name_fault(name: str) -> str | None:
+    """Why `name` cannot stand in a table as a processor's or accelerator's; None where it can."""
+    if re.fullmatch(TEXTS["hardware_name"], name) and not re.search(TEXTS["link"], name, re.I):
+        return None
+    return "is no name of hardware: at most 100 Latin characters, and no link"
 
 
 def label_fault(label: str) -> str | None:
@@ -61,7 +91,20 @@ def label_fault(label: str) -> str | None:
         return "holds what a page would make a link of"
     if any(unicodedata.bidirectional(char) in ("R", "AL", "AN") for char in label):
         return "is written from right to left"
-    return None
+    return _mixture_in(label)
+
+
+def _unit_fault(unit: str) -> str | None:
+    """Why `unit` is none, or would be taken for another; None where it is one."""
+    known = facts("conversions")
+    names = {*known["units"], *known["aliases"]}
+    if unit in names:
+        return None
+    # "Usd" and "USD cents" are converted by nobody, and read as dollars by everybody
+    words = {word.casefold() for word in re.split(r"[ /-]", unit)}
+    if taken := sorted(name for name in names if name.casefold() in words):
+        return f"{unit!r} would be taken for {taken[0]}"
+    return None if UNIT.fullmatch(unit) else f"{unit!r} is no unit"
 
 
 def price_faults(price: Any) -> Iterator[tuple[str, str]]:
@@ -70,6 +113,8 @@ def price_faults(price: Any) -> Iterator[tuple[str, str]]:
     Args:
         price: a record's `Price`, or anything else with its fields.
     """
+    if price.reason and len(price.reason) > limits().reason_letters:
+        yield "reason", f"is longer than {limits().reason_letters} letters"
     if price.amount_per_hour is None:
         if not price.reason:
             yield "reason", "is missing although there is no amount"
@@ -83,8 +128,8 @@ def price_faults(price: Any) -> Iterator[tuple[str, str]]:
         yield "free", "is true beside an amount"
     if price.amount_per_hour < limits().lowest_price_per_hour:
         yield "amount_per_hour", "is next to nothing; what is free has no amount, and free: true"
-    if price.unit and not UNIT.fullmatch(price.unit):
-        yield "unit", f"{price.unit!r} is no unit"
+    if price.unit and (why := _unit_fault(price.unit)):
+        yield "unit", why
     if price.source and "://" in price.source and not price.source.startswith("https://"):
         yield "source", "is a link, but not to an https page"
 

@@ -16,8 +16,11 @@ from mnist_gpu.fields import Count, Name, Part, Seconds, Text, UtcInstant
 from mnist_gpu.records.schema import Division, Limits, Precision, Price
 
 PREFIX = "mnist-gpu-estimate:1:"
-LINE = re.compile(re.escape(PREFIX) + r"([A-Za-z0-9_-]{1,8000})(?![A-Za-z0-9_-])")
+# in mail and terminals it may be broken into several, and quoted
+FOREIGN = re.compile(r"[^A-Za-z0-9_\s>-]")
+MOST_LETTERS = 8000
 MOST_BYTES = 64 * 1024
+RECORDS_KEY = b'"run_id"'
 
 
 class Span(Part):
@@ -66,18 +69,23 @@ def line(estimate: Estimate) -> str:
 
 
 def read_lines(text: str) -> list[Estimate]:
-    """Every estimate that stands in `text` as one line of its own making.
+    """Every estimate that stands in `text` as its line, whole or broken into several.
 
     Raises:
         UserError: a line is damaged.
     """
-    return [_unpack(found.group(1)) for found in LINE.finditer(text)]
+    parts = (part[: 2 * MOST_LETTERS] for part in text.split(PREFIX)[1:])
+    return [_unpack(part) for part in parts if part[:1].isalnum()]
 
 
-def _unpack(packed: str) -> Estimate:
+def _unpack(text: str) -> Estimate:
+    """The estimate that `text` begins with; what is packed says itself where it ends."""
+    packed = re.sub(r"[\s>]", "", FOREIGN.split(text, 1)[0])[:MOST_LETTERS]
     where, unpacker = f"{PREFIX}{packed[:12]}…", zlib.decompressobj()
     try:
-        raw = base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))
+        # four letters are three bytes; what is left over is no part of it, or the end of its last
+        whole = packed if len(packed) % 4 != 1 else packed[:-1]
+        raw = base64.urlsafe_b64decode(whole + "=" * (-len(whole) % 4))
         content = unpacker.decompress(raw, MOST_BYTES)
     except (binascii.Error, zlib.error):
         content = b""
@@ -92,9 +100,11 @@ def read_json(content: bytes, where: str) -> Estimate:
     Raises:
         UserError: it is none.
     """
+    if RECORDS_KEY in content:
+        raise UserError(f"{where}: a record, not an estimate: leave --estimates out")
     try:
         return Estimate.model_validate_json(content)
     except ValidationError as exc:
         first = exc.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{where}: not an estimate: {field}: {first['msg']}") from None
+        said = ".".join(str(part) for part in first["loc"]), first["msg"]
+        raise UserError(f"{where}: not an estimate: {': '.join(filter(None, said))}") from None

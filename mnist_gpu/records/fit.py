@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from mnist_gpu.numbers import duration
+from mnist_gpu.numbers import counted, duration
+from mnist_gpu.records.acceptable import UNSTATED
 from mnist_gpu.records.estimate import Estimate, Span, line
 from mnist_gpu.records.price import Cost, cost_of
 
@@ -45,16 +46,18 @@ def fit(estimate: Estimate) -> Fit:
 
 def sentences(estimate: Estimate) -> list[str]:
     """One estimate, a line each."""
-    how = f"{estimate.epochs} epochs, from {duration(estimate.measured_s)} of training"
+    how = f"{counted(estimate.epochs, 'epoch')}, from {duration(estimate.measured_s)} of training"
     fits, limits = fit(estimate), estimate.limits
-    why = limits.reason if limits.session_s is None else f"{limits.source}, {limits.as_of}"
+    stated = [] if limits.session_s is None else [f"{limits.source}, {limits.as_of}"]
+    if limits.reason and not (stated and limits.reason == UNSTATED):
+        stated.append(limits.reason)
     held = cost(estimate)
     lines = [
-        f"estimate       of this run here, not a result: {how}",
+        f"estimate       not a result: {how}",
         f"training       {_about(estimate.train_s)}",
         f"whole run      {_about(estimate.total_s)}",
         f"cost           {held.text()}" + (f" ({held.basis})" if held.amount is not None else ""),
-        f"session        {fits.session} ({why})",
+        f"session        {fits.session} ({'; '.join(stated)})",
     ]
     if limits.quota_s_per_week is not None:
         quota = duration(limits.quota_s_per_week)

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 from mnist_gpu.numbers import figure
+from mnist_gpu.records.acceptable import UNSTATED
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.schema import Price
 
@@ -79,7 +80,8 @@ def cost_of(
     if bound := _power_at_most_w(described):
         basis = f"at most {bound['watts']} W ({bound['source']}, {bound['as_of']})"
         return _electricity(bound["watts"] * held_s / JOULES_PER_KWH, "at most", basis)
-    return Cost(f"{price.reason or 'own hardware'}, energy not measured")
+    # not the reason, which is a stranger's: this stands in the table
+    return Cost("own hardware, energy not measured")
 
 
 def _priced(price: Price, hours: float) -> Cost:
@@ -90,6 +92,8 @@ def _priced(price: Price, hours: float) -> Cost:
     usd_each = table["units"].get(unit, {}).get("usd")
     usd = None if usd_each is None else amount * usd_each
     basis = f"{price.amount_per_hour:g} {unit}/h, {price.source}, {price.as_of}"
+    if price.reason not in (None, UNSTATED):
+        basis += f"; {price.reason}"
     return Cost(basis, amount, unit, usd, "about" if unit == "kWh" else "")
 
 

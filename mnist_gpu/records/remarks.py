@@ -12,7 +12,7 @@ def remarks(record: Record) -> list[str]:
     timing, used = record.timing, record.resources
     found = []
     if timing.data_wait_s is not None and timing.train_s:
-        found.append(waited(f"{timing.data_wait_s / timing.train_s:.0%}", record))
+        found.append(waited(f"{100 * timing.data_wait_s / timing.train_s:.0f} %", record))
     if used.gpu_percent is not None:
         busy = f"the GPU was busy {used.gpu_percent:.0f} % of the time"
         if used.gpu_percent < HALF_BUSY_PERCENT:
@@ -31,10 +31,17 @@ def remarks(record: Record) -> list[str]:
         }
         most = max(before, key=lambda what: before[what])
         found.append(
-            f"{1 - timing.train_s / timing.total_s:.0%} of the run was not training,"
+            f"{100 * (1 - timing.train_s / timing.total_s):.0f} % of the run was not training,"
             f" most of it {most}: {before[most]:.1f} s"
         )
     return found
+
+
+def unverified(record: Record) -> list[str]:
+    """That the machine is not seen to be what the run was asked for as, if so."""
+    if record.platform.verified:
+        return []
+    return [f"this machine is not seen to be what was asked for: {record.platform.label}"]
 
 
 def waited(share: str, record: Record) -> str:

@@ -89,7 +89,7 @@ def find_records(paths: Sequence[Path | str]) -> list[Path]:
     """
     found: dict[object, Path] = {}
     for path in map(Path, paths):
-        if not path.exists():
+        if not os.path.exists(path):
             raise UserError(f"{printable(str(path))}: no such file or folder")
         for file in _search(str(path)) if path.is_dir() else [str(path)]:
             found.setdefault(_identity(file), Path(file))

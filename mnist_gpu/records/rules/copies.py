@@ -1,15 +1,19 @@
 """Rules on all records together: none is another one sent again."""
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from operator import attrgetter
 from typing import Any
 
 from mnist_gpu.records.facts import facts, limits
-from mnist_gpu.records.run import Run
+from mnist_gpu.records.run import Column, Run
 
 BLOCK = 1024
 Together = tuple[Run, str, str, str]
 """The run, the rule, the field and the reason."""
+# on a processor the same products, and so the same weights
+SAME_ARITHMETIC = {"tf32": "float32"}
 
 
 def repeated(runs: Sequence[Run]) -> Iterator[Together]:
@@ -17,14 +21,19 @@ def repeated(runs: Sequence[Run]) -> Iterator[Together]:
     nothing says which was first."""
     for group in _groups(runs, lambda run: run.record.run_id):
         yield from _named(group, "run_id_unique", "run_id")
-    for group in _groups(runs, _times):
+    for group in _groups(runs, _few_times):
         yield from _named(group, "epoch_times_own", "epochs.*.train_s")
+    for field in ("train_s", "eval_s"):
+        yield from _shared(runs, field, "epoch_times_own", lambda one, other: False)
     for group in _groups(runs, _length):
         yield from _alike(group)
-    for field, of in (("result.weights_sha256", _weights), ("epochs.*.test_loss", _losses)):
+    for field, of in (("result.weights_sha256", _weights), ("epochs.*.test_loss", _few_losses)):
         for group in _groups(runs, of):
             if len({_training(run) for run in group}) > 1:
                 yield from _named(group, "outcome_own", field)
+    published = [run for run in runs if run.record.workload.dataset == "mnist"]
+    for field in ("train_loss", "test_loss"):
+        yield from _shared(published, field, "outcome_own", _trained_alike)
 
 
 def _groups(runs: Sequence[Run], key: Callable[[Run], Hashable]) -> Iterator[list[Run]]:
@@ -43,10 +52,15 @@ def _named(group: Sequence[Run], rule: str, field: str) -> Iterator[Together]:
         yield run, rule, field, f"is that of {other.path}{more}, too"
 
 
-def _times(run: Run) -> Hashable:
-    """Sorted: reversed or shuffled times are the same ones."""
+def _few_times(run: Run) -> Hashable:
+    """Of so few epochs that `_shared` does not judge them: all times, in whatever order."""
     # of a single epoch two runs may agree to the nanosecond by chance
-    return (*sorted(run.train_s), *sorted(run.eval_s)) if run.train_s else None
+    few = 0 < len(run.train_s) < limits().shared_from
+    return (*sorted(run.train_s), *sorted(run.eval_s)) if few else None
+
+
+def _few_losses(run: Run) -> Hashable:
+    return run.test_loss if 0 < len(run.test_loss) < limits().shared_from else None
 
 
 def _length(run: Run) -> Hashable:
@@ -58,16 +72,59 @@ def _weights(run: Run) -> Hashable:
     return run.record.result.weights_sha256
 
 
-def _losses(run: Run) -> Hashable:
-    return run.test_loss or None
-
-
 def _training(run: Run) -> Hashable:
     """What must be equal where weights or losses are: seed and arithmetic, not the machine."""
-    engine = run.record.engine.name
+    engine, work = run.record.engine, run.record.workload
     alike = facts("engines")["same_arithmetic"]
-    family = next((names[0] for names in alike if engine in names), engine)
-    return run.record.workload.seed, family
+    family = next((names[0] for names in alike if engine.name in names), engine.name)
+    precision = SAME_ARITHMETIC.get(engine.precision, engine.precision)
+    trained = (work.model, work.dataset_sha256, work.batch_size, work.learning_rate, precision)
+    return (work.seed, family, *trained)
+
+
+def _trained_alike(one: Run, other: Run) -> bool:
+    return _training(one) == _training(other)
+
+
+def _shared(
+    runs: Sequence[Run], field: str, rule: str, may: Callable[[Run, Run], bool]
+) -> Iterator[Together]:
+    """Runs of which a part is another's, in whatever order: trimmed, spliced, shuffled.
+
+    Args:
+        runs: any.
+        field: of every epoch.
+        rule: that says they may not.
+        may: whether two runs may share what they do.
+    """
+    import numpy as np
+
+    columns = list(map(attrgetter(field), runs))
+    if not any(columns):
+        return
+    owners = np.repeat(np.arange(len(runs)), list(map(len, columns)))
+    values = np.concatenate([np.asarray(column, dtype=float) for column in columns])
+    # equal values come to lie side by side, the runs that have them in their order
+    order = np.argsort(values, kind="stable")
+    owners, values = owners[order], values[order]
+    equal = (values[1:] == values[:-1]) & (owners[1:] != owners[:-1])
+    pairs = zip(owners[:-1][equal].tolist(), owners[1:][equal].tolist(), strict=True)
+    for (left, right), count in Counter(pairs).items():
+        one, other = runs[left], runs[right]
+        if count >= _most_by_chance(columns[left], columns[right]) and not may(one, other):
+            for run, its in ((one, other), (other, one)):
+                yield run, rule, f"epochs.*.{field}", f"holds {count} of those of {its.path}"
+
+
+def _most_by_chance(one: Column, other: Column) -> float:
+    """From how many equal values on two runs share a part."""
+    middle = sorted((*one, *other))
+    tenth = len(middle) // 10
+    spread = middle[-1 - tenth] - middle[tenth]
+    # of values as close together as a coarse clock's ticks some are equal anyway
+    expected = len(one) * len(other) * limits().coarsest_tick_s / spread if spread else math.inf
+    part = limits().shared * min(len(one), len(other))
+    return float(max(limits().shared_from, part) + 10 * expected)
 
 
 def _alike(group: Sequence[Run]) -> Iterator[Together]:

@@ -74,8 +74,9 @@ def loss_bounds_errors(record: Record) -> Iterator[Finding]:
     negative = (loss < 0 for loss in column(record, "train_loss"))
     yield from first(record, "train_loss", negative, "a loss is not negative")
     slack = LIMIT.loss_slack
-    small = (loss * slack + 1e-6 < (1 - right) * log(2) for loss, right in _tests(record))
-    yield from first(record, "test_loss", small, "too small for that epoch's accuracy")
+    for part in ("train", "test"):
+        small = (loss * slack + 1e-6 < (1 - right) * log(2) for loss, right in _of(record, part))
+        yield from first(record, f"{part}_loss", small, "too small for that epoch's accuracy")
 
 
 @rule
@@ -85,14 +86,30 @@ def loss_fits_accuracy(record: Record) -> Iterable[Finding]:
     sure, nats = 0.99 if record.workload.dataset == "mnist" else 2.0, LIMIT.most_nats
     large = (
         loss > (0.5 if right >= sure else log(10) * right + nats * (1 - right))
-        for loss, right in _tests(record)
+        for loss, right in _of(record, "test")
     )
-    return first(record, "test_loss", large, "too large for that epoch's accuracy")
+    yield from first(record, "test_loss", large, "too large for that epoch's accuracy")
+    # a large learning rate may leave any loss behind on the way, but not beside few errors
+    large = (loss > 0.5 and right >= sure for loss, right in _of(record, "train"))
+    yield from first(record, "train_loss", large, "too large for that epoch's accuracy")
+    if record.workload.standard:
+        yield from _standard_network(record)
 
 
-def _tests(record: Record) -> Iterable[tuple[float, float]]:
-    """Loss and accuracy on the test set, epoch by epoch."""
-    return ((row.test_loss, row.test_accuracy) for row in record.epochs)
+def _standard_network(record: Record) -> Iterator[Finding]:
+    edge, each, best = (LIMIT.standard[name] for name in ("edge", "nats_per_error", "best"))
+    for part in ("train", "test"):
+        beyond = (loss > edge + each * (1 - right) for loss, right in _of(record, part))
+        why = "beyond what the standard network reaches with that epoch's loss"
+        yield from first(record, f"{part}_accuracy", beyond, why)
+    beyond = (right > best for _, right in _of(record, "test"))
+    yield from first(record, "test_accuracy", beyond, "beyond what the standard network reaches")
+
+
+def _of(record: Record, part: str) -> Iterable[tuple[float, float]]:
+    """Loss and accuracy on the `train` or the `test` set, epoch by epoch."""
+    losses, accuracies = (column(record, f"{part}_{name}") for name in ("loss", "accuracy"))
+    return zip(losses, accuracies, strict=True)
 
 
 @rule
@@ -108,5 +125,15 @@ def losses_are_measured(record: Record) -> Iterator[Finding]:
             yield f"epochs.*.{field}", "are not distinct: no two epochs give the same mean"
         if len(judged) > 1 and all(abs(v * 1e4 - round(v * 1e4)) < 1e-9 for v in judged):
             yield f"epochs.*.{field}", "are all rounded to four digits"
-    if len(losses) >= LIMIT.smooth_from and all(b < a for a, b in pairwise(losses)):
-        yield "epochs.*.test_loss", f"fall in each of {len(losses)} epochs: no training does"
+        if len(judged) > 2 and all(abs(v * 1e6 - round(v * 1e6)) < 1e-3 for v in judged):
+            yield f"epochs.*.{field}", "are all rounded to six digits"
+        # smaller steps than the standard ones may well lower the training loss for long
+        noisy = field == "test_loss" or record.workload.standard
+        falling = all(b < a for a, b in pairwise(losses))
+        if noisy and len(losses) >= LIMIT.smooth_from and falling:
+            yield f"epochs.*.{field}", f"fall in each of {len(losses)} epochs: no training does"
+    accuracies = column(record, "test_accuracy")
+    # all right stays all right, and a network that has died at a guess; others move by an image
+    living = len(set(accuracies)) == 1 and 0.5 < accuracies[0] < 1
+    if living and len(accuracies) >= LIMIT.smooth_from:
+        yield "epochs.*.test_accuracy", f"is {accuracies[0]} in each of {len(accuracies)} epochs"

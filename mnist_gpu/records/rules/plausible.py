@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_gpu.measure.readings import Hardware
 from mnist_gpu.records.facts import facts, limits
-from mnist_gpu.records.rules.registry import Finding, column, exceeding, first, rule
+from mnist_gpu.records.rules.registry import Finding, column, exceeding, first, rule, unequal
 from mnist_gpu.records.rules.time import sampled_s
 from mnist_gpu.records.schema import Record
 
@@ -51,8 +51,16 @@ def processor_time(record: Record) -> Iterator[Finding]:
     cpus = cpu_bound(hardware)
     if percent > 100 * cpus * 1.1 + 5:
         yield "resources.cpu_percent", f"is {percent}, more than {cpus:g} CPUs can give"
+    if percent < LIMIT.least_cpu_percent and record.resources.samples:
+        yield "resources.cpu_percent", f"is {percent}: nothing runs without a processor"
     if hardware.accelerator != "cpu":
         return
+    most = _most_of_threads(record)
+    if percent > most:
+        yield "hardware.threads", f"is {hardware.threads}, too few for {percent} % of a CPU"
+    least = LIMIT.least_busy_percent * min(1.0, hardware.cpu_quota or 1.0)
+    if percent < least and not record.resources.warnings:
+        yield "resources.cpu_percent", f"is {percent}: too little CPU time for any training"
     flops = len(record.epochs) * _least_flops(record, work.n_train + work.n_test / 3)
     # the peak is that of all CPUs the run could use; what it did not use computed nothing
     peak = peak_flops_per_s(hardware, record.engine.precision) / cpus
@@ -96,10 +104,34 @@ def plausible_hardware(record: Record) -> Iterator[Finding]:
     # without a single CPU nothing computes
     cpus = dict.fromkeys(("threads", "cores"), max(1, hardware.logical_cpus))
     yield from exceeding(hardware, "hardware", cpus, "more than there are logical CPUs")
-    if hardware.logical_cpus == 0:
-        yield "hardware.logical_cpus", "is 0"
+    for field in ("logical_cpus", "cores", "threads"):
+        if getattr(hardware, field) == 0:
+            yield f"hardware.{field}", "is 0"
+    yield from _virtualised(record)
     if hardware.accelerator != "cpu" and hardware.accelerator_count == 0:
         yield "hardware.accelerator_count", f"is 0 for {hardware.accelerator}"
+
+
+def _most_of_threads(record: Record) -> float:
+    """The most CPU time, in percent of a CPU, where the threads stated are all that compute."""
+    engine, work = record.engine, record.workload
+    alone = engine.name in facts("engines")["own_threads"]
+    # compilers, what the environment sets, and libraries of linear algebra that are not x86's bring
+    # threads of their own
+    others = engine.compile != "none" or engine.environment or work.devices * work.num_nodes > 1
+    if not alone or others or record.hardware.cpu_family_model_stepping is None:
+        return math.inf
+    return 110.0 * max(1, record.hardware.threads) + float(LIMIT.beside_threads_percent)
+
+
+def _virtualised(record: Record) -> Iterator[Finding]:
+    """What is named as a virtual machine is one."""
+    hardware, known = record.hardware, facts("engines")["virtual_machines"]
+    signal = record.platform.signals.get("virtualisation")
+    for named in (hardware.hypervisor, signal):
+        if not hardware.virtualised and re.search(known, named or "", re.I):
+            yield "hardware.virtualised", f"is false, but the record names {named}"
+            return
 
 
 @rule
@@ -117,11 +149,37 @@ def accelerator_agrees(record: Record) -> Iterator[Finding]:
             for field in fields:
                 if getattr(getattr(record, part), field) is not None:
                     yield f"{part}.{field}", f"is that of an NVIDIA GPU, not of {kind}"
-    name = f"{hardware.accelerator_name} {hardware.cpu_model}"
+    precision, able = record.engine.precision, known["precisions"].get(kind)
+    if able is not None and precision not in able:
+        yield "engine.precision", f"{precision} is none that an engine computes in on {kind}"
+    yield from _named(record)
+    yield from _counted(record)
+
+
+def _named(record: Record) -> Iterator[Finding]:
+    """The names of accelerator, processor and system can stand together."""
+    hardware, system = record.hardware, record.software.os
+    kind, own = hardware.accelerator, hardware.accelerator_name
+    name = f"{own} {hardware.cpu_model}"
+    if kind == "cpu" and own not in (None, hardware.cpu_model):
+        yield "hardware.accelerator_name", f"is {own}, but the processor is {hardware.cpu_model}"
     if kind == "cuda" and re.search(r"apple|\bmps\b", name, re.I):
         yield "hardware.accelerator_name", f"{name} has no CUDA"
     if kind == "mps" and "Apple" not in name:
         yield "hardware.cpu_model", f"{hardware.cpu_model} has no Metal"
+    if kind == "mps" and not re.search("apple|mps", own or "mps", re.I):
+        yield "hardware.accelerator_name", f"{own} has no Metal"
+    on_mac = system.startswith("macOS")
+    if kind in ("cuda", "mps") and on_mac is not (kind == "mps"):
+        yield "software.os", f"is {system}, which has no {kind}"
+
+
+def _counted(record: Record) -> Iterator[Finding]:
+    """There are as many accelerators as devices that trained."""
+    hardware, devices = record.hardware, record.workload.devices * record.workload.num_nodes
+    if hardware.accelerator != "cpu":
+        stated = [("hardware.accelerator_count", hardware.accelerator_count, devices)]
+        yield from unequal(stated, "the devices that trained are")
 
 
 @rule
@@ -129,18 +187,34 @@ def plausible_resources(record: Record) -> Iterator[Finding]:
     """No use is more than the machine has."""
     hardware = record.hardware
     cpus, cards = hardware.logical_cpus, max(1, hardware.accelerator_count)
-    power_w = LIMIT.most_accelerator_w * cards + LIMIT.most_cpu_w * cpus
+    most_w = _most_accelerator_w(hardware)
+    power_w = most_w * cards + LIMIT.most_cpu_w * cpus
     limits = {
         "cpu_percent": 100 * cpus * LIMIT.reading_slack,
         "foreign_cpu_percent": 100 * cpus * LIMIT.reading_slack,
         "gpu_percent": 100 * cards * 1.001,
-        "gpu_power_w": LIMIT.most_accelerator_w * cards,
+        "gpu_power_w": most_w * cards,
         "energy_j": power_w * record.timing.total_s,
         "rss_peak_mib": (hardware.ram_gib or math.inf) * 1024 * LIMIT.reading_slack,
+        "gpu_memory_peak_mib": LIMIT.most_gpu_memory_mib * cards,
     }
     yield from exceeding(record.resources, "resources", limits, "more than this machine can have")
+    for field, least in LIMIT.least_readings.items():
+        value = getattr(record.resources, field)
+        if value is not None and value < least:
+            yield f"resources.{field}", f"is {value}, less than any training takes ({least})"
     if record.resources.energy_j is not None:
         yield from _energy(record, record.resources.energy_j, cards)
+
+
+def _most_accelerator_w(hardware: Hardware) -> float:
+    """The highest mean power of one accelerator, generously."""
+    card = known_accelerator(hardware) or {}
+    if "watts" not in card:
+        # a laptop's limit changes by the minute, and no laptop's card is among the known
+        return float(LIMIT.most_accelerator_w)
+    limits_w = (card["watts"], hardware.power_limit_w or math.inf)
+    return float(LIMIT.power_slack * min(limits_w))
 
 
 def _energy(record: Record, energy_j: float, cards: int) -> Iterator[Finding]:
@@ -152,3 +226,23 @@ def _energy(record: Record, energy_j: float, cards: int) -> Iterator[Finding]:
     measured_s = record.timing.train_s + record.timing.eval_s
     if energy_j < LIMIT.least_w * cards * measured_s:
         yield "resources.energy_j", f"is {energy_j}, too little for {measured_s:.0f} s"
+    power_w, least = record.resources.gpu_power_w, LIMIT.least_power_share
+    if power_w and cards == 1 and record.resources.samples >= LIMIT.power_from_samples:
+        computed_j = power_w * sampled_s(record)
+        if not least * computed_j <= energy_j <= computed_j / least:
+            reason = f"is {energy_j}, but {power_w} W for {sampled_s(record):.0f} s are"
+            yield "resources.energy_j", f"{reason} {computed_j:.0f} J"
+
+
+@rule
+def disturbances_warned(record: Record) -> Iterator[Finding]:
+    """What disturbed a run stands among its warnings: it is doubted for them."""
+    used, cpus = record.resources, max(1, record.hardware.logical_cpus)
+    # twice what the sampler warns of
+    noticed = {
+        "foreign_cpu_percent": max(20, 4 * cpus),
+        "suspended_s": 2 * record.timing.segments,
+        "throttled_s": 1 + 0.02 * sampled_s(record),
+    }
+    if not used.warnings:
+        yield from exceeding(used, "resources", noticed, "and resources.warnings say nothing of it")

@@ -90,5 +90,6 @@ def dates(record: Record, now: datetime) -> Iterator[tuple[str, str]]:
             yield "created_at", f"{record.created_at} lies in the future"
         if created < EARLIEST:
             yield "created_at", f"{record.created_at} is older than this project"
-    if record.price.as_of is not None and (why := date_fault(record.price.as_of, now)):
-        yield "price.as_of", why
+    for field, day in (("price", record.price.as_of), ("limits", record.limits.as_of)):
+        if day is not None and (why := date_fault(day, now)):
+            yield f"{field}.as_of", why

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import truediv
 from statistics import median
 
 from mnist_gpu.records.facts import limits
@@ -15,6 +16,7 @@ from mnist_gpu.records.rules.registry import (
     rule,
     unequal,
 )
+from mnist_gpu.records.rules.repeats import repetition
 from mnist_gpu.records.schema import Record
 
 BEFORE = ("startup_s", "data_s", "build_s", "warmup_s")
@@ -51,6 +53,9 @@ def epochs_in_order(record: Record) -> Iterator[Finding]:
     asked = record.workload.epochs
     if len(numbers) > asked or (record.status == "completed" and len(numbers) != asked):
         yield "epochs", f"has {len(numbers)} epochs; workload.epochs says {asked}"
+    # what is resumed is an epoch's checkpoint: each segment but the last has ended one
+    most = {"segments": len(numbers) + 1}
+    yield from exceeding(record.timing, "timing", most, "more than epochs could be resumed from")
 
 
 @rule
@@ -110,31 +115,73 @@ def phases_have_their_share(record: Record) -> Iterator[Finding]:
         return
     timing, train_s = record.timing, record.timing.train_s
     for name in BEFORE + SAMPLED:
-        if not getattr(timing, name) > 0:
+        if getattr(timing, name) < LIMIT.least_phase_s:
             yield f"timing.{name}", f"is {getattr(timing, name)}: nothing takes no time"
-    limits = {
+    longest = dict.fromkeys(BEFORE, LIMIT.longest_before_s)
+    yield from exceeding(timing, "timing", longest, "longer than any start takes")
+    if not own_classes(record):
+        reason = f"too much beside {train_s} s of training"
+        yield from exceeding(timing, "timing", _most_beside_training(record), reason)
+
+
+def _most_beside_training(record: Record) -> dict[str, float]:
+    """Seconds that a phase may take beside the training, generously."""
+    train_s, work = record.timing.train_s, record.workload
+    # weights and Adam's two moments in float32, to the slowest of disks, after every epoch; a
+    # slower processor does not make the disk slower
+    written_mb = 3 * 4 * work.n_parameters / 1e6
+    each_s = LIMIT.checkpoint_edge_s + written_mb / LIMIT.slowest_disk_mb_per_s
+    # several devices may share the training and leave the evaluation to one
+    trained_s = train_s * work.devices * work.num_nodes
+    # what is compiled may be so once more
+    edge_s = 30 if record.engine.compile == "none" else 600
+    return {
         "warmup_s": 600 + 0.25 * train_s,
         "other_s": 30 + 0.1 * train_s,
-        "checkpoint_s": 120 + 0.5 * train_s,
+        "checkpoint_s": 120 + min(0.5 * train_s, len(record.epochs) * each_s),
+        "eval_s": edge_s
+        + LIMIT.evaluation_per_image * trained_s * work.n_test / max(1, work.n_train),
     }
-    if not own_classes(record):
-        yield from exceeding(timing, "timing", limits, f"too much beside {train_s} s of training")
 
 
 @rule
 def clock_digits(record: Record) -> Iterator[Finding]:
     """Times are whole nanoseconds of a clock: scaled ones have more digits, typed ones fewer, and
     epochs of a run do not take the same time."""
-    for field in ("train_s", "eval_s"):
-        times, coarse_s, slack = column(record, field), LIMIT.coarse_s, LIMIT.nanosecond_slack
-        nanoseconds = [1e9 * seconds for seconds in times]
-        # long times have fewer digits after the point
-        broken = (abs(ns - round(ns)) > slack + 1e-15 * ns for ns in nanoseconds)
+    for field in ("train_s", "eval_s", "data_wait_s"):
+        broken = (_scaled(seconds or 0.0) for seconds in column(record, field))
         yield from first(record, field, broken, "no whole number of nanoseconds")
-        if len(times) > 1 and all(abs(s / coarse_s - round(s / coarse_s)) < 1e-6 for s in times):
-            yield f"epochs.*.{field}", "are all rounded: the clock has nine digits"
+    for field in ("train_s", "eval_s"):
+        times = column(record, field)
+        if _too_many_rounded(times):
+            yield f"epochs.*.{field}", "are rounded: the clock has nine digits"
         if len(times) > 2 and _too_many_equal(times):
             yield f"epochs.*.{field}", "are not distinct: no two epochs take the same nanoseconds"
+    phases = {f"timing.{name}": getattr(record.timing, name) for name in BEFORE + SAMPLED}
+    for field, seconds in phases.items():
+        if _scaled(seconds):
+            yield field, f"is {seconds}: no whole number of nanoseconds"
+    typed = [field for field, seconds in phases.items() if seconds and _rounded(seconds, 1e-3)]
+    if len(typed) > 1:
+        yield typed[0], f"is rounded, as are {', '.join(typed[1:])}: the clock has nine digits"
+
+
+def _scaled(seconds: float) -> bool:
+    """Whether a time is no whole number of nanoseconds."""
+    ns = 1e9 * seconds
+    # long times have fewer digits after the point
+    return abs(ns - round(ns)) > LIMIT.nanosecond_slack + 1e-15 * ns
+
+
+def _rounded(seconds: float, unit_s: float) -> bool:
+    return abs(seconds - round(seconds / unit_s) * unit_s) < 3e-10
+
+
+def _too_many_rounded(times: Sequence[float]) -> bool:
+    """Whether more times are round than a clock brings about: all, or more than a few."""
+    n, coarse = len(times), sum(_rounded(seconds, LIMIT.coarse_s) for seconds in times)
+    fine = n >= LIMIT.fine_from and all(_rounded(seconds, LIMIT.fine_s) for seconds in times)
+    return n > 1 and (fine or coarse >= min(n, max(3, n / 50)))
 
 
 def _too_many_equal(times: Sequence[float]) -> bool:
@@ -147,25 +194,22 @@ def _too_many_equal(times: Sequence[float]) -> bool:
 @rule
 def times_are_measured(record: Record) -> Iterator[Finding]:
     """Epoch times scatter: they do not rise or fall for long, nor repeat themselves."""
-    times, field = column(record, "train_s")[1:], "epochs.*.train_s"
-    if len(times) < LIMIT.smooth_from:
+    trains, evals = (column(record, field)[1:] for field in ("train_s", "eval_s"))
+    if len(trains) < LIMIT.smooth_from:
         return
-    if all(a < b for a, b in pairwise(times)) or all(a > b for a, b in pairwise(times)):
-        yield field, f"rise, or fall, in each of {len(times)} epochs"
-    if max(times) - min(times) < LIMIT.steadiest * median(times):
-        yield field, "are steadier than any clock"
-    half = len(times) // 2
-    if _rank_correlation(times[:half], times[-half:]) > LIMIT.alike:
-        yield field, "rise and fall alike in both halves: doubled"
+    for times, field in ((trains, "epochs.*.train_s"), (evals, "epochs.*.eval_s")):
+        if all(a < b for a, b in pairwise(times)) or all(a > b for a, b in pairwise(times)):
+            yield field, f"rise, or fall, in each of {len(times)} epochs"
+        if _steady(times):
+            yield field, "are steadier than any clock"
+    if all(trains) and _steady([b / a for a, b in zip(trains, evals, strict=True)]):
+        yield "epochs.*.eval_s", "are always the same share of train_s: worked out from it"
+    if where := repetition(trains):
+        yield "epochs.*.train_s", f"rise and fall alike {where}: doubled"
 
 
-def _rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
-    """Spearman's, of distinct values."""
-    # equal times, of which `clock_digits` lets few pass, share the last of their ranks
-    n = len(one)
-    left, right = ({value: rank for rank, value in enumerate(sorted(v))} for v in (one, other))
-    squares = sum((left[a] - right[b]) ** 2 for a, b in zip(one, other, strict=True))
-    return 1 - 6 * squares / (n * (n * n - 1))
+def _steady(times: Sequence[float]) -> bool:
+    return max(times) - min(times) < LIMIT.steadiest * median(times)
 
 
 @rule
@@ -179,6 +223,14 @@ def waits_within_training(record: Record) -> Iterator[Finding]:
         for wait, train_s in zip(waits, limits, strict=True)
     )
     yield from first(record, "data_wait_s", longer, "more than the train_s of that epoch")
+    # a machine may stand still for a while, and not most of the time
+    if known and all(limits) and median(map(truediv, waits, limits)) > LIMIT.most_waited:
+        yield "epochs.*.data_wait_s", "leave nothing of train_s to compute in"
+    if len(waits) > 2 and not any(wait is None or wait for wait in waits):
+        yield "epochs.*.data_wait_s", "are all 0: nothing takes no time"
+    # shorter ones may well be a few ticks of the clock
+    if known and min(waits) > LIMIT.coarse_s and _too_many_rounded(waits):
+        yield "epochs.*.data_wait_s", "are rounded: the clock has nine digits"
     stated = [("timing.data_wait_s", timing.data_wait_s, sum(waits) if known else None)]
     yield from unequal(stated, "the epochs give", differs)
     if timing.data_wait_s is None and "data_wait_s" not in timing.reasons:
