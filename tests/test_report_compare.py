@@ -1,15 +1,19 @@
 """`--compare`, and what others have published: beside the rows, never among them."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
 
+from mnist_gpu.errors import UserError
 from mnist_gpu.report.__main__ import main
 from mnist_gpu.report.published import find_published
 from mnist_gpu.report.table import markdown, published_markdown
 from tests.records import make_record, write_records
-from tests.test_report import A100, LABORATORY, REPOSITORY, row_named, seeds, summary_of
+from tests.summaries import A100, LABORATORY, row_named, seeds, summary_of
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def compared(capsys, *arguments):
@@ -37,6 +41,33 @@ def test_one_run_against_one_has_an_interval_over_its_epochs_and_says_so(tmp_pat
     assert text.count("the intervals are over its epochs and say nothing of how runs differ") == 2
     assert re.search(r"whole run: 1\.9\d times \(", text)
     assert "without an interval: it takes 3 runs on both sides" in text
+
+
+def test_what_is_divided_is_said_with_its_unit(tmp_path, capsys):
+    a = write_records(tmp_path / "a", seeds(epoch_s=18.0))
+    b = write_records(tmp_path / "b", seeds(epoch_s=9.0, resources__rss_peak_mib=450.0))
+    lines = compared(capsys, a, b).splitlines()
+    assert "A divided by B, ratios of medians:" in lines
+    [trained] = [line for line in lines if line.startswith("- training time")]
+    assert re.search(r"\([\d,]+ s against [\d,]+ s\)$", trained)
+    [memory] = [line for line in lines if line.startswith("- peak memory")]
+    assert "(900 MiB against 450 MiB)" in memory
+
+
+def test_two_runs_of_one_row_are_told_apart_by_their_letters(tmp_path, capsys):
+    results = write_records(tmp_path / "results", seeds(2))
+    sides = [results / f"run0000{n}" / "record.json" for n in (0, 1)]
+    text = compared(capsys, *sides)
+    assert "- A has 1 run: " in text
+    assert "- B has 1 run: " in text
+    assert "(the accuracy gate says: A not judged, B not judged)" in text
+
+
+def test_of_an_interval_that_is_not_there_nothing_is_said(tmp_path, capsys):
+    sides = [write_records(tmp_path / side, seeds(1, epochs=2)) for side in "ab"]
+    text = compared(capsys, *sides)
+    assert "the intervals are" not in text
+    assert text.count("has 1 run: an interval takes 3 runs, or as many epochs") == 2
 
 
 def test_rows_are_compared_by_their_names(tmp_path, capsys):
@@ -74,10 +105,25 @@ def test_a_side_that_is_not_one_row_is_refused_in_a_line(tmp_path, capsys, recor
     assert said in capsys.readouterr().err
 
 
-def test_a_name_that_is_no_row_is_refused_in_a_line(tmp_path, capsys):
-    results = write_records(tmp_path / "results", seeds(1))
-    assert main([str(results), "--compare", "cpu-lightning-000000", str(results)]) == 1
-    assert "cpu-lightning-000000: no acceptable record" in capsys.readouterr().err
+def test_a_folder_of_several_rows_is_said_to_be_where_their_names_are_looked_for(tmp_path, capsys):
+    a = write_records(tmp_path / "a", [*seeds(1), *seeds(1, engine="torch")])
+    assert main(["--compare", str(a), str(a)]) == 1
+    said = capsys.readouterr().err
+    name = re.search(r"cpu-torch-\w+", said)[0]
+    assert f"; with {a} as PATH" in said
+    assert main([str(a), "--compare", name, name]) == 0
+
+
+@pytest.mark.parametrize("name", ["cpu-lightning-000000", "a" * 300])
+def test_a_name_that_is_no_row_is_refused_in_a_line(tmp_path, capsys, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    results = write_records(tmp_path / "records", seeds(1))
+    assert main([str(results), "--compare", name, str(results)]) == 1
+    said = f"--compare {name}: no such file or folder"
+    assert f"{said}, and no row of that name" in capsys.readouterr().err
+    # without PATHs rows are looked for in results/, and here is none
+    assert main(["--compare", str(results), name]) == 1
+    assert f"{said}\n" in capsys.readouterr().err
 
 
 def test_without_paths_and_names_the_usage_is_shown():
@@ -143,3 +189,30 @@ def test_a_published_file_that_is_not_as_it_should_be_is_refused_in_a_line(
     (results / "published.yaml").write_text(yaml.safe_dump({"entries": [entry]}))
     assert main([str(results), "--out", str(tmp_path / "out")]) == 1
     assert f"published.yaml: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"as_of: 2020-13-45\n", "cannot be read (month must be in 1..12"),
+        (b"far: " + b"9" * 5000, "cannot be read (Exceeds the limit"),
+        (b"[" * 5000, "cannot be read ("),
+        (b"as_of: \xe9\n", "cannot be read ("),
+        (b"- 1\n", "cannot be read (it holds no keys; wanted are as_of, entries, far, ranges)"),
+        (b"ranges: [{kind: x, accelerator: '(', seconds_per_epoch: 1}]", "ranges.0.accelerator: "),
+        (
+            b"ranges: [{kind: x, accelerator: cpu, seconds_per_epoch: [2, 1]}]",
+            "ranges.0.seconds_per_epoch: Value error, the least stands before the most",
+        ),
+    ],
+)
+def test_whatever_stands_in_a_published_file_is_answered_in_a_line(tmp_path, content, said):
+    (tmp_path / "published.yaml").write_bytes(content)
+    with pytest.raises(UserError) as exc:
+        find_published([tmp_path])
+    assert f"published.yaml: {said}" in str(exc.value)
+
+
+def test_an_empty_published_file_publishes_nothing(tmp_path):
+    (tmp_path / "published.yaml").touch()
+    assert find_published([tmp_path]).entries == ()

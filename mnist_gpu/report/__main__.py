@@ -52,12 +52,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--readme", metavar="FILE", help="renew the results between its markers")
     add("--check", action="store_true", help="only say whether README and docs are current")
     ranked = "rank the estimates in the PATHs by time; - reads pasted lines from standard input"
-    add("--estimates", action="store_true", help=ranked)
+    one_of = parser.add_mutually_exclusive_group()
+    one_of.add_argument("--estimates", action="store_true", help=ranked)
     compared = "two records, folders, or names of rows of the PATHs (else of results/)"
-    add("--compare", nargs=2, metavar=("A", "B"), help=compared)
+    one_of.add_argument("--compare", nargs=2, metavar=("A", "B"), help=compared)
     options = parser.parse_args(arguments)
     if not options.paths and not options.compare:
-        parser.error("name at least one PATH, for instance results/")
+        such = "outputs/, or - for pasted lines" if options.estimates else "results/"
+        parser.error(f"name at least one PATH, for instance {such}")
     return options
 
 

@@ -1,8 +1,8 @@
 """Two records, folders of one configuration or rows, beside each other: what their times say."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ MEASURES: dict[str, Callable[[Row], list[Any]]] = {
     "peak memory": lambda row: row.over("resources.rss_peak_mib"),
     "energy": lambda row: row.over("resources.energy_j"),
 }
+UNITS = dict.fromkeys(MEASURES, "s") | {"peak memory": "MiB", "energy": "J"}
 OVER_EPOCHS = ("training time", "time of an epoch")
 
 
@@ -43,16 +44,20 @@ def compare(asked: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     Raises:
         UserError: a side is no single row, which the message says.
     """
-    named = [] if all(Path(name).exists() for name in asked) else load(paths).rows
+    there = [os.path.exists(name) for name in asked]
+    if not all(there) and not any(map(os.path.exists, paths)):
+        lacking = asked[there.index(False)]
+        raise UserError(f"--compare {printable(lacking)}: no such file or folder")
+    named = [] if all(there) else load(paths).rows
     sides = [
-        load([name]).rows if Path(name).exists() else [row for row in named if row.ref == name]
-        for name in asked
+        load([name]).rows if is_path else [row for row in named if row.ref == name]
+        for name, is_path in zip(asked, there, strict=True)
     ]
-    a, b = map(_only, asked, sides)
+    a, b = map(_only, asked, sides, there)
     for letter, name, row in zip("AB", asked, (a, b), strict=True):
         yield f"{letter}: {printable(name)}: {row.name} (n = {row.n}; {row.origin})"
     yield ""
-    yield "A against B, ratios of medians:"
+    yield "A divided by B, ratios of medians:"
     for measure in MEASURES:
         yield f"- {measure}: {_measured(a, b, measure)}"
     yield f"- test accuracy: {a.accuracy} against {b.accuracy}"
@@ -66,13 +71,16 @@ def compare(asked: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     yield from (f"- {line}" for line in _limits(a, b, len(found)))
 
 
-def _only(asked: str, rows: Sequence[Row]) -> Row:
+def _only(asked: str, rows: Sequence[Row], is_path: bool) -> Row:
     if len(rows) == 1:
         return rows[0]
     why = "no acceptable record of a completed run there"
+    if not is_path:
+        why = "no such file or folder, and no row of that name"
     if rows:
         names = ", ".join(row.ref for row in rows[:8])
-        why = f"holds {len(rows)} rows; name one of them: {names}"
+        where = f"; with {printable(asked)} as PATH" if is_path else ""
+        why = f"holds {len(rows)} rows; name one of them: {names}{where}"
     raise UserError(f"--compare {printable(asked)}: {why}")
 
 
@@ -102,7 +110,7 @@ def _measured(a: Row, b: Row, measure: str) -> str:
     found = ratio_of(a, b, measure)
     if found is None:
         return "not measured in every run"
-    ours, theirs = (figure(median(MEASURES[measure](row))) for row in (a, b))
+    ours, theirs = (f"{figure(median(MEASURES[measure](row)))} {UNITS[measure]}" for row in (a, b))
     said = f"{times(found.value, found.interval)} ({ours} against {theirs})"
     if found.interval is None:
         return f"{said}, without an interval: it takes {ENOUGH} runs on both sides"
@@ -129,14 +137,11 @@ def _resampled(row: Row, points: list[float], measure: str, side: int) -> "Array
 
 
 def _limits(a: Row, b: Row, n_differences: int) -> Iterator[str]:
-    for row in (a, b):
+    for letter, row in zip("AB", (a, b), strict=True):
         if row.n < ENOUGH:
-            yield (
-                f"{row.ref} has {counted(row.n, 'run')}: the intervals are over its epochs and say"
-                " nothing of how runs differ"
-            )
-        yield from (f"{row.ref} is doubted: {doubt}" for doubt in row.doubts)
-        yield from (f"{row.ref}: {note}" for note in row.notes)
+            yield f"{letter} has {counted(row.n, 'run')}: {_of_few(row)}"
+        yield from (f"{letter} is doubted: {doubt}" for doubt in row.doubts)
+        yield from (f"{letter}: {note}" for note in row.notes)
     if a.key.epochs != b.key.epochs:
         yield "the numbers of epochs differ: compare the time of an epoch"
     if a.key.division != b.key.division:
@@ -151,8 +156,15 @@ def _limits(a: Row, b: Row, n_differences: int) -> Iterator[str]:
     if train and not train.tells_apart:
         yield "which of the two trains faster"
     if {a.gate.outcome, b.gate.outcome} != {PASSES}:
-        outcomes = ", ".join(f"{row.ref} {row.gate.outcome}" for row in (a, b))
-        yield f"that both trained to the same accuracy (gate: {outcomes})"
+        outcomes = f"A {a.gate.outcome}, B {b.gate.outcome}"
+        yield f"that both trained to the same accuracy (the accuracy gate says: {outcomes})"
+
+
+def _of_few(row: Row) -> str:
+    """What intervals of fewer runs than it takes are made of."""
+    if min(len(run.train_s) for run in row.runs) < ENOUGH:
+        return f"an interval takes {ENOUGH} runs, or as many epochs"
+    return "the intervals are over its epochs and say nothing of how runs differ"
 
 
 def _told(row: Row) -> tuple[dict[str, Any], dict[str, Any], dict[str, list[str]]]:

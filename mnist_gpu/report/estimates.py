@@ -1,22 +1,28 @@
 """Estimates as one ranked table; marked as what they are, and never among results."""
 
+import codecs
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from mnist_gpu import files, output
+from mnist_gpu import output
 from mnist_gpu.errors import UserError
-from mnist_gpu.numbers import duration
+from mnist_gpu.numbers import counted, duration
 from mnist_gpu.records.estimate import Estimate, read_json, read_lines
 from mnist_gpu.records.fit import cost, fit, span
+from mnist_gpu.records.store import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 HEADINGS = ("whole run", "where", "engine", "cost", "does it fit?")
-MARK = "ESTIMATES from about a minute of training each, not results"
-MOST_BYTES = 1 << 20
+NARROW = 60
+# of a log that has lines in it
+MOST_BYTES = 1 << 26
 
 
-def gather(paths: Sequence[str], given: TextIO | None = None) -> list[Estimate]:
+def gather(paths: Sequence[str]) -> list[Estimate]:
     """The estimates in files, folders and, for `-`, in what is typed or piped in.
 
     Raises:
@@ -24,37 +30,82 @@ def gather(paths: Sequence[str], given: TextIO | None = None) -> list[Estimate]:
     """
     found: list[Estimate] = []
     for path in paths:
-        pasted = path == "-"
-        found += read_lines((given or sys.stdin).read(MOST_BYTES)) if pasted else _in(Path(path))
+        found += read_lines(_pasted()) if path == "-" else _in(Path(path))
     if not found:
-        raise UserError(
-            f"{' '.join(paths)}: no estimate there; python -m mnist_gpu.estimate makes one"
-        )
+        where = ", ".join("standard input" if path == "-" else path for path in paths)
+        raise UserError(f"{where}: no estimate there; python -m mnist_gpu.estimate makes one")
     return found
 
 
 def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
-    """Print the estimates, the shortest run first."""
-    from rich.console import Console
-    from rich.table import Table
-
+    """Print the estimates, the shortest run first, and what casts doubt on any."""
     ranked = sorted(estimates, key=lambda one: one.total_s.value_s)
-    table = Table(*HEADINGS, title=MARK, title_justify="left", show_lines=True)
+    console = output.console(out, markup=False)
+    console.print(_list(ranked) if console.width < NARROW else _table(ranked))
     for one in ranked:
-        fits = fit(one)
-        precision = "" if one.precision == "float32" else f"\n{one.precision}"
-        table.add_row(
-            f"{duration(one.total_s.value_s)}\n{span(one.total_s)}",
-            f"{one.label}\n{one.hardware}",
-            f"{one.engine}\n{one.division}{precision}",
-            cost(one).text(),
-            f"session: {fits.session}\nweek: {fits.week}",
-        )
-    console = Console(file=out or output.here(), highlight=False, markup=False)
-    console.print(table)
-    unlike = sorted({f"{one.model}, {one.epochs} epochs, batch {one.batch_size}" for one in ranked})
+        of = f"{one.label}, {one.engine} on {one.hardware}"
+        for warning in one.warnings:
+            console.print(printable(f"warning: {of}: {warning}"))
+    unlike = sorted({f"{one.model}, {_epochs(one)}, batch {one.batch_size}" for one in ranked})
     if len(unlike) > 1:
         console.print(f"not all of the same training: {'; '.join(unlike)}")
+
+
+def _table(estimates: Sequence[Estimate]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=_mark(estimates), title_justify="left", show_lines=True)
+    for heading in HEADINGS:
+        # a long name goes on in the next line, and no end of it is lost
+        table.add_column(heading, overflow="fold")
+    for one in estimates:
+        table.add_row(*("\n".join(cell) for cell in _cells(one)))
+    return table
+
+
+def _list(estimates: Sequence[Estimate]) -> str:
+    """The same where a table has no room."""
+    lines = [_mark(estimates)]
+    for one in estimates:
+        cells = zip(HEADINGS, _cells(one), strict=True)
+        lines += ["", *(f"{heading}: {', '.join(cell)}" for heading, cell in cells)]
+    return "\n".join(lines)
+
+
+def _cells(one: Estimate) -> list[list[str]]:
+    """What stands under each heading, line by line."""
+    fits = fit(one)
+    cells = [
+        [duration(one.total_s.value_s), span(one.total_s)],
+        [one.label, one.hardware],
+        [one.engine, one.division, *([] if one.precision == "float32" else [one.precision])],
+        [cost(one).text()],
+        [f"session: {fits.session}", f"week: {fits.week}"],
+    ]
+    # somebody else's text
+    return [[printable(text) for text in cell] for cell in cells]
+
+
+def _epochs(one: Estimate) -> str:
+    return counted(one.epochs, "epoch")
+
+
+def _mark(estimates: Sequence[Estimate]) -> str:
+    """What they are, and of how much training."""
+    measured_s = sorted(one.measured_s for one in estimates)
+    much = " to ".join(dict.fromkeys(duration(s) for s in (measured_s[0], measured_s[-1])))
+    return f"ESTIMATES from {much} of training each, not results"
+
+
+def _pasted() -> str:
+    stream = sys.stdin
+    if stream is None:  # closed
+        return ""
+    if stream.isatty():
+        print("paste the lines here, then press Ctrl-D on an empty line", file=sys.stderr)
+    # whatever its encoding: a line of an estimate is plain letters
+    binary = getattr(stream, "buffer", None)
+    return binary.read(MOST_BYTES).decode("utf-8", "replace") if binary else stream.read(MOST_BYTES)
 
 
 def _in(path: Path) -> list[Estimate]:
@@ -62,9 +113,10 @@ def _in(path: Path) -> list[Estimate]:
     try:
         for name in sorted(path.rglob("estimate.json")) if path.is_dir() else [path]:
             with name.open("rb") as file:
-                content = file.read(MOST_BYTES)
+                content = file.read(MOST_BYTES).removeprefix(codecs.BOM_UTF8)
             lines = read_lines(content.decode("utf-8", "replace"))
             found += lines or [read_json(content, str(name))]
     except OSError as exc:
-        raise UserError(files.trouble(exc, path)) from None
+        why = (exc.strerror or str(exc)).lower()
+        raise UserError(f"{exc.filename or path}: cannot be read: {why}") from None
     return found

@@ -1,11 +1,12 @@
 """What others have published: a table apart, and notes on rows far outside its ranges."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.fields import Text
@@ -20,9 +21,16 @@ def _pair(value: Any) -> Any:
     return value if isinstance(value, list) else [value, value]
 
 
+def _ordered(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError("the least stands before the most")
+    return bounds
+
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Date = Annotated[Text, BeforeValidator(str)]
-Range = Annotated[tuple[Positive, Positive], BeforeValidator(_pair)]
+Range = Annotated[tuple[Positive, Positive], BeforeValidator(_pair), AfterValidator(_ordered)]
+ANY = re.compile("")
 
 
 class _Part(BaseModel):
@@ -52,10 +60,10 @@ class KindOfMachine(_Part):
 
     kind: Text
     seconds_per_epoch: Range
-    accelerator: Text
-    accelerator_name: Text = ""
-    cpu_model: Text = ""
-    platform_kind: Text = ""
+    accelerator: re.Pattern[str]
+    accelerator_name: re.Pattern[str] = ANY
+    cpu_model: re.Pattern[str] = ANY
+    platform_kind: re.Pattern[str] = ANY
     threads: int | None = None
     least_threads: int = 0
 
@@ -108,14 +116,21 @@ def find_published(paths: Sequence[str | Path]) -> Published:
     """
     import yaml
 
-    path = next((file for folder in paths if (file := Path(folder, FILE_NAME)).is_file()), None)
+    files = (Path(folder, FILE_NAME) for folder in paths)
+    path = next(filter(os.path.isfile, files), None)
     if path is None:
         return NOTHING_PUBLISHED
     try:
-        return Published.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        held = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if held is None:
+            return NOTHING_PUBLISHED
+        if not isinstance(held, dict):
+            raise ValueError(f"it holds no keys; wanted are {', '.join(Published.model_fields)}")
+        return Published.model_validate(held)
     except ValidationError as exc:
         first = exc.errors()[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+    # YAML makes values of dates and numbers, which raise what Python raises
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as exc:
         why = f"cannot be read ({exc})"
     raise UserError(f"{printable(str(path))}: {why}")

@@ -148,7 +148,8 @@ class Row:
     @cached_property
     def label(self) -> str:
         """The platform's, for people: what `conf/platform/` says no record can change."""
-        platform = self.newest.platform
+        # the oldest: a run that joins later renames nothing
+        platform = self.runs[0].record.platform
         known = known_platforms().get(platform.name)
         return (str(known["label"]) if known else platform.label) + REHEARSED * platform.rehearsal
 

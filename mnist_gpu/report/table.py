@@ -7,8 +7,11 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from mnist_gpu import output
+from mnist_gpu.measure import signals
 from mnist_gpu.numbers import efficiency
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.store import printable
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.rows import Row
@@ -167,16 +170,16 @@ def legend(summary: Summary) -> str:
 def escape(text: str) -> str:
     """Make text of any origin plain in GitHub's Markdown."""
     text = re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", printable(text))
-    # GitHub makes links of bare addresses too
-    return text.replace("://", "&#58;//")
+    text = text.replace("://", "&#58;//").replace("$", "&#36;")
+    # GitHub makes links of bare addresses too, and mathematics of what stands between dollars
+    return re.sub(r"(?i)(www)\.", r"\1&#46;", text)
 
 
 def print_console(summary: Summary) -> None:
     """Print the tables and findings to the terminal."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = output.console()
     if not console.is_terminal:
         # a file or a log has no edge to wrap at
         console.width = WIDTH_IN_FILES
@@ -229,10 +232,16 @@ def _in_order(
     yield from ((row, row.label) for row in left)
 
 
-def _fits(row: Row, promised: dict[str, list[str]]) -> bool:
-    """Whether a row is what was promised; a stand-in on one's own machine is not."""
+def _fits(row: Row, promised: dict[str, Any]) -> bool:
+    """Whether a row is what was promised; a stand-in on one's own machine is not, nor is what goes
+    by such a name alone."""
+    platform = row.newest.platform
+    there = platform.name in known_platforms() or signals.matches(
+        promised["detect"], signals.from_signals(platform.signals), None
+    )
     return (
-        not row.key.rehearsal
+        there
+        and not row.key.rehearsal
         and any(fnmatchcase(row.key.platform, pattern) for pattern in promised["platforms"])
         and any(fnmatchcase(row.key.engine, engine) for engine in promised["engines"])
     )

@@ -18,7 +18,7 @@ from mnist_gpu.numbers import efficiency, figure
 from mnist_gpu.records.price import Cost
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
-from mnist_gpu.report.compare import MEASURES
+from mnist_gpu.report.compare import MEASURES, UNITS
 from mnist_gpu.report.findings import PHASES
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.rows import Row
@@ -32,7 +32,10 @@ MOST_RUNS_LISTED = 20_000
 MOST_POINTS = 1000
 MOST_SIZES = 8
 OF_ROW = ("ref", "category", "label", "engine", "origin", "machine", "n", "name", "doubts", "notes")
-OF_KEY = ("platform", "division", "precision", "model", "dataset", "compile", "deviations")
+OF_KEY = (
+    *("platform", "division", "precision", "model"),
+    *("dataset", "compile", "epochs", "deviations"),
+)
 USED = {
     "cpu_percent": "CPU use of the process, % (100 is one core)",
     "rss_peak_mib": "Peak memory, MiB",
@@ -144,6 +147,7 @@ def _compared(rows: Sequence[Row]) -> dict[str, Any]:
             points[row.ref] = [[_short(v, 9) for v in of(row)] for of in MEASURES.values()]
     return {
         "measures": list(MEASURES),
+        "units": [UNITS[measure] for measure in MEASURES],
         "confidence": CONFIDENCE,
         "enough": ENOUGH,
         "widest": WIDEST,

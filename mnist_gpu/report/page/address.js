@@ -13,7 +13,7 @@ function readAddress() {
   return Object.fromEntries(new URLSearchParams(text));
 }
 
-function writeAddress(row = "") {
+function writeAddress(row = readAddress().row) {
   const kept = new URLSearchParams();
   for (const name of FILTERS) {
     const value = byId(`filter-${name}`).value;

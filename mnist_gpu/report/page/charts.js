@@ -3,6 +3,7 @@
 const MOST_BARS = 30;
 const MOST_MARKS = 400;
 const MOST_CURVES = 24;
+const COLOURS = 8;
 const DASHES = [null, "2 3", "7 4", "9 3 2 3"];
 const PHASE_NAMES = { train: "training", eval: "evaluation", startup: "start-up", data: "data", build: "build", warmup: "warm-up", checkpoint: "checkpoints", other: "other" };
 const CURVES = { test_accuracy: "test accuracy, %", test_loss: "test loss", train_loss: "training loss", train_s: "seconds per epoch" };
@@ -13,11 +14,14 @@ let compared = { name: "platform", values: [] };
 function chooseColours(rows) {
   const names = ["platform", "engine", "tuning"];
   const name = names.find((one) => new Set(rows.map((row) => row[one])).size > 1) || "platform";
-  compared = { name, values: [...new Set(data.rows.map((row) => row[name]))].sort() };
+  const valuesOf = (some) => [...new Set(some.map((row) => row[name]))].sort();
+  // a value keeps its colour whatever the filters say, unless there are more values than colours
+  const every = valuesOf(data.rows);
+  compared = { name, values: every.length > COLOURS ? valuesOf(rows) : every };
 }
 
 function colour(index) {
-  return `var(--c${index % 8})`;
+  return `var(--c${index % COLOURS})`;
 }
 
 function colourOf(row) {
@@ -56,7 +60,7 @@ function drawTime(rows) {
     const at = x(row.train.median);
     const line = svg("line", { x1: at, x2: at, y1: y - 11, y2: y + 11, stroke: colourOf(row), "stroke-width": 3 });
     mark(chart, line, `${row.name}\nmedian ${row.train.text} (n = ${row.n})`);
-    for (const run of runsOf(row)) mark(chart, dot(row, x(run[2]), y, { "fill-opacity": 0.75 }), `${row.name}\nseed ${run[1]}: ${seconds(run[2])}`);
+    for (const run of runsOf(row)) mark(chart, dot(row, x(run[2]), y, { stroke: "var(--paper)" }), `${row.name}\nseed ${run[1]}: ${seconds(run[2])}`);
   });
 }
 
@@ -100,7 +104,7 @@ function drawCurves(rows) {
   const byTime = byId("curve-against").value === "time";
   const shown = rows.flatMap((row) => (data.runs[row.ref] || []).filter((run) => Object.hasOwn(data.histories, run[0])).map((run) => ({ row, run })));
   const some = shown.slice(0, MOST_CURVES);
-  const fewer = shown.length > some.length || data.counts.histories < data.counts.runs;
+  const fewer = some.length > 0 && (shown.length > some.length || data.counts.histories < data.counts.runs);
   byId("curve-note").textContent = fewer ? `${some.length} runs drawn, those of the first rows; filter to see others. The page carries the histories of ${data.counts.histories} of ${data.counts.runs} runs.` : "";
   byId("curve-key").replaceChildren();
   if (!some.length) return emptyChart("chart-curves", "no histories of these rows on this page");

@@ -30,7 +30,7 @@ function openComparison() {
   const differing = differences(a, b);
   byId("dialog-body").replaceChildren(
     pairs([["A", described(a)], ["B", described(b)]]),
-    element("h3", {}, "A against B, ratios of medians"),
+    element("h3", {}, "A divided by B, ratios of medians"),
     pairs(measures(a, b)),
     element("h3", {}, "What differs between them"),
     list(differing.length ? differing : ["nothing that the page tells"]),
@@ -71,7 +71,7 @@ function measured(a, b, index) {
   if (points.flat().some((value) => !value)) return "not measured in every run";
   const { value, interval } = ratioOf(...points);
   const middles = points.map(medianOf);
-  const said = `${timesText(value, interval)} (${figure(middles[0])} against ${figure(middles[1])})`;
+  const said = `${timesText(value, interval)} (${middles.map((middle) => `${figure(middle)} ${data.compared.units[index]}`).join(" against ")})`;
   if (!interval && points.every(({ length }) => length >= data.compared.enough)) return `${said}, its interval by the command below`;
   if (!interval) return `${said}, without an interval: it takes ${data.compared.enough} runs on both sides`;
   return tellsApart(interval) ? said : `${said}; not told apart`;
@@ -119,10 +119,11 @@ function timesText(value, interval) {
 }
 
 const COMPARED = ["platform", "machine", "engine", "tuning", "precision", "model", "dataset", "compile", "origin", "deviations"];
+const CALLED = { tuning: "division", origin: "version, commit, date" };
 
 function differences(a, b) {
   const said = (value) => (Array.isArray(value) ? value.join("; ") : value) || "none";
-  return COMPARED.filter((name) => said(a[name]) !== said(b[name])).map((name) => `${name === "tuning" ? "division" : name}: ${said(a[name])} | ${said(b[name])}`);
+  return COMPARED.filter((name) => said(a[name]) !== said(b[name])).map((name) => `${CALLED[name] || name}: ${said(a[name])} | ${said(b[name])}`);
 }
 
 function limits(a, b, differing) {
@@ -131,6 +132,7 @@ function limits(a, b, differing) {
     ...row.doubts.map((doubt) => `${row.ref} is doubted: ${doubt}`),
     ...row.notes.map((note) => `${row.ref}: ${note}`),
   ]);
+  if (a.epochs !== b.epochs) found.push("the numbers of epochs differ: compare the time of an epoch");
   if (a.division !== b.division) found.push("the divisions differ: this is what switches or kernels add, not what machines do");
   if (differing.length > 1) found.push(`which of the ${differing.length} differences makes the ratio`);
   if (!differing.length) found.push("a cause of any ratio: nothing that the page tells differs");
@@ -138,7 +140,7 @@ function limits(a, b, differing) {
   const interval = points.includes(null) ? null : ratioOf(...points).interval;
   if (interval && interval[1] > data.compared.widest * interval[0]) found.push(`how large the ratio is: its interval is wider than a factor of ${data.compared.widest}`);
   if (!interval || !tellsApart(interval)) found.push("which of the two trains faster");
-  const outcomes = [a, b].map((row) => `${row.ref} ${row.gate.outcome}`).join(", ");
-  if (a.gate.outcome !== "passes" || b.gate.outcome !== "passes") found.push(`that both trained to the same accuracy (gate: ${outcomes})`);
+  const outcomes = `A ${a.gate.outcome}, B ${b.gate.outcome}`;
+  if (a.gate.outcome !== "passes" || b.gate.outcome !== "passes") found.push(`that both trained to the same accuracy (the accuracy gate says: ${outcomes})`);
   return found;
 }

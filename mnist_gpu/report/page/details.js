@@ -11,6 +11,7 @@ function openRow(row) {
   );
   byId("dialog").showModal();
   byId("dialog").scrollTop = 0;
+  writeAddress(row.ref);
 }
 
 function rowFacts(row) {

@@ -100,7 +100,6 @@ function start() {
   }
   listen();
   followAddress();
-  showHint();
 }
 
 start();

@@ -68,14 +68,16 @@ function emptyChart(id, text) {
   byId(id).replaceChildren(element("p", { class: "note" }, text));
 }
 
-/** The axis below, with lines across the chart. */
+/** The axis below, with lines across the chart; a number that would lie on the one before is left out. */
 function xAxis(chart, place, title) {
+  let free = 0;
   for (const tick of place.ticks) {
     const x = place(tick);
-    chart.drawing.append(
-      svg("line", { class: "grid", x1: x, x2: x, y1: chart.top, y2: chart.bottom }),
-      svg("text", { x, y: chart.bottom + 16, "text-anchor": "middle" }, brief(tick)),
-    );
+    const number = svg("text", { x, y: chart.bottom + 16, "text-anchor": "middle" }, brief(tick));
+    chart.drawing.append(svg("line", { class: "grid", x1: x, x2: x, y1: chart.top, y2: chart.bottom }), number);
+    const half = number.getComputedTextLength() / 2;
+    if (x - half < free || x + half > chart.width) number.remove();
+    else free = x + half + 6;
   }
   chart.drawing.append(svg("text", { class: "title", x: (chart.left + chart.right) / 2, y: chart.bottom + 36, "text-anchor": "middle" }, title));
 }

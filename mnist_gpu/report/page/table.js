@@ -117,7 +117,7 @@ function clearFilters() {
 
 function applyFilters() {
   refresh();
-  writeAddress();
+  writeAddress("");
 }
 
 function refresh() {
@@ -172,6 +172,7 @@ function showRows() {
     const active = heading.dataset.title === view.sort;
     heading.setAttribute("aria-sort", active ? (view.descending ? "descending" : "ascending") : "none");
   }
+  showHint();
 }
 
 function hiddenRows(rows) {
