@@ -11,6 +11,7 @@ from tests.scripted_fit import (
     CLOSE,
     EVALUATION,
     FLUSH,
+    PREPARE,
     SAVE,
     STEP,
     UPLOAD,
@@ -47,6 +48,19 @@ def failure(which: str, exception: BaseException):
         }
 
     return fails
+
+
+def data_that_cannot_be_prepared(world):
+    class Lacking(Module):
+        def prepare_data(self):
+            super().prepare_data()
+            raise ArithmeticError
+
+    # what an earlier fit had is not told as this one's
+    timing = TimingCallback(clock=world.clock)
+    timed(world, Module(world), timing=timing)
+    counted = timed(world, Lacking(world), timing=timing)
+    return counted, expected(other=PREPARE - BEFORE, status="failed")
 
 
 def failure_with_a_checkpoint(world):

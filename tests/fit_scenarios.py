@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, Model
 
 from tests.fit_failures import (
     FAILURES,
+    data_that_cannot_be_prepared,
     failure_with_a_checkpoint,
     resumed_at_an_epochs_edge,
     resumed_from_the_last_validation,
@@ -271,6 +272,7 @@ SCENARIOS = {
         batches_fetched_by_the_module,
         epoch_cut_short_by_the_module,
         search_for_a_learning_rate,
+        data_that_cannot_be_prepared,
         failure_with_a_checkpoint,
         resumed_at_an_epochs_edge,
         resumed_within_an_epoch,

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import textwrap
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -19,46 +21,20 @@ from lightning.pytorch.loggers import CSVLogger
 from mnist_gpu import MNISTDataModule, MNISTModule
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.streams import epoch_order
+from tests.trainers import IMAGES, STEPS, quiet, same, small, weights, without_dropout
 from tests.wheels import build_wheel
-from tests.workloads import first_images, mnist
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-IMAGES, STEPS = 480, 8  # the last batch is half a batch
 
 
 @pytest.fixture
 def data(mnist_dir) -> MNISTDataModule:
-    return MNISTDataModule.of(first_images(mnist(str(mnist_dir)), IMAGES), batch_size=64, seed=0)
+    return small(mnist_dir)
 
 
 @pytest.fixture
-def trainer(tmp_path):
-    def make(**arguments) -> L.Trainer:
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False}
-        return L.Trainer(
-            accelerator="cpu",
-            default_root_dir=tmp_path,
-            enable_model_summary=False,
-            **({"max_epochs": 1} | quiet | arguments),
-        )
-
-    return make
-
-
-def weights(module: MNISTModule) -> dict[str, np.ndarray]:
-    return {name: p.detach().numpy().copy() for name, p in module.named_parameters()}
-
-
-def same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> bool:
-    return all(np.array_equal(array, other[name]) for name, array in one.items())
-
-
-def without_dropout() -> MNISTModule:
-    module = MNISTModule("mlp")
-    for layer in module.modules():
-        if isinstance(layer, torch.nn.Dropout):
-            layer.p = 0.0
-    return module
+def trainer(tmp_path) -> Callable[..., L.Trainer]:
+    return partial(quiet, tmp_path)
 
 
 def test_fit_counts_every_optimizer_step_and_leaves_the_epochs_metrics(trainer, data):
@@ -176,18 +152,15 @@ def test_a_compiled_module_trains_to_the_same_loss(trainer, data):
 
 @pytest.mark.parametrize("stop", ["at an epoch's edge", "within an epoch"])
 def test_a_fit_resumed_from_ckpt_path_ends_where_it_would_have(trainer, mnist_dir, tmp_path, stop):
-    def data() -> MNISTDataModule:
-        return MNISTDataModule.of(first_images(mnist(str(mnist_dir)), IMAGES), 64, 0)
-
     # Lightning does not save dropout's stream within an epoch
     whole, first, second = without_dropout(), without_dropout(), without_dropout()
-    trainer(max_epochs=3).fit(whole, datamodule=data())
+    trainer(max_epochs=3).fit(whole, datamodule=small(mnist_dir))
     every = STEPS if stop == "at an epoch's edge" else STEPS + 3
     keep = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=every)
     before = trainer(max_epochs=3, max_steps=every, callbacks=[keep], enable_checkpointing=True)
-    before.fit(first, datamodule=data())
+    before.fit(first, datamodule=small(mnist_dir))
     after = trainer(max_epochs=3)
-    after.fit(second, datamodule=data(), ckpt_path=tmp_path / "stopped.ckpt")
+    after.fit(second, datamodule=small(mnist_dir), ckpt_path=tmp_path / "stopped.ckpt")
     assert after.global_step == 3 * STEPS
     if stop == "at an epoch's edge":
         assert same(weights(second), weights(whole))

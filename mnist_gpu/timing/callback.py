@@ -27,11 +27,15 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
-from mnist_gpu.timing.around import around
-from mnist_gpu.timing.batches import leading_dimension, why_wait_is_unknown, yields_batches
-from mnist_gpu.timing.device import synchronise
 from mnist_gpu.timing.ledger import EpochTimes, Ledger, in_seconds
 from mnist_gpu.timing.stopwatch import Stopwatch
+from mnist_gpu.timing.trainer import (
+    Around,
+    leading_dimension,
+    synchronise,
+    why_wait_is_unknown,
+    yields_batches,
+)
 
 
 class TimingCallback(L.Callback):
@@ -109,6 +113,10 @@ class TimingCallback(L.Callback):
         """Everything known of the last fit at this instant, as plain numbers, names and lists."""
         return {**self._facts, **self._fit.summary(), "evaluations": list(self._evaluations)}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # a copy, as a loader's workers get one within a data module's Trainer, is around nothing
+        return {**vars(self), "_wrapped": ExitStack()}
+
     @override
     def state_dict(self) -> dict[str, Any]:
         return self._fit.state()
@@ -135,10 +143,10 @@ class TimingCallback(L.Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         # after the progress bar, whose work at a batch's end is no wait for data; before those that
         # write checkpoints, which are to hold the batch that has ended
-        callbacks = [callback for callback in trainer.callbacks if callback is not self]  # type: ignore[attr-defined]
-        last = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
-        others = [callback for callback in callbacks if callback not in last]
-        trainer.callbacks = [*others, self, *last]  # type: ignore[attr-defined]
+        def place(one: L.Callback) -> int:
+            return 1 if one is self else 2 * isinstance(one, Checkpoint)
+
+        trainer.callbacks = sorted(trainer.callbacks, key=place)  # type: ignore[attr-defined]
 
         self._stage = getattr(stage, "value", stage)
         self._stopwatch, self._call = self._called or self._start()
@@ -195,13 +203,18 @@ class TimingCallback(L.Callback):
         times = self._fit.rows[-1]
         self.epoch_ended(trainer, pl_module, times)
         if self._logs and trainer.loggers:
-            # a tensor of the module's type would round, but keeps the step that loggers show
-            pl_module.log_dict(times.metrics(), rank_zero_only=True, batch_size=1)
+            # a tensor of the module's type would round, but keeps the step that loggers show; with
+            # `rank_zero_only` nothing is summed up, and without `sync_dist` Lightning advises it
+            pl_module.log_dict(times.metrics(), rank_zero_only=True, sync_dist=True, batch_size=1)
 
     @override
     def on_exception(
         self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
     ) -> None:
+        if self._called is not None:
+            # it never came to `setup`: there are no data, or somebody's own `setup` has failed
+            assert trainer.state.fn is not None
+            self.setup(trainer, pl_module, trainer.state.fn)
         self._exception = type(exception).__name__
 
     def _start(self) -> tuple[Stopwatch, Ledger]:
@@ -228,7 +241,7 @@ class TimingCallback(L.Callback):
         self._around(loop, "teardown", lambda: self._end(failed=True))
 
     def _around(self, owner: object, name: str, context: Callable[[], Any]) -> None:
-        self._wrapped.callback(around(owner, name, context))
+        self._wrapped.callback(Around(owner, name, context).restore)
 
     @contextmanager
     def _phase(self, phase: str, then: str | None = None, wait: bool = True) -> Iterator[None]:
@@ -243,7 +256,7 @@ class TimingCallback(L.Callback):
         self._wait_known = self._facts["data_wait_unknown"] is None
         self._fit.begin_epoch(
             epoch,
-            lambda: trainer.global_step,
+            partial(getattr, trainer, "global_step"),
             self._wait_known,
             yields_batches(trainer.train_dataloader),
         )
@@ -279,12 +292,8 @@ class TimingCallback(L.Callback):
             self._evaluations.append({"call": self._stage, **outcome, **times})
         self._stage = ""
         if self._file is not None and self._first_process:
-            _write_whole(self._file, self.summary())
-
-
-def _write_whole(file: Path, summary: dict[str, Any]) -> None:
-    """Write beside the file and move it there, so that nobody ever reads half of it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    beside.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, file)
+            # moved there, so that nobody ever reads half of it
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._file.with_name(f".{self._file.name}.{os.getpid()}")
+            beside.write_text(json.dumps(self.summary(), indent=2) + "\n", encoding="utf-8")
+            os.replace(beside, self._file)

@@ -13,65 +13,46 @@ from mnist_gpu.timing.stopwatch import NANOSECONDS_PER_SECOND, Stopwatch
 
 FIT_PHASES = ("train", "eval", "checkpoint", "other")
 NUMBERS = ("batches", "steps", "images")
+LOGGED = ("train_s", "eval_s", "data_wait_s")
 Tally = dict[str, int | None]
 NOTHING: Tally = dict.fromkeys((*FIT_PHASES, "data_wait", *NUMBERS), 0)
 
 
 @dataclass(frozen=True)
 class EpochTimes:
-    """One pass over the training batches, with what happened inside it.
+    """One pass over the training batches, with what happened inside it."""
 
-    Attributes:
-        epoch: counted from 1.
-        train_s: seconds of training, the device's work included.
-        data_wait_s: within `train_s`, the host's wait for the next batch on its device; None where
-            it cannot be known.
-        eval_s: seconds of the validations within the epoch.
-        checkpoint_s: seconds of writing and removing checkpoints within the epoch.
-        other_s: seconds within the epoch that are none of these, such as a logger's work.
-        batches: training batches.
-        steps: optimizer steps, as `Trainer.global_step` counts them.
-        images: training samples, None where they cannot be counted.
-    """
-
-    epoch: int
-    train_s: float
+    epoch: int  # counted from 1
+    train_s: float  # seconds of training, the device's work included
+    # within `train_s`, the host's wait for the next batch on its device; None where it is unknown
     data_wait_s: float | None
-    eval_s: float
-    checkpoint_s: float
-    other_s: float
-    batches: int
-    steps: int
-    images: int | None
+    eval_s: float  # validations within the epoch
+    checkpoint_s: float  # writing and removing checkpoints within the epoch
+    other_s: float  # within the epoch and none of these, such as a logger's work
+    batches: int  # of training
+    steps: int  # of the optimizer, as `Trainer.global_step` counts them
+    images: int | None  # training samples, None where they cannot be counted
 
     def metrics(self) -> dict[str, float]:
         """What loggers are sent: what is not known is left out."""
-        images_per_s = rate(self.images, self.train_s)
-        metrics = {
-            "time/train_s": self.train_s,
-            "time/eval_s": self.eval_s,
-            "time/data_wait_s": self.data_wait_s,
-            "time/images_per_s": images_per_s,
-            "time/steps_per_s": rate(self.steps, self.train_s) if images_per_s is None else None,
-        }
-        return {name: value for name, value in metrics.items() if value is not None}
+        of_epoch = {f"time/{name}": getattr(self, name) for name in LOGGED}
+        images_per_s = _rate(self.images, self.train_s)
+        steps_per_s = _rate(self.steps, self.train_s) if images_per_s is None else None
+        rates = {"time/images_per_s": images_per_s, "time/steps_per_s": steps_per_s}
+        return {name: value for name, value in (of_epoch | rates).items() if value is not None}
 
 
 class Ledger:
-    """Keeps the phases of a stopwatch from now on, and splits them by epochs.
-
-    Args:
-        stopwatch: credits the time; None keeps nothing, for a fit that never was.
-    """
+    """Keeps the phases of a stopwatch from now on, and splits them by epochs; without one it keeps
+    nothing, for a fit that never was."""
 
     def __init__(self, stopwatch: Stopwatch | None) -> None:
         self.rows: list[EpochTimes] = []
         self.segments = 1
         self._id = uuid4().hex
         self._stopwatch = stopwatch
-        self._since_ns = dict.fromkeys(FIT_PHASES, 0)
+        self._carried_ns = self._since_ns = dict.fromkeys(FIT_PHASES, 0)
         self._since_ns = self._phases_ns()
-        self._carried_ns = dict.fromkeys(FIT_PHASES, 0)
         # the epoch that is open: what an earlier segment made of it, and this one since its marks
         self._epoch = 0
         self._before = dict(NOTHING)
@@ -113,9 +94,9 @@ class Ledger:
         """The host has waited so long for a batch, where that can be known."""
         self._counts["data_wait"] += elapsed_ns  # type: ignore[operator]
 
-    def end_epoch(self) -> EpochTimes:
-        """The open epoch is complete; its row."""
-        return self._close(self.so_far())
+    def end_epoch(self) -> None:
+        """The open epoch is complete: its row is the last of `rows`."""
+        self._close(self.so_far())
 
     def end(self) -> None:
         """The call is over: keep what there is, and nothing that comes after."""
@@ -128,18 +109,16 @@ class Ledger:
         """Counts of the epoch that is open, zeros where none is."""
         if self._marks is None:
             return dict(self._before)
-        marks, now_ns = self._marks, self._phases_ns()
-        since: Tally = {phase: now_ns[phase] - marks[phase] for phase in FIT_PHASES}
-        since["steps"] = self._global_step() - marks["steps"]
-        since.update(self._counts)
+        since: Tally = dict(self._counts)
+        for name, now in {**self._phases_ns(), "steps": self._global_step()}.items():
+            since[name] = now - self._marks[name]
         return {name: _sum([self._before[name], since[name]]) for name in NOTHING}
 
     def totals_ns(self) -> dict[str, int]:
         """Nanoseconds by phase, over all segments, up to this instant."""
-        now_ns = self._phases_ns()
         return {
-            phase: self._carried_ns[phase] + now_ns[phase] - self._since_ns[phase]
-            for phase in FIT_PHASES
+            phase: self._carried_ns[phase] + now_ns - self._since_ns[phase]
+            for phase, now_ns in self._phases_ns().items()
         }
 
     def state(self) -> dict[str, Any]:
@@ -168,42 +147,37 @@ class Ledger:
 
     def summary(self) -> dict[str, Any]:
         """Totals, rates and rows, as plain numbers and lists."""
-        totals_ns, so_far = self.totals_ns(), self.so_far()
+        totals_ns, so_far, rows = self.totals_ns(), self.so_far(), self.rows
         numbers = {
-            name: _sum([*(getattr(row, name) for row in self.rows), so_far[name]])
-            for name in NUMBERS
+            name: _sum([*(getattr(row, name) for row in rows), so_far[name]]) for name in NUMBERS
         }
+        waits_s = [*(row.data_wait_s for row in rows), _seconds(so_far["data_wait"])]
         train_s = totals_ns["train"] / NANOSECONDS_PER_SECOND
-        later = [row.train_s for row in self.rows[1:]]
         return {
             **in_seconds(totals_ns),
-            "data_wait_s": _sum(
-                [*(row.data_wait_s for row in self.rows), seconds(so_far["data_wait"])]
-            ),
+            "data_wait_s": _sum(waits_s),
             **numbers,
-            "images_per_s": rate(numbers["images"], train_s),
-            "steps_per_s": rate(numbers["steps"], train_s),
-            "first_epoch_s": self.rows[0].train_s if self.rows else None,
-            "steady_epoch_s": median(later) if later else None,
+            "images_per_s": _rate(numbers["images"], train_s),
+            "steps_per_s": _rate(numbers["steps"], train_s),
+            "first_epoch_s": rows[0].train_s if rows else None,
+            "steady_epoch_s": median(row.train_s for row in rows[1:]) if len(rows) > 1 else None,
             "segments": self.segments,
-            "epochs": [asdict(row) for row in self.rows],
+            "epochs": [asdict(row) for row in rows],
         }
 
     def _phases_ns(self) -> dict[str, int]:
         if self._stopwatch is None:
             return self._since_ns
         totals_ns = self._stopwatch.totals_ns()
-        named = {phase: totals_ns[phase] for phase in FIT_PHASES if phase != "other"}
-        return {**named, "other": sum(totals_ns.values()) - sum(named.values())}
+        named = {phase: totals_ns.pop(phase) for phase in FIT_PHASES if phase != "other"}
+        return {**named, "other": sum(totals_ns.values())}
 
-    def _close(self, tally: Tally) -> EpochTimes:
+    def _close(self, tally: Tally) -> None:
         values: dict[str, Any] = {name: tally[name] for name in NUMBERS}
         for name in (*FIT_PHASES, "data_wait"):
-            values[f"{name}_s"] = seconds(tally[name])
-        row = EpochTimes(epoch=self._epoch, **values)
-        self.rows.append(row)
+            values[f"{name}_s"] = _seconds(tally[name])
+        self.rows.append(EpochTimes(epoch=self._epoch, **values))
         self._before, self._marks = dict(NOTHING), None
-        return row
 
 
 def in_seconds(totals_ns: Mapping[str, int]) -> dict[str, float]:
@@ -213,12 +187,11 @@ def in_seconds(totals_ns: Mapping[str, int]) -> dict[str, float]:
     return {"total_s": total_s, **phases}
 
 
-def seconds(elapsed_ns: int | None) -> float | None:
-    """Nanoseconds as seconds."""
+def _seconds(elapsed_ns: int | None) -> float | None:
     return None if elapsed_ns is None else elapsed_ns / NANOSECONDS_PER_SECOND
 
 
-def rate(number: int | None, elapsed_s: float) -> float | None:
+def _rate(number: int | None, elapsed_s: float) -> float | None:
     """So many a second; None where the number is not known or no time has passed."""
     return number / elapsed_s if number is not None and elapsed_s else None
 

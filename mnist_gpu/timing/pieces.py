@@ -1,10 +1,10 @@
 """A minute of training in pieces, and what a whole training would take by them."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from statistics import fmean, median, stdev
+from typing import NamedTuple
 
 from mnist_gpu.timing.timeline import Epoch, Interrupted, Observer, Timeline
 
@@ -24,24 +24,15 @@ class Enough(Interrupted):
         super().__init__(0)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Some optimizer steps in a row, within one epoch.
+class Piece(NamedTuple):
+    """Some optimizer steps in a row, within one epoch."""
 
-    Attributes:
-        epoch: counted from 1.
-        steps: how many.
-        train_s: seconds on the training clock; in an epoch's first piece with what beginning an
-            epoch costs.
-    """
-
-    epoch: int
+    epoch: int  # counted from 1
     steps: int
-    train_s: float
+    train_s: float  # in an epoch's first piece with what beginning an epoch costs
 
 
-@dataclass(frozen=True)
-class Extrapolation:
+class Extrapolation(NamedTuple):
     """Seconds that a training would take, with a 90 % interval."""
 
     train_s: float
@@ -63,32 +54,24 @@ class Pieces(Observer):
         self.steps_per_epoch = steps_per_epoch
         self.budget_s = budget_s
         self.pieces: list[Piece] = []
-        self._trained_s: Callable[[], float] = lambda: 0.0
-        self._synchronise: Callable[[], None] = lambda: None
         self._steps = 0
         self._since_s = 0.0
 
     def began(self, timeline: Timeline) -> None:
         """Read the timeline's clock from now on."""
-        stopwatch = timeline.stopwatch
-        self._trained_s = lambda: stopwatch.seconds("train")
-        self._synchronise = stopwatch.synchronise
-        self._since_s = self._trained_s()
+        self._stopwatch = timeline.stopwatch
+        self._since_s = self._stopwatch.seconds("train")
 
     def progressed(self, epoch: int, step: int) -> None:
-        """End a piece that is long enough.
-
-        Raises:
-            Enough: the budget is spent.
-        """
-        elapsed_s = self._trained_s() - self._since_s
+        """End a piece that is long enough; `Enough` once the budget is spent."""
+        elapsed_s = self._stopwatch.seconds("train") - self._since_s
         steps = step - self._steps
         long_s = math.inf if self.budget_s is None else self.budget_s / PIECES_PER_BUDGET
         if steps * PIECES_PER_EPOCH < self.steps_per_epoch and elapsed_s < long_s:
             return
         # the edge at an epoch's end waits anyway, and `epoch_ended` follows it
         if step < self.steps_per_epoch:
-            self._synchronise()
+            self._stopwatch.synchronise()
             self._end(epoch, steps)
             self._steps = step
         if self.budget_s is not None and sum(p.train_s for p in self.pieces) >= self.budget_s:
@@ -100,7 +83,7 @@ class Pieces(Observer):
         self._steps = 0
 
     def _end(self, epoch: int, steps: int) -> None:
-        now_s = self._trained_s()
+        now_s = self._stopwatch.seconds("train")
         if steps:
             self.pieces.append(Piece(epoch, steps, now_s - self._since_s))
         self._since_s = now_s
@@ -113,15 +96,7 @@ def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> E
     and the others follow the pieces after it, if they make up another epoch. The interval's
     half-width has three parts, added as squares: Student's t times the standard error of a piece's
     mean step, the pieces' correlation with the one before counted in; half the difference of the
-    later from the earlier pieces; and `LEAST_HALF_WIDTH`.
-
-    Args:
-        pieces: in the order of training, at least 2.
-        steps_per_epoch: optimizer steps.
-        epochs: of the whole training.
-
-    Raises:
-        ValueError: there are fewer than 2 pieces.
+    later from the earlier pieces; and `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a ValueError.
     """
     if len(pieces) < 2:
         raise ValueError("an estimate needs two pieces of training")

@@ -13,7 +13,7 @@ def no_device() -> None:
 
 
 class Stopwatch:
-    """Credits every nanosecond since `began_ns` to exactly one phase.
+    """Credits every nanosecond since it was made to exactly one phase.
 
     Switching phase first waits for the device, then reads the clock once: the same instant ends
     one phase and begins the next, so nothing is counted twice or lost. Totals are kept as integer
@@ -23,31 +23,20 @@ class Stopwatch:
         clock_ns: a monotonic clock in nanoseconds.
         synchronise: returns once the device has finished its work. Engines replace it when they
             know their device.
-        began_ns: the instant, on `clock_ns`, at which the first phase began (default: now).
         phase: the phase that is running at the start.
-        carried_ns: totals per phase brought along from earlier segments of a resumed run.
     """
 
     def __init__(
         self,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         synchronise: Callable[[], None] = no_device,
-        began_ns: int | None = None,
         phase: str = "startup",
-        carried_ns: Mapping[str, int] | None = None,
     ) -> None:
         self.clock_ns = clock_ns
         self.synchronise = synchronise
-        self._phase = _known(phase)
-        self._since_ns = clock_ns() if began_ns is None else began_ns
+        self.phase = _known(phase)
+        self._since_ns = clock_ns()
         self._totals_ns = dict.fromkeys(PHASES, 0)
-        if carried_ns is not None:
-            self.carry(carried_ns)
-
-    @property
-    def phase(self) -> str:
-        """The phase that is running."""
-        return self._phase
 
     def carry(self, carried_ns: Mapping[str, int]) -> None:
         """Add the totals of earlier segments (a resumed run)."""
@@ -63,7 +52,7 @@ class Stopwatch:
         if wait:
             self.synchronise()
         self._credit()
-        left, self._phase = self._phase, phase
+        left, self.phase = self.phase, phase
         return left
 
     @contextmanager
@@ -86,8 +75,8 @@ class Stopwatch:
 
     def move(self, source: str, target: str, elapsed_ns: int) -> None:
         """Credit `elapsed_ns` of one phase to another instead (work that was thrown away)."""
-        self._totals_ns[_known(source)] -= elapsed_ns
-        self._totals_ns[_known(target)] += elapsed_ns
+        self._totals_ns[source] -= elapsed_ns
+        self._totals_ns[target] += elapsed_ns
 
     def totals_ns(self) -> dict[str, int]:
         """Nanoseconds per phase up to this instant, without waiting for the device."""
@@ -97,18 +86,18 @@ class Stopwatch:
     def elapsed_ns(self, phase: str) -> int:
         """Nanoseconds of `phase` up to this instant, without waiting for the device."""
         elapsed_ns = self._totals_ns[phase]
-        if phase == self._phase:
+        if phase == self.phase:
             elapsed_ns += self.clock_ns() - self._since_ns
         return elapsed_ns
 
     def seconds(self, phase: str) -> float:
-        """Seconds of `phase` up to this instant, without waiting for the device."""
-        return self.elapsed_ns(_known(phase)) / NANOSECONDS_PER_SECOND
+        """Seconds of `phase` likewise."""
+        return self.elapsed_ns(phase) / NANOSECONDS_PER_SECOND
 
     def _credit(self) -> None:
         # one reading: the instant that ends what was begins what comes
         now_ns = self.clock_ns()
-        self._totals_ns[self._phase] += now_ns - self._since_ns
+        self._totals_ns[self.phase] += now_ns - self._since_ns
         self._since_ns = now_ns
 
 

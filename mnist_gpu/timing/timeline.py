@@ -28,24 +28,16 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training set and the evaluation after it.
+    """One pass over the training set and the evaluation after it."""
 
-    Attributes:
-        epoch: counted from 1.
-        train_s, eval_s: seconds of the two phases.
-        train_loss, test_loss: mean cross-entropy over the images, in nats.
-        train_accuracy, test_accuracy: 0 to 1; of training as it went, dropout on.
-        data_wait_s: within `train_s`, the host's wait for the next batch; None where the
-            framework's own loop does not tell.
-    """
-
-    epoch: int
+    epoch: int  # counted from 1
     train_s: float
     eval_s: float
-    train_loss: float
-    train_accuracy: float
+    train_loss: float  # mean cross-entropy over the images, in nats
+    train_accuracy: float  # 0 to 1, as training went, dropout on
     test_loss: float
     test_accuracy: float
+    # within `train_s`, the host's wait for the next batch; None where the framework does not tell
     data_wait_s: float | None = None
 
 
@@ -121,12 +113,8 @@ class Timeline:
     ) -> Iterator[Batch]:
         """Yield every batch of `loader`, and note how long the host waited for each.
 
-        Args:
-            loader: what to go through.
-            steps: of the epoch, made after each batch; 1, 2, 3 and so on unless said.
-
-        Raises:
-            Interrupted: a signal came in the meantime.
+        `steps` are those of the epoch made after each batch: 1, 2, 3 and so on unless said.
+        `Interrupted` where a signal came meanwhile.
         """
         # the bare clock: a phase edge would wait for the device at every batch
         clock_ns = self.stopwatch.clock_ns
@@ -143,11 +131,7 @@ class Timeline:
         self._waited_ns = (self._waited_ns or 0) + elapsed_ns
 
     def progressed(self, step: int) -> None:
-        """Take note of progress within the epoch.
-
-        Raises:
-            Interrupted: a signal came in the meantime.
-        """
+        """Take note of progress within the epoch; `Interrupted` where a signal came meanwhile."""
         self.raise_if_interrupted()
         self._tell(lambda observer: observer.progressed(self._epoch, step))
 
@@ -158,28 +142,23 @@ class Timeline:
     def evaluated(self, train: Metrics, test: Metrics) -> None:
         """Stop the evaluation clock, keep the epoch, tell the observers.
 
-        Args:
-            train: means over the epoch's images in training mode.
-            test: means over the test set after the epoch.
-
-        Raises:
-            Diverged: a mean loss is not finite.
+        `train` are means over the epoch's images in training mode, `test` over the test set after
+        it; `Diverged` where a loss is not finite.
         """
         self.stopwatch.enter("other")
-        self._refuse_divergence("training", train)
-        self._refuse_divergence("test", test)
-        totals_ns = self.stopwatch.totals_ns()
+        for which, metrics in (("training", train), ("test", test)):
+            if not math.isfinite(metrics.loss):
+                raise Diverged(f"the {which} loss of epoch {self._epoch} is {metrics.loss}")
+        wait_s = None if self._waited_ns is None else self._waited_ns / NANOSECONDS_PER_SECOND
         row = Epoch(
             epoch=self._epoch,
-            train_s=(totals_ns["train"] - self._marks_ns["train"]) / NANOSECONDS_PER_SECOND,
-            eval_s=(totals_ns["eval"] - self._marks_ns["eval"]) / NANOSECONDS_PER_SECOND,
+            train_s=self._took_s("train"),
+            eval_s=self._took_s("eval"),
             train_loss=train.loss,
             train_accuracy=train.accuracy,
             test_loss=test.loss,
             test_accuracy=test.accuracy,
-            data_wait_s=None
-            if self._waited_ns is None
-            else self._waited_ns / NANOSECONDS_PER_SECOND,
+            data_wait_s=wait_s,
         )
         self.history.append(row)
         self._tell(lambda observer: observer.epoch_ended(row))
@@ -187,9 +166,9 @@ class Timeline:
     def abandoned(self) -> None:
         """Credit the time of an epoch that did not end to `other`: it made no finished epoch."""
         self.stopwatch.enter("other")
-        kept = sum(row.train_s for row in self.history)
-        for phase, seconds in (("train", kept), ("eval", sum(r.eval_s for r in self.history))):
-            over_ns = self.stopwatch.totals_ns()[phase] - round(seconds * NANOSECONDS_PER_SECOND)
+        for phase in ("train", "eval"):
+            kept_s = sum(getattr(row, f"{phase}_s") for row in self.history)
+            over_ns = self.stopwatch.elapsed_ns(phase) - round(kept_s * NANOSECONDS_PER_SECOND)
             self.stopwatch.move(phase, "other", max(0, over_ns))
 
     def ended(self) -> None:
@@ -202,9 +181,9 @@ class Timeline:
         if self.interrupted_by is not None:
             raise Interrupted(self.interrupted_by)
 
-    def _refuse_divergence(self, which: str, metrics: Metrics) -> None:
-        if not math.isfinite(metrics.loss):
-            raise Diverged(f"the {which} loss of epoch {self._epoch} is {metrics.loss}")
+    def _took_s(self, phase: str) -> float:
+        elapsed_ns = self.stopwatch.elapsed_ns(phase) - self._marks_ns[phase]
+        return elapsed_ns / NANOSECONDS_PER_SECOND
 
     def _tell(self, message: Callable[[Observer], None]) -> None:
         for observer in list(self._observers):
