@@ -78,7 +78,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     options = parser()
     options.set_defaults(**SETTINGS)
-    chosen = options.parse_args(_arguments() if argv is None else argv)
+    if argv is None:  # without what a notebook's kernel was started with: `-f connection.json`
+        argv = [] if "-f" in sys.argv[1:2] else sys.argv[1:]
+    chosen = options.parse_args(argv)
     chosen.overrides = chosen.overrides or SETTINGS.get("overrides", [])
     if chosen.fitting_lock:
         print(fitting_lock(Path(chosen.fitting_lock)))
@@ -117,11 +119,6 @@ def failure(fault: Exception) -> dict:
     """The result of a run that did not begin; the line is for who reads along."""
     print(f"error: {hidden(fault)}", file=sys.stderr, flush=True)
     return {"status": "failed", "reason": hidden(fault)}
-
-
-def _arguments() -> list[str]:
-    """Leave out what a notebook's kernel was started with: `-f connection.json`."""
-    return [] if "-f" in sys.argv[1:2] else sys.argv[1:]
 
 
 def _check(chosen: argparse.Namespace) -> None:

@@ -79,11 +79,7 @@ def _packages(home: Path) -> Path:
 
 
 def fetch(source: str | None, bundle: Path | None, work: Path) -> Path:
-    """The project's own folder: a checkout, or what a wheel holds. Nothing of it is built or run.
-
-    Raises:
-        BootstrapError: there is no project at the source.
-    """
+    """The project's own folder, a checkout or what a wheel holds: none of it is built or run."""
     if source == "installed":  # a checkout or site-packages that this Python would import
         found = importlib.util.find_spec("mnist_gpu")
         if not (found and found.submodule_search_locations):
@@ -118,9 +114,7 @@ def install(
     """Make the project importable, and add those of its requirements that the platform lacks.
 
     They come from the bundle, or at the version and hash of the lock, none of them resolved anew.
-
-    Raises:
-        BootstrapError: one is in neither, or cannot be had, or the platform's own is too old.
+    One in neither, or a platform's own that is too old, is an error.
     """
     (_packages(python.parents[1]) / "mnist_gpu.pth").write_text(f"{project}\n", encoding="utf-8")
     skipped = [] if engine in TORCH_ENGINES else TORCH_STACK
@@ -252,12 +246,8 @@ def _before(version: str, least: str) -> bool:
 
 
 def unpack(bundle: str, work: Path, manifest: str | None) -> tuple[Path, Path | None]:
-    """A folder of our own with a bundle's wheels and its manifest, and where its MNIST lies.
-
-    Raises:
-        BootstrapError: no bundle is there, or one of its wheels is not what the manifest names, or
-            that is not the one that was meant.
-    """
+    """A folder of our own with a bundle's wheels and its manifest, and where its MNIST lies; an
+    error where a wheel is not what the manifest names, or that is not the one that was meant."""
     # the run starts in another folder, and is told where its MNIST lies
     root = Path(bundle).resolve()
     if root.is_file():

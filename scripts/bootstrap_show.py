@@ -6,11 +6,7 @@ from pathlib import Path
 
 
 def show(exit_code: int) -> list[Path]:
-    """In a notebook: the runs' results and curves, of the records that lie here; their files.
-
-    Raises:
-        AssertionError: no run was completed.
-    """
+    """In a notebook: the runs' results and curves, of the records that lie here; their files."""
     from IPython.display import Markdown, display
 
     paths = sorted(Path().glob("record*.json"), key=lambda path: len(path.name))

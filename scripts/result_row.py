@@ -25,6 +25,8 @@ from mnist_gpu.report.summary import summarise  # noqa: E402
 
 # the form's own label of the field, .github/ISSUE_TEMPLATE/result.yml
 HEADING = "### The record"
+# a comment holds 65,536 characters, a line of a fault a few hundred
+MOST_FAULTS = 50
 NOTHING = (
     "There is no record in it. Please edit the issue: paste the whole of a `record.json`, from its"
     " first `{` to its last `}`."
@@ -53,12 +55,7 @@ def pasted(body: str) -> list[str]:
 
 
 def answer(body: str, results: Path) -> tuple[int, str]:
-    """Exit code and Markdown.
-
-    Args:
-        body: the issue's.
-        results: the records that are there already, of which none may be a copy.
-    """
+    """Exit code and Markdown for an issue's body, whose records may be no copies of `results`."""
     texts = pasted(body)
     if not texts:
         return 1, NOTHING
@@ -77,8 +74,11 @@ def answer(body: str, results: Path) -> tuple[int, str]:
 
 
 def _refusal(faults: list[str]) -> str:
+    shown = faults[:MOST_FAULTS]
+    if left_out := len(faults) - len(shown):
+        shown.append(f"... and {left_out} more")
     # no text of a stranger ends the block
-    lines = "\n".join(line.replace("`", "'") for line in faults)
+    lines = "\n".join(line.replace("`", "'") for line in shown)
     return (
         f"Not acceptable as it stands, a line for each fault:\n\n```text\n{lines}\n```\n\n"
         "A record is not mended by hand. Was all of it pasted? Then edit the issue. Is it true, and"

@@ -38,7 +38,7 @@ def torch_epoch(network: Any, optimizer: Any, batches: Iterable[Any]) -> None:
     """The loop of PyTorch's MNIST example; waits for the device at its end."""
     import torch.nn.functional as F
 
-    from mnist_gpu.timing.device import synchronise
+    from mnist_gpu.timing.trainer import synchronise
 
     device = next(network.parameters()).device
     for images, labels in batches:
@@ -79,7 +79,7 @@ def lightning_fit(load: Workload) -> Callable[[], float]:
     from mnist_gpu.engines.lightning.data import MNISTDataModule
     from mnist_gpu.engines.lightning.module import MNISTModule
     from mnist_gpu.engines.torch.device import choose, set_precision
-    from mnist_gpu.timing.device import synchronise
+    from mnist_gpu.timing.trainer import synchronise
 
     marks_s: list[float] = []
 

@@ -68,7 +68,7 @@ def _parts_of_steps(load: Workload, epochs: int) -> Iterator[None]:
     import torch.nn.functional as F
 
     from mnist_gpu.engines.torch.data import EpochOrder, train_loader
-    from mnist_gpu.timing.device import synchronise
+    from mnist_gpu.timing.trainer import synchronise
 
     network, optimizer, dataset = alone.torch_parts(load)
     device = next(network.parameters()).device

@@ -16,11 +16,8 @@ SWITCHES = ("fused_adam", "channels_last", "compile", "keep_memory")
 
 
 def load(where: str) -> tuple[Any, Any]:
-    """The module and the data module (None where the module has loaders) named by `path.py:Class`.
-
-    Raises:
-        UserError: the file or the class is not there, or is no LightningModule.
-    """
+    """The module and the data module (None where the module has loaders) named by `path.py:Class`;
+    UserError where there is no such LightningModule."""
     import lightning.pytorch as L
 
     path, _, name = where.partition(":")
@@ -37,7 +34,7 @@ def load(where: str) -> tuple[Any, Any]:
     return module(), data and data()
 
 
-def epoch(where: str, switch: str, steps: int) -> Callable[[], float]:
+def epoch(where: str, switch: str | None, steps: int) -> Callable[[], float]:
     """A function that trains so many batches and gives their seconds; it has done so once."""
     import lightning.pytorch as L
 
@@ -46,8 +43,7 @@ def epoch(where: str, switch: str, steps: int) -> Callable[[], float]:
     from mnist_gpu.timing.callback import TimingCallback
 
     module, data = load(where)
-    switches = {switch: True} if switch != "stock" else {}
-    tuning.prepare(switches, module)
+    tuning.prepare({switch: True} if switch else {}, module)
     if switch == "fused_adam":
         _fuse(module)
     timing = TimingCallback(log=False)

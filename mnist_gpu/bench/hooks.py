@@ -31,7 +31,7 @@ from mnist_gpu.engines.lightning import QUIET
 from mnist_gpu.engines.torch.network import build_network
 from mnist_gpu.protocol.network import named_network
 from mnist_gpu.timing.callback import TimingCallback
-from mnist_gpu.timing.device import synchronise
+from mnist_gpu.timing.trainer import synchronise
 
 STEPS, EVALUATED = 938, 10_000
 BLOCK_STEPS = {"mlp": 50, "cnn": 5}
@@ -39,6 +39,7 @@ BLOCK_STEPS = {"mlp": 50, "cnn": 5}
 PAIRS = {"mlp": 4, "cnn": 1}
 WARM_UP_PAIRS = 2
 CALLS, LOOPS = 4_000, 5
+TRAP = ("trap", "what is compared", "here")
 A_BATCH = "`on_train_batch_end` and `on_train_batch_start`"
 BY_HAND = "`on_train_epoch_start` to `on_train_epoch_end`, with `train_s`"
 # arguments of `self.log`, a bar, and whether a logger writes every step; the first is the plain fit
@@ -102,12 +103,8 @@ class ByHand(L.Callback):
         self.epoch_s.append(perf_counter() - self.began_s)
 
 
-def traps(rounds: int, steps: int) -> str:
+def traps(rounds: int, steps: int) -> Iterator[Sequence[str]]:
     """A trap, what is compared, and what came out here."""
-    return markdown(("trap", "what is compared", "here"), _traps(rounds, steps))
-
-
-def _traps(rounds: int, steps: int) -> Iterator[Sequence[str]]:
     first, by_hand, timing = TimingCallback(), ByHand(), TimingCallback()
     train = batches(steps * BATCH)
     fit(Plain("mlp"), train, first, max_epochs=4)
@@ -198,11 +195,8 @@ def _calls(ns: dict[str, float], epochs_s: Sequence[float]) -> Iterator[Sequence
 
 
 class TakesTurns(L.Callback):
-    """Gives one callback and another (or none) their turns in the Trainer's list, block by block.
-
-    Attributes:
-        one_s, other_s: seconds of the blocks with the one and with the other, pair by pair.
-    """
+    """Gives one callback and another (or none) their turns in the Trainer's list, block by block;
+    `one_s` and `other_s` are the seconds of the blocks with each, pair by pair."""
 
     def __init__(self, one: L.Callback, other: L.Callback | None, steps: int) -> None:
         self.steps = steps
@@ -268,7 +262,7 @@ def main() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     tables = {
-        "traps": lambda: f"{machine()}.\n\n{traps(rounds, steps)}",
+        "traps": lambda: f"{machine()}.\n\n{markdown(TRAP, traps(rounds, steps))}",
         "hooks": lambda: f"{machine()}.\n\n{hooks(pairs)}",
     }
     chosen = {options.only: tables[options.only]} if options.only else tables

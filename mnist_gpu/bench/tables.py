@@ -10,10 +10,18 @@ from statistics import median
 import numpy as np
 
 from mnist_gpu.bench import foreign
-from mnist_gpu.bench.turns import interleave
-from mnist_gpu.bench.variants import ALONE, defaults, describe, epoch, installed, make, slice_of
+from mnist_gpu.bench.turns import Task, interleave
+from mnist_gpu.bench.variants import (
+    ALONE,
+    defaults,
+    describe,
+    epoch,
+    installed,
+    make,
+    slice_of,
+    switches_on,
+)
 from mnist_gpu.errors import UserError
-from mnist_gpu.parity.pairs import SWITCHED, switches_on
 
 STEPS = {"cnn": 30, "mlp": 400, "lenet5": 200}
 # what an epoch has once (its order, its data made ready) weighs more in a small network's block
@@ -85,9 +93,10 @@ def speed(models: Sequence[str], variants: Sequence[str], repeats: int) -> str:
 
     def rows() -> Iterator[Sequence[str]]:
         for model in models:
-            found = _step_s(model, variants or defaults(), repeats)
-            stock = median(found.get("lightning", [0.0]))
-            for name, step_s in found.items():
+            found = _step_s(_tasks(model, variants or defaults()), STEPS[model], repeats)
+            stock = median(found.get(f"{model} lightning", [0.0]))
+            for key, step_s in found.items():
+                name = key.partition(" ")[2]
                 faster = f"{stock / median(step_s):.2f}" if stock and name != "lightning" else ""
                 yield model, describe(name), _ms(step_s), faster
 
@@ -104,31 +113,24 @@ def switches(models: Sequence[str], engines: Sequence[str], repeats: int) -> str
 
     def rows() -> Iterator[Sequence[str]]:
         for model in models:
-            for engine in engines or [name for name in SWITCHED if installed(name)]:
+            for engine in engines or [name for name in ALONE if installed(name)]:
                 there = switches_on(engine, "auto")
-                names = [engine, *(f"{engine}+{switch}" for switch in there)]
-                step_s = _step_s(model, names, repeats, refused)
-                if engine not in step_s:  # without it there is nothing to compare with
-                    raise UserError(refused[0])
-                yield from _gains(model, step_s)
+                tasks = _tasks(model, [engine, *(f"{engine}+{switch}" for switch in there)])
+                yield from _gains(_step_s(tasks, STEPS[model], repeats, refused))
 
-    said = f"{machine()}; {repeats} interleaved repeats. Above 1 a switch makes a step faster."
-    return _with_refused(f"{said}\n\n{markdown(GAINS, rows())}", refused)
+    said = f"{repeats} interleaved repeats. Above 1 a switch makes a step faster."
+    return _gain_table(said, rows(), refused)
 
 
 def module(where: str, steps: int, repeats: int) -> str:
     """The same for somebody's module; a switch that it cannot take is left out, and said."""
-    names = ("stock", *foreign.SWITCHES)
-    tasks = {name: partial(foreign.epoch, where, name, steps) for name in names}
     refused: list[str] = []
-    found = interleave(tasks, repeats, refused)
-    # without it there is nothing to compare with
-    if "stock" not in found:
-        raise UserError(refused[0])
-    step_s = {name: [s / steps for s in elapsed_s] for name, elapsed_s in found.items()}
-    table = markdown(GAINS, _gains(where.partition(":")[2], step_s))
-    said = f"{machine()}; {repeats} interleaved repeats of {steps} batches."
-    return _with_refused(f"{said}\n\n{table}", refused)
+    stock = f"{where.partition(':')[2]} lightning"
+    tasks = {stock: partial(foreign.epoch, where, None, steps)}
+    for switch in foreign.SWITCHES:
+        tasks[f"{stock}+{switch}"] = partial(foreign.epoch, where, switch, steps)
+    rows = _gains(_step_s(tasks, steps, repeats, refused))
+    return _gain_table(f"{repeats} interleaved repeats of {steps} batches.", rows, refused)
 
 
 def overhead(models: Sequence[str], engines: Sequence[str], pairs: int) -> str:
@@ -166,28 +168,35 @@ def blocks(engine: str, model: str, steps: int, pairs: int) -> Callable[[], list
     return measure
 
 
-def _with_refused(table: str, refused: Sequence[str]) -> str:
-    """A table, and beneath it what was left out, with the reason."""
-    return "\n".join([table, *([""] if refused else []), *(f"- {line}" for line in refused)])
+def _tasks(model: str, names: Sequence[str]) -> dict[str, Task]:
+    return {f"{model} {name}": partial(epoch, name, model, STEPS[model]) for name in names}
 
 
 def _step_s(
-    model: str, names: Sequence[str], repeats: int, refused: list[str] | None = None
-) -> dict[str, Sequence[float]]:
-    """Seconds of an optimizer step in each repeat of each variant."""
-    steps = STEPS[model]
-    tasks = {f"{model} {name}": partial(epoch, name, model, steps) for name in names}
+    tasks: Mapping[str, Task], steps: int, repeats: int, refused: list[str] | None = None
+) -> dict[str, list[float]]:
+    """Seconds of an optimizer step in each repeat of each task."""
     found = interleave(tasks, repeats, refused)
-    return {key.partition(" ")[2]: [s / steps for s in some] for key, some in found.items()}
+    # without the first there is nothing to compare with
+    if refused and next(iter(tasks)) not in found:
+        raise UserError(refused[0])
+    return {key: [s / steps for s in elapsed_s] for key, elapsed_s in found.items()}
 
 
-def _gains(model: str, step_s: Mapping[str, Sequence[float]]) -> Iterator[Sequence[str]]:
-    """Every variant beside the first."""
-    first = next(iter(step_s))
-    for name, values in step_s.items():
-        engine, _, switch = name.partition("+")
-        gain = "" if name == first else paired_ratio(step_s[first], values)
+def _gains(step_s: Mapping[str, Sequence[float]]) -> Iterator[Sequence[str]]:
+    """Every `MODEL ENGINE+SWITCH` beside the first, which has no switch."""
+    first = next(iter(step_s.values()))
+    for key, values in step_s.items():
+        model, _, variant = key.partition(" ")
+        engine, _, switch = variant.partition("+")
+        gain = "" if values is first else paired_ratio(first, values)
         yield model, engine, switch or "stock", _ms(values), gain
+
+
+def _gain_table(said: str, rows: Iterable[Sequence[str]], refused: Sequence[str]) -> str:
+    """A table, and beneath it what was left out, with the reason."""
+    table = f"{machine()}; {said}\n\n{markdown(GAINS, rows)}"
+    return "\n".join([table, *([""] if refused else []), *(f"- {line}" for line in refused)])
 
 
 def _ms(step_s: Sequence[float]) -> str:

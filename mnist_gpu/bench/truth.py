@@ -18,16 +18,15 @@ from mnist_gpu.records.schema import Record
 from mnist_gpu.records.store import read_record
 
 RUN = "run"
+HEADINGS = (
+    *("engine", "the run", "training took", "estimates", "median / truth"),
+    *("intervals that hold it", "half-width"),
+)
 
 
 @dataclass(frozen=True)
 class Sitting:
-    """What was estimated of one engine, and what came.
-
-    Attributes:
-        estimates: before the run and after it.
-        run: with as many epochs as the estimates are of, or fewer.
-    """
+    """What was estimated of one engine, before its run and after it, and what came."""
 
     estimates: list[Estimate]
     run: Record
@@ -37,23 +36,6 @@ class Sitting:
         """Seconds of the whole training; a shorter run's later epochs stand for those it lacks."""
         first_s, *later_s = [row.train_s for row in self.run.epochs]
         return first_s + fmean(later_s) * (self.estimates[0].epochs - 1)
-
-    @property
-    def ratios(self) -> list[float]:
-        """Estimated seconds over those that it took."""
-        return [estimate.train_s.value_s / self.train_s for estimate in self.estimates]
-
-    @property
-    def held(self) -> int:
-        """How many intervals hold what it took."""
-        spans = [estimate.train_s for estimate in self.estimates]
-        return sum(span.low_s <= self.train_s <= span.high_s for span in spans)
-
-    @property
-    def half_widths(self) -> list[float]:
-        """Of the intervals, as shares of the estimates."""
-        spans = [estimate.train_s for estimate in self.estimates]
-        return [(span.high_s - span.low_s) / 2 / span.value_s for span in spans]
 
 
 def make(folder: Path, engine: str, division: str, count: int, epochs: int) -> None:
@@ -82,69 +64,43 @@ def sittings(folder: Path) -> Iterator[Sitting]:
 def table(folder: Path) -> str:
     """A line an engine, and one for all of them."""
     every = list(sittings(folder))
-    return markdown(
-        (
-            "engine",
-            "the run",
-            "training took",
-            "estimates",
-            "median / truth",
-            "intervals that hold it",
-            "half-width",
-        ),
-        (*map(_cells, every), _together(every)),
-    )
+    rows = [(*_run(sitting), *_estimates([sitting])) for sitting in every]
+    return markdown(HEADINGS, [*rows, ("together", "", "", *_estimates(every))])
 
 
-def _cells(sitting: Sitting) -> Sequence[str]:
+def _run(sitting: Sitting) -> Sequence[str]:
     engine, epochs = sitting.run.engine, len(sitting.run.epochs)
-    return (
-        f"{engine.name}, {engine.division}",
-        f"{epochs} epochs",
-        f"{sitting.train_s / 60:.1f} min"
-        + (" (scaled)" if epochs < sitting.estimates[0].epochs else ""),
-        str(len(sitting.estimates)),
-        f"{median(sitting.ratios):.3f}",
-        str(sitting.held),
-        f"{median(sitting.half_widths):.0%}",
-    )
+    scaled = " (scaled)" if epochs < sitting.estimates[0].epochs else ""
+    took = f"{sitting.train_s / 60:.1f} min{scaled}"
+    return f"{engine.name}, {engine.division}", f"{epochs} epochs", took
 
 
-def _together(every: Sequence[Sitting]) -> Sequence[str]:
-    number = sum(len(sitting.estimates) for sitting in every)
-    held = sum(sitting.held for sitting in every)
-    widths = [width for sitting in every for width in sitting.half_widths]
-    ratios = [ratio for sitting in every for ratio in sitting.ratios]
-    if not every:
-        return ("together", *6 * ("",))
-    return (
-        "together",
-        "",
-        "",
-        str(number),
-        f"{median(ratios):.3f}",
-        str(held),
-        f"{median(widths):.0%}",
-    )
+def _estimates(some: Sequence[Sitting]) -> Sequence[str]:
+    """How many there are, how near they come, how many intervals hold the truth, and how wide."""
+    pairs = [(estimate.train_s, one.train_s) for one in some for estimate in one.estimates]
+    if not pairs:
+        return 4 * ("",)
+    ratio = median(span.value_s / took_s for span, took_s in pairs)
+    held = sum(span.low_s <= took_s <= span.high_s for span, took_s in pairs)
+    half_width = median((span.high_s - span.low_s) / 2 / span.value_s for span, _ in pairs)
+    return str(len(pairs)), f"{ratio:.3f}", str(held), f"{half_width:.0%}"
 
 
 def main() -> None:
     """Make what is asked for, then print the table and put it where it was asked for."""
     parser = argparse.ArgumentParser(prog="python -m mnist_gpu.bench.truth", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the estimates and runs are")
-    parser.add_argument(
-        "--make", metavar="ENGINE[+DIVISION],…", default="", help="train these first"
-    )
-    parser.add_argument("--estimates", type=int, default=5, help="before a run, and after it")
-    parser.add_argument("--epochs", type=int, default=12, help="of a run")
-    parser.add_argument("--doc", type=Path, help="put the table between this document's markers")
+    add = parser.add_argument
+    add("folder", type=Path, help="where the estimates and runs are")
+    add("--make", metavar="ENGINE[+DIVISION],…", default="", help="train these first")
+    add("--estimates", type=int, default=5, help="before a run, and after it")
+    add("--epochs", type=int, default=12, help="of a run")
+    add("--doc", type=Path, help="put the table between this document's markers")
     options = parser.parse_args()
+    folder = options.folder.resolve()
     for asked in filter(None, options.make.split(",")):
         engine, _, division = asked.partition("+")
-        make(
-            options.folder.resolve(), engine, division or "stock", options.estimates, options.epochs
-        )
-    publish("mnist_gpu.bench.truth", options.doc, {"truth": lambda: table(options.folder)})
+        make(folder, engine, division or "stock", options.estimates, options.epochs)
+    publish("mnist_gpu.bench.truth", options.doc, {"truth": lambda: table(folder)})
 
 
 if __name__ == "__main__":

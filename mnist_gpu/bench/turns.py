@@ -9,11 +9,9 @@ from multiprocessing import get_context
 from typing import Any
 
 from mnist_gpu.errors import UserError
-from mnist_gpu.measure import cpus
 
 # makes everything ready, and gives what works once; reaches its process by pickle
 Task = Callable[[], Callable[[], Any]]
-CPUS_TO_PREPARE = 2
 _ready: list[Callable[[], Any]] = []
 
 
@@ -28,27 +26,18 @@ def interleave(
     Args:
         tasks: what to do, each in a new process.
         repeats: of each.
-        refused: where a task that failed is told of, and left out; without, it is an error.
-
-    Raises:
-        UserError: a task that failed, where `refused` is not given.
+        refused: where a task that failed is told of, and left out; without, it is a UserError.
     """
     found: dict[str, list[Any]] = {}
     with ExitStack() as held:
         processes: dict[str, ProcessPoolExecutor] = {}
-        at_once = max(1, cpus.threads() // CPUS_TO_PREPARE)
-        for first in range(0, len(tasks), at_once):
-            coming: dict[str, Future[None]] = {}
-            for name in list(tasks)[first : first + at_once]:
-                print(f"preparing {name}", file=sys.stderr, flush=True)
-                # nothing of this process: each framework is loaded alone
-                processes[name] = ProcessPoolExecutor(1, get_context("spawn"), _silence)
-                held.enter_context(processes[name])
-                coming[name] = processes[name].submit(_prepare, tasks[name])
-            for name, future in coming.items():
-                found[name] = []
-                _keep(found, name, future, refused)
-        found = {name: [] for name in found}
+        for name, task in tasks.items():
+            print(f"preparing {name}", file=sys.stderr, flush=True)
+            # nothing of this process: each framework is loaded alone
+            process = ProcessPoolExecutor(1, get_context("spawn"), _silence)
+            processes[name] = held.enter_context(process)
+            found[name] = []
+            _keep(found, name, process.submit(_prepare, task), refused)
         for _ in range(repeats):
             for name in list(found):
                 _keep(found, name, processes[name].submit(_work), refused)
@@ -60,7 +49,7 @@ def _keep(
 ) -> None:
     """Add what came out; where the task failed it has no place among what is found."""
     try:
-        found[name].append(future.result())
+        found[name] += future.result()
     except Exception as exc:
         if refused is None:
             raise UserError(f"bench: {name}: {exc}") from None
@@ -75,9 +64,10 @@ def _silence() -> None:
         os.dup2(nowhere, descriptor)
 
 
-def _prepare(task: Task) -> None:
+def _prepare(task: Task) -> list[Any]:
     _ready.append(task())
+    return []
 
 
-def _work() -> Any:
-    return _ready[0]()
+def _work() -> list[Any]:
+    return [_ready[0]()]

@@ -1,12 +1,13 @@
-"""What can be timed: engines with their divisions and switches, and frameworks' code alone.
+"""What can be timed and compared: engines with their divisions and switches, and frameworks' code
+alone.
 
-Written as in `mnist_gpu.parity`: `torch`, `lightning+fused_adam`, `torch+open`; `alone:keras` is
-the framework's own code.
+Written `engine[:backend][+switch[=number]…]`, as `torch`, `lightning+fused_adam`, `torch+open` for
+the open division; `alone:keras` is the framework's own code.
 """
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import StringIO
 
@@ -14,7 +15,7 @@ from mnist_gpu import data, engines
 from mnist_gpu.bench.alone import BATCH, LOOPS
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.errors import UserError
-from mnist_gpu.parity.pairs import FRAMEWORKS, parse
+from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.network import initial_weights, named_network
 from mnist_gpu.protocol.workload import Workload
 from mnist_gpu.runs import console
@@ -27,6 +28,31 @@ ALONE = {
     "keras": "`keras.fit`, alone",
     "tensorflow": "TensorFlow's quickstart, alone",
 }
+OF_KERAS_LAYERS = ("steps_per_execution=5", "jit_compile", "resident_data")
+
+
+def parse(variant: str) -> tuple[str, EngineOptions]:
+    """The engine of a variant, and its options; UserError where there is no such engine."""
+    first, *more = variant.split("+")
+    engine, _, backend = first.partition(":")
+    if engine not in engines.names():
+        raise UserError(f"{engine}: no such engine; choose from {', '.join(engines.names())}")
+    named = [switch.partition("=") for switch in more if switch != "open"]
+    return engine, EngineOptions(
+        backend=backend or "tensorflow",
+        division="open" if "open" in more else "stock",
+        switches={name: int(number) if number else True for name, _, number in named},
+    )
+
+
+def switches_on(engine: str, accelerator: str) -> Sequence[str]:
+    """The switches that an engine has there; `auto` is the device that PyTorch picks by itself."""
+    if engine not in ("lightning", "torch"):
+        return OF_KERAS_LAYERS if engine in ALONE else ()
+    from mnist_gpu.engines.torch import tuning
+    from mnist_gpu.engines.torch.device import choose
+
+    return list(tuning.possible(choose(accelerator), world_size=1))
 
 
 def whole(model: str, epochs: int = 1, seed: int = 0) -> Workload:
@@ -38,22 +64,20 @@ def whole(model: str, epochs: int = 1, seed: int = 0) -> Workload:
 
 
 def slice_of(model: str, steps: int, test_images: int | None = BATCH) -> Workload:
-    """One epoch of `steps` optimizer steps of the protocol's batch, on the first images.
-
-    Args:
-        model: the network.
-        steps: of the epoch.
-        test_images: how many of them are left; None leaves all.
-    """
+    """One epoch of so many optimizer steps of the protocol's batch, on the first images."""
     load = whole(model)
-    part = replace(
-        load.dataset,
-        train_images=load.dataset.train_images[: steps * BATCH],
-        train_labels=load.dataset.train_labels[: steps * BATCH],
-        test_images=load.dataset.test_images[:test_images],
-        test_labels=load.dataset.test_labels[:test_images],
+    return replace(load, dataset=first_images(load.dataset, steps * BATCH, test_images))
+
+
+def first_images(dataset: Dataset, train: int, test: int | None) -> Dataset:
+    """The data set with so many of its images; None leaves all."""
+    return replace(
+        dataset,
+        train_images=dataset.train_images[:train],
+        train_labels=dataset.train_labels[:train],
+        test_images=dataset.test_images[:test],
+        test_labels=dataset.test_labels[:test],
     )
-    return replace(load, dataset=part)
 
 
 def epoch(variant: str, model: str, steps: int) -> Callable[[], float]:
@@ -80,7 +104,7 @@ def make(variant: str, load: Workload) -> Callable[[], float]:
 def built(variant: str, load: Workload) -> Engine:
     """The engine of a variant, warm, on the device that it picks by itself."""
     name, options = parse(variant)
-    engine = engines.find(name)(load, EngineOptions(**options), "auto")  # type: ignore[arg-type]
+    engine = engines.find(name)(load, options, "auto")
     engine.build()
     engine.warm_up()
     return engine
@@ -103,10 +127,11 @@ def _through_the_engine(engine: Engine) -> Callable[[], float]:
 
 def installed(variant: str) -> bool:
     """Whether the framework of a variant is there; MLX is for Macs, and slow elsewhere."""
+    # an engine is named after the package that it needs
     name = variant.removeprefix("alone:").partition("+")[0].partition(":")[0]
     if name == "mlx" and sys.platform != "darwin":
         return False
-    return importlib.util.find_spec(FRAMEWORKS[name]) is not None
+    return importlib.util.find_spec(name) is not None
 
 
 def defaults() -> list[str]:

@@ -36,25 +36,22 @@ Instant = tuple[str, float]
 
 @dataclass
 class Campaign:
-    """What a campaign came to.
-
-    Attributes:
-        kills: how many processes were killed.
-        stages: what each of them was doing.
-        fresh_starts: attempts after a kill that left no checkpoint.
-        segments: of each run that was brought to its end.
-        files: how many were read back.
-        faults: what was wrong, a line each; empty when everything held.
-        attempt_s: how long an undisturbed attempt lasts.
+    """What a campaign came to: what each process did when it was killed, attempts after a kill that
+    left no checkpoint, the segments of each run that was brought to its end, files that were read
+    back, and what was wrong, a line each.
     """
 
-    kills: int = 0
+    attempt_s: float  # of a run that nobody disturbs
     stages: Counter[str] = field(default_factory=Counter)
     fresh_starts: int = 0
     segments: list[int] = field(default_factory=list)
     files: int = 0
     faults: list[str] = field(default_factory=list)
-    attempt_s: float = 0.0
+
+    @property
+    def kills(self) -> int:
+        """How many processes were killed."""
+        return self.stages.total()
 
 
 def carry_out(
@@ -63,13 +60,8 @@ def carry_out(
     seed: int = 0,
     overrides: Sequence[str] = ("engine=torch", "model=mlp", "epochs=6"),
 ) -> Campaign:
-    """Kill `kills` processes of as many runs as it takes; every run is brought to its end.
-
-    Args:
-        folder: an empty one, for the data and the runs.
-        kills: how many processes to kill at least.
-        seed: of the instants.
-        overrides: of the run.
+    """Kill at least so many processes, at instants drawn from the seed, of as many runs as it takes
+    in an empty folder; every run is brought to its end.
 
     Raises:
         UserError: the run fails when nobody disturbs it.
@@ -119,7 +111,6 @@ def _until_complete(
         if code != -signal.SIGKILL:
             campaign.faults.append(f"{where.name}: exit code {code}: {output[-300:]}")
             return None
-        campaign.kills += 1
         campaign.stages[stages[-2][0]] += 1
     campaign.faults.append(f"{where.name}: not complete after {MOST_ATTEMPTS} attempts")
     return None

@@ -70,12 +70,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def make(out: Path, mnist: list[Path], pythons: Sequence[str]) -> None:
-    """Put a bundle together.
-
-    Args:
-        out: a zip if it ends so, else a folder; nothing is there yet.
-        mnist: the four files.
-        pythons: versions whose wheels to fetch; none for a platform that lacks nothing.
+    """Put a bundle of the four MNIST files and, for each version of `pythons`, its wheels into a
+    zip, if `out` ends so, or a folder that is not there yet.
 
     Raises:
         UserError: pip is missing, or a wheel cannot be had.
@@ -126,18 +122,18 @@ def _fetch(folder: Path, python: str) -> None:
 
 def _deliver(folder: Path, out: Path) -> None:
     # it took minutes since `out` was looked at: what came there meanwhile is not ours either
-    zipped = out.suffix == ".zip"
-    (out.parent if zipped else out).mkdir(parents=True, exist_ok=True)
-    if not zipped and any(out.iterdir()):
-        raise UserError(f"--out {out}: holds something by now; name another")
-    if not zipped:
-        for path in sorted(folder.iterdir()):
-            with (out / path.name).open("xb") as copy:
-                copy.write(path.read_bytes())
+    if out.suffix == ".zip":
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(out, "x", zipfile.ZIP_STORED) as archive:
+            for path in sorted(folder.iterdir()):
+                archive.write(path, path.name)
         return
-    with zipfile.ZipFile(out, "x", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.write(path, path.name)
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        raise UserError(f"--out {out}: holds something by now; name another")
+    for path in sorted(folder.iterdir()):
+        with (out / path.name).open("xb") as copy:
+            copy.write(path.read_bytes())
 
 
 def _do(command: list[str]) -> None:

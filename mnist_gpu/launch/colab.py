@@ -19,6 +19,7 @@ from typing import BinaryIO, TextIO
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
+from mnist_gpu.runs.process import GRACEFUL, handled
 
 # kept back from the run, so that it leaves a record before the client gives up
 CLOSING_S = 120
@@ -58,21 +59,16 @@ def main(argv: list[str] | None = None) -> int:
             "the client stops the runtime",
             f"write the record below {chosen.out}/",
         )
-    tag = payload.new_tag()
-    settings = payload.settings(chosen, tag, chosen.timeout - CLOSING_S)
+    settings = payload.settings(chosen, chosen.timeout - CLOSING_S)
     with tempfile.TemporaryDirectory() as temporary:
         script = Path(temporary) / "bootstrap.py"
         script.write_text(payload.bootstrap(settings), encoding="utf-8")
         log = _relay([*command, str(script)], chosen.timeout)
-    return marked.keep(marked.find_results(log, tag), "colab", chosen.out)
+    return marked.keep(marked.find_results(log, chosen.tag), "colab", chosen.out)
 
 
 def _relay(command: list[str], timeout_s: int) -> str:
-    """Run the client, show what it prints, return what the script printed.
-
-    Raises:
-        UserError: the client is missing, failed without a result, or did not end in time.
-    """
+    """Run the client, show what it prints, return what the script printed."""
     try:
         client = subprocess.Popen(
             command,
@@ -93,7 +89,7 @@ def _relay(command: list[str], timeout_s: int) -> str:
     for reader in readers:
         reader.start()
     try:
-        with entry.signals_as_ctrl_c():
+        with handled(GRACEFUL, signal.default_int_handler):
             client.wait(timeout_s + CLOSING_S)
     except subprocess.TimeoutExpired:
         raise UserError(f"timeout: more than {timeout_s} s (--timeout)") from None
@@ -109,7 +105,7 @@ def _relay(command: list[str], timeout_s: int) -> str:
 
 def _end(client: subprocess.Popen) -> None:
     """Let the client stop its runtime: it does so on Ctrl-C, and on no other signal."""
-    with entry.ctrl_c_ignored():
+    with handled(GRACEFUL, signal.SIG_IGN):
         for number, patience_s in ENDING:
             if client.poll() is not None:
                 return

@@ -1,25 +1,21 @@
 """What every launcher's command line has in common: options, secrets, time, and how it ends."""
 
 import argparse
-import contextlib
 import os
 import re
+import secrets
 import shlex
 import shutil
-import signal
 import sys
 import time
-import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble
 from mnist_gpu.launch import payload
 
 ENGINES = "own,lightning"
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # as the vendors' clients, which are written in Python, say that nothing answers
 NO_NETWORK = (
     r"ConnectionError|Max retries|NameResolution|ProxyError|timed out|(Connect|Read)Timeout"
@@ -35,8 +31,7 @@ def options(
         description: the launcher's module docstring.
         platform: `platform=` of the run unless the overrides name another.
         timeout_s: default of `--timeout`, seconds.
-        by_client: the platform is reached by its vendor's client, and has a T4 to choose, whose
-            platform is called `<platform>_t4`.
+        by_client: reached by its vendor's client, with a T4 to choose: `<platform>_t4`.
     """
     parser = argparse.ArgumentParser(
         prog=f"scripts/{platform}/launch.py", description=description, allow_abbrev=False
@@ -61,7 +56,8 @@ def options(
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
-    """Parse, and complete what was left out: `platform=`, the engines and the source.
+    """Parse, and complete what was left out: `platform=`, the engines and the source; `tag` marks
+    this launch.
 
     Raises:
         UserError: a file is missing or a value cannot be used.
@@ -84,22 +80,20 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
     if re.search(r"://[^/@\s]+@", chosen.source or ""):
         raise UserError("--source: a password in a URL would be sent and logged")
     if not (chosen.source or chosen.bundle):
-        chosen.source = _default_source(chosen.dry_run)
+        chosen.source = needed(
+            payload.default_source(), payload.WHICH_SOURCE, payload.EXAMPLE, chosen.dry_run, 1
+        )
     check_folder(chosen.out)
+    chosen.tag = secrets.token_hex(6)
     return chosen
 
 
-def _default_source(dry_run: bool) -> str:
-    try:
-        return payload.default_source()
-    except UserError as exc:
-        if not dry_run:
-            raise
-        return placeholder(str(exc), payload.EXAMPLE)
-
-
-def placeholder(missing: str, stands_in: str) -> str:
-    """What a dry run shows for a value that only a real launch needs; it says so on stderr."""
+def needed(value: str, missing: str, stands_in: str, dry_run: bool, exit_code: int = 2) -> str:
+    """What a real launch cannot do without; a dry run goes on with `stands_in`, and says so."""
+    if value:
+        return value
+    if not dry_run:
+        raise UserError(missing, exit_code)
     print(f"dry run with {stands_in}: {without_secrets(missing)}", file=sys.stderr)
     return stands_in
 
@@ -119,11 +113,7 @@ def run_there(chosen: argparse.Namespace) -> str:
 
 
 def check_folder(out: Path) -> None:
-    """Told before the work is done: a record that cannot be kept is lost with its machine.
-
-    Raises:
-        UserError: `out` is below a file, or in a folder that cannot be written to.
-    """
+    """Refuse a folder that cannot be written to, before a record is lost with its machine."""
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
         raise UserError(f"--out {out}: {there} is no folder")
@@ -161,13 +151,8 @@ def without_secrets(text: str, queries: bool = True) -> str:
 
 
 def explain(command: str, text: str, meanings: Mapping[str, str]) -> str:
-    """One line about a client that failed.
-
-    Args:
-        command: what was called, for the message.
-        text: what it printed.
-        meanings: what a pattern in it says; where none is found, its last line speaks for itself.
-    """
+    """One line about a client's `command` that failed and printed `text`: what the first pattern
+    found in that means, else its last line."""
     for pattern, meaning in meanings.items():
         if re.search(pattern, text, re.I):
             return f"{command}: {meaning}"
@@ -194,39 +179,7 @@ class Deadline:
         return max(0.0, self._end - self._clock())
 
     def pause(self, seconds: float, waiting_for: str) -> None:
-        """Sleep, at most until the deadline.
-
-        Raises:
-            UserError: the deadline has passed.
-        """
+        """Sleep, at most until the deadline; a UserError once it has passed."""
         if self.left_s() <= 0:
             raise UserError(f"timeout: {waiting_for} took more than {self.seconds:g} s (--timeout)")
         self._sleep(min(seconds, self.left_s()))
-
-
-@contextlib.contextmanager
-def signals_as_ctrl_c() -> Iterator[None]:
-    """A closed terminal or a polite kill raises KeyboardInterrupt, as Ctrl-C does."""
-
-    def interrupt(signum: int, frame: types.FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _handled(interrupt):
-        yield
-
-
-@contextlib.contextmanager
-def ctrl_c_ignored() -> Iterator[None]:
-    """While something is being given back, nothing may stop that."""
-    with _handled(signal.SIG_IGN):
-        yield
-
-
-@contextlib.contextmanager
-def _handled(handler: Any) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in ENDING}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

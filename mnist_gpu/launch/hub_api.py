@@ -25,12 +25,7 @@ RECONNECTIONS = 5
 
 
 class Api:
-    """A REST service that takes a JupyterHub token.
-
-    Args:
-        base: URL without a trailing slash.
-        token: sent in a header, never in a URL.
-    """
+    """A REST service that takes a JupyterHub token, in a header and never in a URL."""
 
     def __init__(self, base: str, token: str) -> None:
         import requests
@@ -82,11 +77,7 @@ class RefusedError(UserError):
 
 
 class Hub:
-    """A hub, as one of its users.
-
-    Raises:
-        UserError: the URL would send the token unencrypted over a network.
-    """
+    """A hub, as one of its users; its token is never sent unencrypted over a network."""
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
@@ -104,16 +95,13 @@ class Hub:
     def start(
         self, user: str, server: str, choices: Mapping[str, str], deadline: Deadline
     ) -> tuple[str, bool]:
-        """Start a server, or find it running.
+        """Start a server, or find it running: its URL, and whether this call started it.
 
         Args:
             user: its owner's name.
             server: its name; empty for the user's default server.
             choices: options of the spawner's form, such as `profile`.
             deadline: until when to wait.
-
-        Returns:
-            Its URL, and whether this call started it.
 
         Raises:
             UserError: it did not start, for the reason the hub gives.
@@ -165,11 +153,8 @@ class Hub:
         return _encrypted(url if "://" in url else self.root + url)
 
     def _watch(self, path: str, deadline: Deadline) -> None:
-        """Print the hub's progress messages until the server is ready, or the stream falls silent.
-
-        Raises:
-            UserError: the hub says that it could not start it, or the deadline passed.
-        """
+        """Print the hub's progress messages until the server is ready, or the stream falls silent;
+        a UserError where the hub says that it could not start it."""
         import requests
 
         reply = self._api.raw("GET", path, wait_s=deadline.left_s() or 1, stream=True)
@@ -193,15 +178,12 @@ def _encrypted(url: str) -> str:
     raise UserError(f"{url}: http would send the token readable: use https")
 
 
-class Files:
-    """The files of one user's server, through its Contents API."""
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
+class Server(Api):
+    """One user's server: an API with files, through its Contents API."""
 
     def make_folder(self, name: str) -> None:
         """Make a folder in the server's root."""
-        self._api.call("PUT", f"/api/contents/{quote(name)}", {"type": "directory"})
+        self.call("PUT", f"/api/contents/{quote(name)}", {"type": "directory"})
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file; a large one in pieces, below the server's limit on a request."""
@@ -212,23 +194,17 @@ class Files:
             if len(pieces) > 1:
                 # -1: the last
                 body["chunk"] = -1 if number == len(pieces) else number
-            self._api.call("PUT", f"/api/contents/{quote(path)}", body, wait_s=300)
+            self.call("PUT", f"/api/contents/{quote(path)}", body, wait_s=300)
 
     def read(self, path: str) -> bytes:
         """A file's content."""
         query = "?content=1&format=base64&type=file"
-        found = self._api.call("GET", f"/api/contents/{quote(path)}{query}")
+        found = self.call("GET", f"/api/contents/{quote(path)}{query}")
         return base64.b64decode(found["content"])
 
 
 class Kernel:
-    """A kernel of its own; a connected client and flowing output keep cullers away.
-
-    Args:
-        api: the user's server.
-        name: kernelspec.
-        folder: working folder, below the server's root.
-    """
+    """A kernel in a folder below the server's root; flowing output keeps cullers away."""
 
     def __init__(self, api: Api, name: str, folder: str) -> None:
         self._api = api

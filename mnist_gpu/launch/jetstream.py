@@ -8,12 +8,14 @@ import argparse
 import base64
 import gzip
 import json
+import signal
 from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
 from mnist_gpu.launch.openstack_cloud import NAME, NETWORK, Cloud
 from mnist_gpu.paths import conf_dir
+from mnist_gpu.runs.process import GRACEFUL, handled
 
 POLL_S = 20
 DELETE_S = 600
@@ -46,14 +48,14 @@ def main(argv: list[str] | None = None) -> int:
     if chosen.dry_run:
         # it is shown packed as well, where no secret would be seen to be one
         chosen.source = entry.without_secrets(chosen.source)
-    tag = payload.new_tag()
     more = {"pip_index": chosen.pip_index} if chosen.pip_index else {}
     seconds = max(60, chosen.timeout - CLOSING_S)
-    text = user_data(payload.settings(chosen, tag, seconds, **more))
+    text = user_data(payload.settings(chosen, seconds, **more))
     if chosen.dry_run:
         return _show(chosen, text, rate)
-    with entry.signals_as_ctrl_c():
-        results = bench(Cloud(), chosen, tag, text)
+    # as Ctrl-C, whatever asks this to end
+    with handled(GRACEFUL, signal.default_int_handler):
+        results = bench(Cloud(), chosen, chosen.tag, text)
     return marked.keep(results, "jetstream", chosen.out)
 
 
@@ -62,9 +64,6 @@ def user_data(settings: dict[str, Any]) -> str:
 
     The server switches itself off soon after the runs' time is up, even when its launcher is gone.
     Schema: https://docs.cloud-init.io/en/latest/reference/modules.html
-
-    Args:
-        settings: the bootstrap's; its places on the server are added.
     """
     places = {"into": FOLDER, "work": f"{FOLDER}/work", "result_to": "/dev/console"}
     # without a time in it, so that the same settings make the same text
@@ -106,7 +105,8 @@ def bench(
         print(f"server {NAME}-{tag} ({server}) on {chosen.flavor}", flush=True)
         return _wait(cloud, server, tag, deadline, chosen.poll)
     finally:
-        with entry.ctrl_c_ignored():
+        # nothing may stop what gives the server back
+        with handled(GRACEFUL, signal.SIG_IGN):
             deadline = entry.Deadline(chosen.delete_timeout)
             # the reply to its creation may have been lost
             if server := server or _find(cloud, tag, deadline):

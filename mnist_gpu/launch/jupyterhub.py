@@ -10,7 +10,7 @@ import os
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
-from mnist_gpu.launch.hub_api import Api, Files, Hub, Kernel
+from mnist_gpu.launch.hub_api import Hub, Kernel, Server
 
 TOKEN = "JUPYTERHUB_API_TOKEN"  # noqa: S105 - a variable's name
 # time kept back from the run, to stop it and to fetch what it left
@@ -23,10 +23,9 @@ def main(argv: list[str] | None = None) -> int:
     chosen = entry.parse(_parser(), argv)
     hub_url = chosen.hub or os.environ.get("JUPYTERHUB_URL", "")
     which = "which hub? give --hub https://hub.example.org"
+    hub_url = entry.needed(hub_url, which, "https://HUB", chosen.dry_run)
     if chosen.dry_run:
-        return _show(chosen, hub_url or entry.placeholder(which, "https://HUB"))
-    if not hub_url:
-        raise UserError(which, exit_code=2)
+        return _show(chosen, hub_url)
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise UserError(f"{TOKEN} is not set: make one on {hub_url}/hub/token")
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     url, started = hub.start(user, chosen.server, choices, deadline)
     print(f"server {'started' if started else 'was running'}: {url}", flush=True)
     try:
-        results = _bench(Api(url, token), chosen, deadline)
+        results = _bench(Server(url, token), chosen, deadline)
     finally:
         if started and not chosen.keep_server:
             with contextlib.suppress(KeyboardInterrupt):
@@ -46,19 +45,17 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _bench(
-    server: Api, chosen: argparse.Namespace, deadline: entry.Deadline
+    server: Server, chosen: argparse.Namespace, deadline: entry.Deadline
 ) -> dict[str, marked.Result]:
     """Send the bootstrap, run it in a kernel, print its output, return its results by engine."""
-    tag = payload.new_tag()
-    folder = f"mnist-gpu-{tag}"
-    files = Files(server)
-    files.make_folder(folder)
+    folder = f"mnist-gpu-{chosen.tag}"
+    server.make_folder(folder)
     if chosen.bundle:
-        files.write(f"{folder}/bundle.zip", chosen.bundle.read_bytes())
+        server.write(f"{folder}/bundle.zip", chosen.bundle.read_bytes())
     # after the upload, which took its part of the time; the run ends before this launch does
     seconds = max(1.0, deadline.left_s() - CLOSING_S)
-    settings = payload.settings(chosen, tag, seconds, bundle_at="bundle.zip", into=".")
-    files.write(f"{folder}/bootstrap.py", payload.bootstrap(settings).encode())
+    settings = payload.settings(chosen, seconds, bundle_at="bundle.zip", into=".")
+    server.write(f"{folder}/bootstrap.py", payload.bootstrap(settings).encode())
     kernel = Kernel(server, chosen.kernel, folder)
     log = []
     try:
@@ -68,14 +65,14 @@ def _bench(
     finally:
         # a run that is still going writes its record and ends
         kernel.close()
-    if found := marked.find_results("".join(log), tag):
+    if found := marked.find_results("".join(log), chosen.tag):
         return found
     # the output was lost on the way, and the records may lie there all the same
     texts = {}
     for engine in chosen.engines.split(","):
         stem = "record" if engine == marked.OWN else f"record-{engine}"
         with contextlib.suppress(UserError):
-            texts[stem] = files.read(f"{folder}/{stem}.json")
+            texts[stem] = server.read(f"{folder}/{stem}.json")
     return marked.of_files(texts)
 
 

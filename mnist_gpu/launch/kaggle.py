@@ -9,14 +9,16 @@ import json
 import os
 import re
 import shlex
+import subprocess
 import tempfile
+import time
+import zipfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
-from mnist_gpu.launch.kaggle_client import Client
 
 # `machine_shape` of Kaggle's kernel metadata; a retired one is silently replaced by the server
 SHAPES = {"cpu": None, "t4": "NvidiaTeslaT4"}
@@ -25,27 +27,37 @@ SESSION_LIMIT_S = 12 * 3600
 # from the push to the session's start there may be a queue
 QUEUE_S = 1800
 POLL_S = 20
+# for Kaggle to take in a data set
+READY_S = 900
+# how often the session's status is asked for, in a row, before that is an error
+TRIES = 5
 # the session is ended from inside a little before Kaggle would, so that a record is left
 CLOSING_S = 300
 RUNNING = ("QUEUED", "RUNNING", "NEW_SCRIPT", "CANCEL_REQUESTED")
+# the client prints these and exits with 0, or goes on
+REFUSALS = re.compile(
+    r"^(?:Kernel push error|Dataset (?:version )?creation error|Upload unsuccessful"
+    r"|The following are not valid).*",
+    re.M,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Command line of `scripts/kaggle/launch.py`."""
     chosen = _choose(argv)
     slug = "mnist-gpu-bench" + ("" if chosen.accelerator == "cpu" else f"-{chosen.accelerator}")
-    kernel, tag = f"{chosen.user}/{slug}", payload.new_tag()
+    kernel = f"{chosen.user}/{slug}"
     with tempfile.TemporaryDirectory() as temporary:
-        folder = chosen.folder or Path(temporary) / "kernel"
-        build(folder, kernel, chosen, tag)
+        folder = Path(temporary, "kernel")
+        build(folder, kernel, chosen)
         if chosen.dry_run:
             return _show(folder, kernel, chosen)
-        client = Client(chosen.client)
         if not chosen.fetch:
             if chosen.bundle:
-                client.upload_dataset(chosen.bundle, f"{chosen.user}/{DATASET}", chosen.poll)
-            client.push(folder, chosen.timeout)
-        results = _follow(client, kernel, None if chosen.fetch else tag, chosen, Path(temporary))
+                _upload(chosen)
+            arguments = ("kernels", "push", "-p", str(folder), "-t", str(chosen.timeout))
+            print(_call(chosen.client, *arguments), flush=True)
+        results = _follow(kernel, chosen, Path(temporary) / "output")
     return marked.keep(results, "kaggle", chosen.out)
 
 
@@ -58,25 +70,22 @@ def _choose(argv: list[str] | None) -> argparse.Namespace:
     if not any(override.startswith("devices=") for override in chosen.overrides):
         chosen.overrides.append("devices=1")
     whose = "whose kernel? give --user NAME, or set KAGGLE_USERNAME"
-    if chosen.dry_run and not chosen.user:
-        chosen.user = entry.placeholder(whose, "NAME")
-    if not re.fullmatch(r"[\w-]+", chosen.user or ""):
+    chosen.user = entry.needed(chosen.user, whose, "NAME", chosen.dry_run)
+    if not re.fullmatch(r"[\w-]+", chosen.user):
         raise UserError(whose, exit_code=2)
     if chosen.timeout > SESSION_LIMIT_S:
         raise UserError(f"--timeout {chosen.timeout}: Kaggle ends a session after 12 h")
     return chosen
 
 
-def build(folder: Path, kernel: str, chosen: argparse.Namespace, tag: str) -> None:
+def build(folder: Path, kernel: str, chosen: argparse.Namespace) -> None:
     """Write the kernel's folder: its metadata, and the one file that Kaggle uploads.
 
     Source of the fields: https://github.com/Kaggle/kaggle-cli, docs/kernels_metadata.md
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise UserError(f"--folder {folder}: holds something already; name a new one")
+    folder.mkdir()
     seconds = max(60, chosen.timeout - CLOSING_S)
-    settings = payload.settings(chosen, tag, seconds, bundle_at="/kaggle/input")
+    settings = payload.settings(chosen, seconds, bundle_at="/kaggle/input")
     (folder / "bootstrap.py").write_text(payload.bootstrap(settings), encoding="utf-8")
     shape = SHAPES[chosen.accelerator]
     metadata: dict[str, Any] = {
@@ -96,19 +105,32 @@ def build(folder: Path, kernel: str, chosen: argparse.Namespace, tag: str) -> No
     (folder / "kernel-metadata.json").write_text(text, encoding="utf-8")
 
 
-def _follow(
-    client: Client, kernel: str, tag: str | None, chosen: argparse.Namespace, scratch: Path
-) -> dict[str, marked.Result]:
-    """Wait for the session's end; its results by engine.
+def _upload(chosen: argparse.Namespace) -> None:
+    """What the bundle holds becomes a private data set, or its next version; waits for it."""
+    dataset = f"{chosen.user}/{DATASET}"
+    metadata = {"title": DATASET, "id": dataset, "licenses": [{"name": "other"}]}
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(chosen.bundle) as archive:
+            archive.extractall(folder)
+        Path(folder, "dataset-metadata.json").write_text(json.dumps(metadata), "utf-8")
+        try:
+            _call(chosen.client, "datasets", "status", dataset)
+            how = ["version", "-m", "next version"]
+        except UserError:
+            how = ["create"]
+        print(_call(chosen.client, "datasets", *how, "-p", folder), flush=True)
+    deadline = entry.Deadline(READY_S)
+    while _call(chosen.client, "datasets", "status", dataset).splitlines()[-1] != "ready":
+        deadline.pause(chosen.poll, "Kaggle taking in the data set")
 
-    Raises:
-        UserError: the session failed, or did not end in time.
-    """
+
+def _follow(kernel: str, chosen: argparse.Namespace, out: Path) -> dict[str, marked.Result]:
+    """Wait for the session's end; its results by engine."""
     began = datetime.now(UTC)
     deadline = entry.Deadline(chosen.timeout + chosen.queue)
     last = ""
     try:
-        while (status := client.status(kernel)) in RUNNING:
+        while (status := _status(chosen.client, kernel)) in RUNNING:
             if status != last:
                 print(f"kaggle: {status.lower()}  https://www.kaggle.com/code/{kernel}", flush=True)
             last = status
@@ -116,14 +138,64 @@ def _follow(
     except KeyboardInterrupt:
         print(f"the kernel goes on: https://www.kaggle.com/code/{kernel}; fetch it with --fetch")
         raise
-    out = scratch / "output"
-    log = client.output(kernel, out)
-    if chosen.verbose or status != "COMPLETE":
+    log = _output(chosen.client, kernel, out)
+    if status != "COMPLETE":
         print(log)
-    found = marked.find_results(log, tag) if tag else {}
+    found = {} if chosen.fetch else marked.find_results(log, chosen.tag)
     texts = {path.stem: path.read_bytes() for path in sorted(out.glob("record*.json"))}
     # not what an older session left; the two clocks may differ
-    return found or marked.of_files(texts, began - timedelta(minutes=5) if tag else None)
+    since = None if chosen.fetch else began - timedelta(minutes=5)
+    return found or marked.of_files(texts, since)
+
+
+def _status(client: list[str], kernel: str) -> str:
+    """QUEUED, RUNNING, COMPLETE, ERROR ...; a question that fails is asked again."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            text = _call(client, "kernels", "status", kernel)
+            break
+        except UserError:
+            if attempt == TRIES:
+                raise
+            time.sleep(attempt)
+    found = re.search(r'has status "(?:KernelWorkerStatus\.)?(\w+)"', text)
+    if not found:
+        raise UserError(f"kaggle kernels status: not understood: {text[:200]}")
+    return found[1].upper()
+
+
+def _output(client: list[str], kernel: str, folder: Path) -> str:
+    """Download the records and the log; returns the log as plain text."""
+    pattern = r"^record(-\w+)?\.json$"
+    _call(client, "kernels", "output", kernel, "-p", str(folder), "-o", "--file-pattern", pattern)
+    path = folder / f"{kernel.split('/')[1]}.log"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        events = json.loads(text)
+    except ValueError:
+        return text
+    return "".join(str(item.get("data", "")) for item in events if isinstance(item, dict))
+
+
+def _call(client: list[str], *arguments: str) -> str:
+    """The output of one of the client's commands; UserError where it failed or was refused."""
+    name, login = " ".join(("kaggle", *arguments[:2])), f"`{shlex.join(client)} auth login`"
+    meanings = {
+        entry.NO_NETWORK: "cannot reach Kaggle: is there a network?",
+        "auth login|authenticat|401": f"no valid credentials: {login}, or set KAGGLE_API_TOKEN"
+        " (https://www.kaggle.com/settings)",
+    }
+    try:
+        done = subprocess.run([*client, *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        missing = f"{client[0]} is missing: scripts/kaggle/launch.py brings it"
+        raise UserError(missing) from None
+    said = f"{done.stdout}\n{done.stderr}"
+    if refused := REFUSALS.search(said):
+        raise UserError(entry.without_secrets(f"{name}: {refused[0]}"))
+    if done.returncode:
+        raise UserError(entry.explain(name, said, meanings))
+    return done.stdout.strip()
 
 
 def _show(folder: Path, kernel: str, chosen: argparse.Namespace) -> int:
@@ -145,9 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = entry.options(__doc__, "kaggle", 6 * 3600, by_client=True)
     add = parser.add_argument
     add("--user", default=os.environ.get("KAGGLE_USERNAME", ""), help="your Kaggle user name")
-    add("--folder", type=Path, help="keep the kernel's folder here")
     add("--fetch", action="store_true", help="push nothing; fetch the latest session's record")
     add("--poll", type=float, default=POLL_S, help=f"seconds between questions ({POLL_S})")
     add("--queue", type=int, default=QUEUE_S, help=f"seconds for the session to start ({QUEUE_S})")
-    add("--verbose", action="store_true", help="print the session's log")
     return parser

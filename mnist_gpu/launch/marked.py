@@ -19,14 +19,9 @@ OWN = "own"
 
 @dataclass(frozen=True)
 class Result:
-    """What a run on another machine said at its end.
-
-    Attributes:
-        status: the record's, or `failed`.
-        reason: why there is no record, else None.
-        record: the record as plain values, else None.
-        engine: the engine that was asked for; `own` is the platform's.
-        last: no other engine comes after it.
+    """What a run on another machine said at its end: its record as plain values with the record's
+    status, or the reason why there is none. `engine` is the one that was asked for, `own` the
+    platform's; no other comes after the `last`.
     """
 
     status: str
@@ -40,8 +35,7 @@ def of_files(texts: Mapping[str, bytes], since: datetime | None = None) -> dict[
     """By engine, the results of runs of which the records alone came home.
 
     Args:
-        texts: by the stem of the file's name as the bootstrap chose it: `record-<engine>`, and
-            `record` for the platform's own.
+        texts: by the stem that the bootstrap chose: `record-<engine>`, `record` for the platform's.
         since: leave out what is older.
     """
     found = {}
@@ -97,12 +91,7 @@ def digest(record: dict[str, Any]) -> str:
 
 
 def keep(results: Mapping[str, Result], where: str, out: Path) -> int:
-    """Save every record there is and say where; 0 when all runs completed, else 1.
-
-    Args:
-        results: by engine, as found.
-        where: the platform, for the messages.
-        out: the folder `outputs/`, or another.
+    """Save every record below `out` and say where; 0 when all runs completed, else 1.
 
     Raises:
         UserError: a run left no valid record, or its turn never came; the others are saved.
@@ -123,12 +112,8 @@ def keep(results: Mapping[str, Result], where: str, out: Path) -> int:
 
 
 def _save(result: Result, out: Path) -> Path:
-    """Write a result's record to `out/<platform>/<time>-seed<seed>-<id>/record.json`.
-
-    Raises:
-        UserError: there is no valid record in it, or it cannot be written; nothing that is there
-            is replaced.
-    """
+    """Write a result's record, if it is valid, to `out/<platform>/<time>-seed<seed>-<id>/`, where
+    it replaces nothing."""
     if result.record is None:
         raise UserError(f"the run failed: {result.reason or 'no reason given'}")
     try:

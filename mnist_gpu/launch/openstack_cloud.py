@@ -20,11 +20,7 @@ LEAST_DISK_GB = 16
 
 
 class Cloud:
-    """A project in an OpenStack cloud; credentials from `OS_*` or clouds.yaml.
-
-    Raises:
-        UserError: credentials are missing or refused, or the cloud cannot be reached.
-    """
+    """A project in an OpenStack cloud; credentials from `OS_*` or clouds.yaml."""
 
     def __init__(self) -> None:
         try:
@@ -66,14 +62,8 @@ class Cloud:
         return {kind: str(resource.id) for kind, resource in found.items()}
 
     def create(self, tag: str, ids: dict[str, str], flavor: str, user_data: str) -> str:
-        """Ask for a server; returns its id.
-
-        Args:
-            tag: makes its name unique, so that it can be found if the reply is lost.
-            ids: as `resolve` gives them.
-            flavor: by name, for the server's metadata.
-            user_data: for cloud-init.
-        """
+        """Ask for a server, whose name the tag makes unique, so that it can be found if the reply
+        is lost; returns its id. The ids are those of `resolve`, the user data for cloud-init."""
         metadata = {**MARK, "mnist_gpu_flavor": flavor}
         if "jetstream-cloud.org" in str(self._sdk.config.auth.get("auth_url", "")):
             metadata["mnist_gpu_cloud"] = "jetstream2"

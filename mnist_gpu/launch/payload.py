@@ -4,7 +4,6 @@ import argparse
 import hashlib
 import json
 import re
-import secrets
 import subprocess
 import zipfile
 from pathlib import Path
@@ -17,37 +16,34 @@ PLACE = "SETTINGS: dict = {}\n"
 # the import of its other half, by bootstrap.py
 OTHER_HALF = re.compile(r"^sys\.path\.insert.*?^\).*?\n", re.M | re.S)
 EXAMPLE = "https://github.com/OWNER/mnist-gpu/archive/COMMIT.zip"
+WHICH_SOURCE = (
+    "which version to run? this checkout has no GitHub remote: give --source URL (such as"
+    f" {EXAMPLE}) or --bundle FILE"
+)
 
 
 def settings(
-    chosen: argparse.Namespace, tag: str, timeout_s: float, bundle_at: str = "", **more: Any
+    chosen: argparse.Namespace, timeout_s: float, bundle_at: str = "", **more: Any
 ) -> dict[str, Any]:
-    """The bootstrap's options for what a launcher was asked.
+    """The bootstrap's options for what a launcher was asked (`entry.parse`), and `more` of them.
 
     Args:
-        chosen: as `entry.parse` gives it.
-        tag: marks the result.
+        chosen: what `entry.parse` gave.
         timeout_s: from the bootstrap's start to the runs' interruption, seconds.
         bundle_at: where a bundle lies on the platform.
-        more: further options of the bootstrap.
+        **more: of the bootstrap's own options.
     """
     if chosen.bundle:
         project = {"bundle": bundle_at, "manifest": manifest_digest(chosen.bundle)}
     else:
         project = {"source": chosen.source}
     run = {"overrides": chosen.overrides, "engines": chosen.engines}
-    return {"tag": tag, "timeout": timeout_s, **run, **project, **more}
+    return {"tag": chosen.tag, "timeout": timeout_s, **run, **project, **more}
 
 
 def bootstrap(settings: dict[str, Any] | None = None) -> str:
-    """The text of `scripts/bootstrap.py` and its other half, with `settings` as its defaults.
-
-    Args:
-        settings: options of the bootstrap; none where its arguments are given there.
-
-    Raises:
-        UserError: this is not a checkout of the project.
-    """
+    """The text of `scripts/bootstrap.py` and its other half, with `settings` as its defaults; none
+    where its arguments are given there."""
     scripts = CHECKOUT / "scripts"
     try:
         text = (scripts / "bootstrap.py").read_text(encoding="utf-8")
@@ -60,17 +56,8 @@ def bootstrap(settings: dict[str, Any] | None = None) -> str:
     return joined.replace(PLACE, f"SETTINGS: dict = json.loads({literal})\n")
 
 
-def new_tag() -> str:
-    """Twelve random hexadecimal digits that mark one launch."""
-    return secrets.token_hex(6)
-
-
 def manifest_digest(bundle: Path) -> str:
-    """SHA-256 (hex) of a bundle's manifest, which names the sums of all else in it.
-
-    Raises:
-        UserError: it is no bundle.
-    """
+    """SHA-256 (hex) of a bundle's manifest, which names the sums of all else in it."""
     try:
         with zipfile.ZipFile(bundle) as archive:
             return hashlib.sha256(archive.read("manifest.json")).hexdigest()
@@ -79,19 +66,10 @@ def manifest_digest(bundle: Path) -> str:
 
 
 def default_source() -> str:
-    """The archive of this checkout's commit, as GitHub serves it.
-
-    Raises:
-        UserError: there is no such archive; the message says what to give instead.
-    """
+    """The archive of this checkout's commit, as GitHub serves it; empty without such a remote."""
     remote, head = _git("remote", "get-url", "origin"), _git("rev-parse", "HEAD")
     match = re.search(r"github\.com[:/]([\w.-]+/[\w.-]+?)(\.git)?$", remote)
-    if not (match and head):
-        raise UserError(
-            "which version to run? this checkout has no GitHub remote: give --source URL (such as"
-            f" {EXAMPLE}) or --bundle FILE"
-        )
-    return f"https://github.com/{match[1]}/archive/{head}.zip"
+    return f"https://github.com/{match[1]}/archive/{head}.zip" if match and head else ""
 
 
 def commit() -> str | None:

@@ -3,16 +3,11 @@ without dropout, and say how far apart they are."""
 
 import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.markdown import Markdown
-
-from mnist_gpu.errors import UserError
+from mnist_gpu.bench.tables import markdown, publish
 from mnist_gpu.parity import pairs
 from mnist_gpu.parity.compare import BOUND
-from mnist_gpu.report import document
 
 COLUMNS = ("model", "engine or fault", "steps", "loss", "weights", "moments", "verdict")
 TITLE = "largest relative difference from the plain reference, float64"
@@ -33,30 +28,20 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if chosen.steps < 1:
         parser.error(f"--steps {chosen.steps}: a whole number from 1")
-    marker = "faults" if chosen.faults else "parity"
-    try:
-        if chosen.doc:  # a document that cannot take the table is told before minutes of work
-            document.replaced(chosen.doc, "", marker)
+    rows: list[pairs.Row] = []
+
+    def table() -> str:
         given = chosen.models.split(","), chosen.steps, chosen.seed
-        names = chosen.engines or pairs.variants(pairs.installed(), chosen.accelerator)
         if chosen.faults:
-            rows = pairs.faulty(*given)
+            rows.extend(pairs.faulty(*given))
         else:
-            rows = pairs.honest(names, *given, chosen.accelerator)
-        table = markdown(rows)
-        Console().print(Markdown(f"{TITLE}\n\n{table}"))
-        if chosen.doc:
-            document.update(chosen.doc, table, marker)
-    except UserError as exc:
-        print(f"parity: {exc}", file=sys.stderr)
-        return 1
+            names = chosen.engines or [*pairs.variants(chosen.accelerator)]
+            rows.extend(pairs.honest(names, *given, chosen.accelerator))
+        return markdown(COLUMNS, map(_cells, rows))
+
+    print(TITLE, flush=True)
+    publish("parity", chosen.doc, {"faults" if chosen.faults else "parity": table})
     return 0 if all(row.as_it_should_be for row in rows) else 1
-
-
-def markdown(rows: Sequence[pairs.Row]) -> str:
-    """The largest relative differences of every pair."""
-    lines = (COLUMNS, ["---"] * len(COLUMNS), *(_cells(row) for row in rows))
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cells(row: pairs.Row) -> list[str]:

@@ -1,7 +1,7 @@
 """One engine beside the reference, epoch by epoch: loss, weights and Adam's moments."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy.typing as npt
 from typing_extensions import override
 
 from mnist_gpu import engines
+from mnist_gpu.bench.variants import BATCH, first_images
 from mnist_gpu.engines.base import Engine, EngineOptions
 from mnist_gpu.parity.reference import RIGHT, Faults, Reference
 from mnist_gpu.protocol.dataset import Dataset
@@ -18,7 +19,7 @@ from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
 
 BOUND = 1e-9  # relative, in float64
-BATCH, STEPS_PER_EPOCH = 64, 10
+STEPS_PER_EPOCH = 10
 TRAIN_IMAGES = (STEPS_PER_EPOCH - 1) * BATCH + BATCH // 2  # the last batch is half a batch
 
 
@@ -44,13 +45,7 @@ def make_workload(
 ) -> Workload:
     """The protocol's workload without dropout on its first images, for about `steps` steps."""
     network = named_network(model, dropout=False)
-    some = replace(
-        dataset,
-        train_images=dataset.train_images[:TRAIN_IMAGES],
-        train_labels=dataset.train_labels[:TRAIN_IMAGES],
-        test_images=dataset.test_images[:BATCH],
-        test_labels=dataset.test_labels[:BATCH],
-    )
+    some = first_images(dataset, TRAIN_IMAGES, BATCH)
     epochs, weights = -(-steps // STEPS_PER_EPOCH), initial_weights(network, seed)
     return Workload(network, some, weights, epochs, BATCH, seed=seed, precision=precision)
 
@@ -63,11 +58,7 @@ def differences(
     accelerator: str = "cpu",
 ) -> list[Difference]:
     """Train `load` (`make_workload`) on an engine, and on the reference with its `faults` on the
-    CPU, and compare after every epoch.
-
-    Raises:
-        UserError: the engine's framework is not installed.
-    """
+    CPU, and compare after every epoch."""
     engine = engines.find(engine_name)(load, options or EngineOptions(), accelerator)
     watcher = _Watcher(engine, Reference(load, faults))
     try:

@@ -43,13 +43,11 @@ _running = threading.Lock()
 
 
 class App:
-    """Hydra's task function: trains once a call, and keeps what failed.
+    """Hydra's task function: trains once a call, and keeps in `failures` what failed.
 
-    Attributes:
+    Args:
         full_error: hand every exception on, with its traceback.
         job: as for `execute`: what to do instead of a whole training.
-        sweep: the sweep whose jobs these are; None for a single run.
-        failures: overrides and what became of them, of every job that failed.
     """
 
     def __init__(self, full_error: bool = False, job: Job | None = None) -> None:
@@ -67,6 +65,7 @@ class App:
             Exception: Hydra's and OmegaConf's own, for what cannot be composed.
             SystemExit: for `--help` and wrong usage.
         """
+        refuse_lost_folder()
         compose.register()
         parser = get_args_parser()
         options = parser.parse_args(compose.arguments(given))
@@ -152,7 +151,7 @@ def forget_the_last_run() -> None:
 
 
 def run_once(overrides: Sequence[str]) -> Record:
-    """Compose, train, record; see `mnist_gpu.run`."""
+    """See `mnist_gpu.run`."""
     if not _running.acquire(blocking=False):
         raise UserError("a run is going on in this process already: one at a time")
     made: list[Path] = []
@@ -169,6 +168,8 @@ def run_once(overrides: Sequence[str]) -> Record:
         made = folder.not_there(path)
         texts = _texts(compose.without_hydra(config), config.hydra.overrides.task)
         record, outcome = _start(settings, path, stopwatch, texts)
+    except OSError as exc:
+        raise format_error(exc) from None
     finally:
         # a run that never started, or went on in its first folder
         folder.remove_empty(made)
@@ -204,17 +205,21 @@ def _texts(config: DictConfig, overrides: Any) -> dict[str, str]:
     }
 
 
-def refuse_writing(config: DictConfig) -> None:
-    """Leave to Hydra no file to write; what the user meant by it is refused.
+def refuse_lost_folder() -> None:
+    """Refuse to start in a folder that is deleted: nothing can be written below it.
 
     Raises:
-        UserError: it names the key.
+        UserError: it is.
     """
-    if config.hydra.output_subdir is not None:
-        raise UserError(
-            f"hydra.output_subdir={config.hydra.output_subdir}: a run keeps its configuration in"
-            " .hydra in its own folder; leave it out"
-        )
+    try:
+        os.getcwd()
+    except OSError:
+        raise UserError("the folder this is started in is gone: cd to another first") from None
+
+
+def refuse_writing(config: DictConfig) -> None:
+    """Leave to Hydra no file to write; what the user meant by it is refused, naming the key."""
+    asked = {"hydra.output_subdir": config.hydra.output_subdir}
     for part in ("hydra_logging", "job_logging"):
         handlers = OmegaConf.select(config, f"hydra.{part}.handlers") or OmegaConf.create({})
         plain: Any = OmegaConf.to_container(handlers, resolve=False)
@@ -223,8 +228,11 @@ def refuse_writing(config: DictConfig) -> None:
             if written == HYDRAS_LOG:
                 with open_dict(handlers):
                     handlers[name] = {"class": "logging.NullHandler"}
-            elif written is not None:
-                raise UserError(
-                    f"hydra.{part}.handlers.{name}.filename={written}: a run's log is train.log in"
-                    " its own folder; leave it out"
-                )
+            else:
+                asked[f"hydra.{part}.handlers.{name}.filename"] = written
+    for key, value in asked.items():
+        if value is not None:
+            raise UserError(
+                f"{key}={value}: a run keeps its configuration (.hydra) and its log (train.log) in"
+                " its own folder; leave it out"
+            )

@@ -24,14 +24,8 @@ from mnist_gpu.timing.timeline import Epoch, Timeline
 
 @dataclass(frozen=True)
 class PlatformFacts:
-    """What was asked for and what was found.
-
-    Attributes:
-        chosen: the platform configuration that counts: the one asked for, or for `auto` the one
-            that detection chose.
-        detection: every signal.
-        environment: what the user's environment changes in speed, beyond the platform's image.
-    """
+    """Where a run is: the platform that was asked for, or for `auto` the one that detection chose;
+    every signal; and what the user's environment changes in speed beyond the platform's image."""
 
     chosen: PlatformSettings
     detection: signals.Detection
@@ -54,16 +48,8 @@ def detect_platform(settings: Settings) -> PlatformFacts:
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose engine is built.
-
-    Attributes:
-        settings: as they were asked for.
-        platform: where it is.
-        engine: what trains.
-        stopwatch: running.
-        before: where it goes on from.
-        fingerprint: of the configuration and the data set.
-    """
+    """A run whose engine is built and whose stopwatch runs; `before` is where it goes on from, the
+    fingerprint that of configuration and data set."""
 
     settings: Settings
     platform: PlatformFacts

@@ -85,12 +85,8 @@ def _options(settings: Settings) -> EngineOptions:
 
 
 def make(node: Mapping[str, Any], where: str, **given: Any) -> Any:
-    """What `hydra.utils.instantiate` makes of `node`.
-
-    Args:
-        node: `_target_` and the class's arguments.
-        where: the key at which it stands, such as `callbacks.early_stopping`.
-        given: further arguments, which a configuration cannot name.
+    """What `hydra.utils.instantiate` makes of `node`, which stands at the key `where`, and of
+    arguments that a configuration cannot name.
 
     Raises:
         UserError: there is no such class, it has no such argument, or it refuses one.

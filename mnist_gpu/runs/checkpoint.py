@@ -33,12 +33,9 @@ class Checkpoint:
     """A run at the edge of an epoch.
 
     Attributes:
-        state: what the engine needs.
         totals_ns: the stopwatch's totals per phase when it was written.
-        history: the finished epochs.
         segments: how many processes have worked on the run so far.
         fingerprint: of the configuration (`config.deviations`); another one cannot be resumed.
-        run_id: the run's, kept across segments.
         resources: what the run had used by then, earlier segments included.
     """
 
@@ -58,7 +55,6 @@ class Saver(Observer):
     whose turn it is not, a copy stays in memory, to be written if the run ends early.
 
     Args:
-        folder: where checkpoints go.
         every: epochs between two; 0: none at all.
         take: makes the checkpoint of this moment.
         resumes: the id of the run, if an earlier process has worked on it.
@@ -169,18 +165,13 @@ def read(path: Path) -> Checkpoint:
             run_id=str(notes["run_id"]),
             resources=Resources.model_validate(notes["resources"]) if notes["resources"] else None,
         )
-    except FileNotFoundError:
-        raise UserError(f"{path.name}: no such checkpoint") from None
     except Exception as exc:  # whatever a damaged archive makes its readers raise
         raise _not_whole(path, "checkpoint of this project", exc) from None
 
 
 def write_weights(weights: Weights, path: Path) -> None:
-    """Write weights as plain `.npz`, atomically: an array a parameter, PyTorch's layout.
-
-    Raises:
-        OSError: the disk is full, or the folder cannot be written to.
-    """
+    """Write weights as plain `.npz`, atomically: an array a parameter, PyTorch's layout; raises
+    OSError as `write` does."""
     _write_arrays(weights, path)
 
 

@@ -10,7 +10,7 @@ from mnist_gpu import output
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.numbers import duration
 from mnist_gpu.protocol.standard import protocol
-from mnist_gpu.records.remarks import remarks
+from mnist_gpu.records.remarks import remarks, unverified
 from mnist_gpu.records.schema import Record
 from mnist_gpu.timing.stopwatch import PHASES
 from mnist_gpu.timing.timeline import Epoch, Observer, Timeline
@@ -121,7 +121,6 @@ class Progress(Observer):
 
 def summarise(record: Record, where: str) -> None:
     """Print the closing table of one run: phases, accuracy, speed, where the record is."""
-    from rich.console import Console
     from rich.table import Table
 
     timing, result = record.timing, record.result
@@ -145,10 +144,11 @@ def summarise(record: Record, where: str) -> None:
     if result.images_per_s:
         lines.append(("speed", f"{result.images_per_s:,.0f} images/s"))
     lines += [("time", remark) for remark in remarks(record)]
-    lines += [("warning", warning) for warning in record.resources.warnings]
+    doubts = [*unverified(record), *record.resources.warnings]
+    lines += [("warning", doubt) for doubt in doubts]
     if not record.workload.standard:
         lines.append(("not standard", "; ".join(record.workload.deviations)))
-    console = Console(file=output.here(), highlight=False)
+    console = output.console()
     on = record.hardware.accelerator_name or record.hardware.accelerator
     heading = f"\n{record.platform.label}, {record.engine.name} on {on}"
     console.print(heading, markup=False, soft_wrap=True)

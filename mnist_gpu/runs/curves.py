@@ -57,12 +57,7 @@ def opened(run: Run) -> "Table | None":
 
 
 class Table(Observer):
-    """Writes a line of figures after every epoch, with the curves' tags as headings.
-
-    Args:
-        path: a new file.
-        workload: to work out images per second; its learning rate is drawn although constant.
-    """
+    """Writes a line of figures after every epoch into a new file, the curves' tags as headings."""
 
     def __init__(self, path: Path, workload: Workload) -> None:
         self._file: Any = path.open("x", newline="", encoding="utf-8")
@@ -119,13 +114,8 @@ class Table(Observer):
 
 
 class Curves(Table):
-    """Writes loss, accuracy, time and speed after every epoch, for TensorBoard.
-
-    Args:
-        folder: where the event file goes (`tensorboard/` in the run's folder).
-        workload: as for a table.
-        hyper_parameters: for the HParams tab.
-    """
+    """Writes loss, accuracy, time and speed after every epoch, for TensorBoard, and the
+    hyper-parameters for its HParams tab."""
 
     def __init__(self, folder: Path, workload: Workload, hyper_parameters: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -214,32 +204,28 @@ def _experiment(hyper_parameters: dict[str, Any]) -> Any:
 
 
 def confusion(labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.integer]) -> Image.Image:
-    """Draw how often each digit (row) was taken for each digit (column).
-
-    Args:
-        labels: (n,) the truth, 0 to 9.
-        predicted: (n,) what the network says, 0 to 9.
-    """
+    """Draw how often each digit of `labels` (n,), a row, was `predicted` (n,) as each digit."""
     counts = np.zeros((CLASSES, CLASSES), np.int64)
     np.add.at(counts, (labels, predicted), 1)
-    most_right = max(1, counts.max())
-    # the mistakes are few: they have a scale of their own
-    most_wrong = max(1, (counts - np.diag(np.diag(counts))).max())
     is_right = np.eye(CLASSES, dtype=bool)
-    shares = counts / np.where(is_right, most_right, most_wrong)
-    hues = np.where(is_right[..., None], RIGHT, WRONG)
-    cells = np.full((CLASSES + 1, CLASSES + 1, 3), 255, np.uint8)
-    cells[1:, 1:] = 255 + (hues - 255) * shares[..., None] * 0.85
+    # the mistakes are few: they have a scale of their own
+    most_wrong = counts[~is_right].max(initial=1)
+    # the digits stand above and beside their counts, on paper
+    shares = np.zeros((CLASSES + 1, CLASSES + 1))
+    shares[1:, 1:] = counts / np.where(is_right, counts.max(initial=1), most_wrong)
+    hues = np.where(np.eye(CLASSES + 1, dtype=bool)[..., None], RIGHT, WRONG)
+    cells = (255 + (hues - 255) * shares[..., None] * 0.85).astype(np.uint8)
+    texts = np.full(shares.shape, "", object)
+    texts[0, 1:] = texts[1:, 0] = [*map(str, range(CLASSES))]
+    texts[1:, 1:] = np.where(counts > 0, counts.astype(str), "")
     side = CELL * (CLASSES + 1)
     picture = Image.fromarray(cells).resize((side, side), Image.Resampling.NEAREST)
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
     draw.text((4, CELL // 2 - 8), "is \\ as", fill=INK, font=ImageFont.load_default(11))
-    for digit in range(CLASSES):
-        _centred(draw, digit + 1, 0, digit, INK)
-        _centred(draw, 0, digit + 1, digit, INK)
-    for row, column in np.argwhere(counts):
+    for (row, column), text in np.ndenumerate(texts):
         ink = PAPER if shares[row, column] > 0.6 else INK
-        _centred(draw, column + 1, row + 1, counts[row, column], ink)
+        centre = (column * CELL + CELL / 2, row * CELL + CELL / 2)
+        draw.text(centre, text, fill=ink, font=font, anchor="mm")
     return picture
 
 
@@ -248,13 +234,7 @@ def mistakes(
     labels: npt.NDArray[np.uint8],
     predicted: npt.NDArray[np.integer],
 ) -> Image.Image:
-    """Draw digits with "is 4, as 9" under each.
-
-    Args:
-        images: (n, 28, 28) uint8.
-        labels: (n,) the truth.
-        predicted: (n,) what the network says.
-    """
+    """Draw `images` (n, 28, 28) with "is 4, as 9" under each, by `labels` and `predicted` (n,)."""
     columns = min(COLUMNS, len(images))
     rows = -(-len(images) // columns)
     picture = Image.new("RGB", (columns * (TILE + 4), rows * (TILE + CAPTION + 4)), PAPER)
@@ -267,10 +247,3 @@ def mistakes(
         font = ImageFont.load_default(13)
         draw.text((left + 4, top + TILE + 1), caption, fill=WRONG, font=font)
     return picture
-
-
-def _centred(
-    draw: ImageDraw.ImageDraw, column: int, row: int, number: int, fill: tuple[int, int, int]
-) -> None:
-    centre = (float(column * CELL + CELL // 2), float(row * CELL + CELL // 2))
-    draw.text(centre, str(number), fill=fill, font=ImageFont.load_default(13), anchor="mm")

@@ -7,6 +7,7 @@ from mnist_gpu import files
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
 from mnist_gpu.records.estimate import Estimate, Span
+from mnist_gpu.records.remarks import unverified
 from mnist_gpu.records.schema import Record
 from mnist_gpu.timing.pieces import Pieces, extrapolate
 
@@ -14,13 +15,8 @@ NAME = "estimate.json"
 
 
 def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> Estimate:
-    """What a run like that of `record` takes with `epochs` epochs.
-
-    Args:
-        record: platform, engine, hardware and the phases before training.
-        pieces: of its training.
-        epochs: of the whole run.
-        after_s: seconds after each epoch: evaluation and checkpoint.
+    """What a run like that of `record` takes with `epochs` epochs, by the pieces of its training
+    and the seconds after each epoch, of evaluation and checkpoint.
 
     Raises:
         UserError: too little was trained.
@@ -55,7 +51,7 @@ def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> 
         total_s=Span(value_s=total[0], low_s=total[1], high_s=total[2]),
         price=record.price,
         limits=record.limits,
-        warnings=record.resources.warnings,
+        warnings=[*unverified(record), *record.resources.warnings],
     )
 
 
@@ -66,14 +62,7 @@ def of_run(record: Record, pieces: Pieces) -> Estimate:
 
 
 def write(estimate: Estimate, folder: Path) -> Path:
-    """Leave `estimate.json` in `folder`, which is the run's own.
-
-    Raises:
-        UserError: it cannot be written.
-    """
+    """Leave `estimate.json` in the run's folder; OSError where it cannot be written."""
     path = folder / NAME
-    try:
-        files.write_whole(path, (estimate.model_dump_json(indent=2) + "\n").encode(), new=True)
-    except OSError as exc:
-        raise UserError(files.trouble(exc)) from None
+    files.write_whole(path, (estimate.model_dump_json(indent=2) + "\n").encode(), new=True)
     return path

@@ -53,7 +53,7 @@ def execute(
         job: what to do once the engine is built (`Estimating`); None: train, to the record.
 
     Raises:
-        UserError: the run could not start.
+        UserError, OSError: the run could not start.
     """
     if job is not None:
         sweep = None
@@ -212,29 +212,22 @@ def _estimate(record: Record, pieces: Pieces, folder: Path) -> None:
     try:
         estimate = estimating.of_run(record, pieces)
         path = estimating.write(estimate, folder)
-    except UserError as exc:  # the run is done, and its record written
+    except (UserError, OSError) as exc:  # the run is done, and its record written
         output.say(f"no estimate: {exc}")
         return
     output.say("\n".join(["", *sentences(estimate), f"estimate.json  {path}"]))
 
 
 class Estimating:
-    """What stands in place of a whole training: about a minute of it, and what the rest takes.
-
-    Attributes:
-        estimates: of every configuration so far, with the folder of each.
-    """
+    """What stands in place of a whole training: about a minute of it, and what the rest takes."""
 
     def __init__(self, budget_s: float) -> None:
         self.budget_s = budget_s
+        # of every configuration so far, with the folder of each
         self.estimates: list[tuple[Estimate, Path]] = []
 
     def __call__(self, run: Run) -> tuple[Estimate, Outcome]:
-        """Train for a while, and leave `estimate.json` in the run's folder.
-
-        Raises:
-            UserError: it could not be trained.
-        """
+        """Train for a while, and leave `estimate.json` in the run's folder."""
         engine, workload, stopwatch = run.engine, run.engine.workload, run.stopwatch
         pieces = Pieces(workload.steps_per_epoch, self.budget_s)
         progress = console.Progress(workload.steps_per_epoch, len(workload.dataset.train_labels))

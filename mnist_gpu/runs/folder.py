@@ -23,35 +23,28 @@ def refuse_used(folder: Path, whose: str = "run") -> None:
 
     Raises:
         UserError: it names what the folder holds.
+        OSError: it cannot be read.
     """
-    try:
-        with os.scandir(folder) as entries:
-            inside = next(entries, None)
-    except FileNotFoundError:
-        return
-    except OSError as exc:
-        raise UserError(files.trouble(exc)) from None
-    if inside is not None:
-        raise UserError(
-            f"{folder}: holds {inside.name} already, and a {whose} needs a folder of its own;"
-            " choose a new one, or leave the choice to the program"
-        )
+    with suppress(FileNotFoundError):
+        if inside := os.listdir(folder):
+            raise UserError(
+                f"{folder}: holds {inside[0]} already, and a {whose} needs a folder of its own;"
+                " choose a new one, or leave the choice to the program"
+            )
 
 
 def claim(folder: Path, texts: Mapping[str, str]) -> None:
     """Make an empty folder the run's, with `texts`, by file name, in its `.hydra/`.
 
     Raises:
-        UserError: it holds something, or cannot be written to.
+        UserError: it holds something.
+        OSError: it cannot be written to.
     """
     refuse_used(folder)
-    try:
-        # of two that found it empty, one makes this
-        (folder / ".hydra").mkdir()
-        for name, text in texts.items():
-            files.write_whole(folder / ".hydra" / name, text.encode(), new=True)
-    except OSError as exc:
-        raise UserError(files.trouble(exc)) from None
+    # of two that found it empty, one makes this
+    (folder / ".hydra").mkdir()
+    for name, text in texts.items():
+        files.write_whole(folder / ".hydra" / name, text.encode(), new=True)
 
 
 def not_there(folder: Path) -> list[Path]:
@@ -74,15 +67,13 @@ def held(folder: Path) -> Iterator[None]:
     with the process. Windows and some network file systems know no such lock: nothing is held.
 
     Raises:
-        UserError: another process holds it, or it cannot be made.
+        UserError: another process holds it.
+        OSError: it cannot be made.
     """
     handle = None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with suppress(PermissionError):  # Windows opens no folders
-            handle = os.open(folder, os.O_RDONLY)
-    except OSError as exc:
-        raise UserError(files.trouble(exc)) from None
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):  # Windows opens no folders
+        handle = os.open(folder, os.O_RDONLY)
     try:
         if handle is not None:
             _lock(handle, folder)
@@ -108,7 +99,7 @@ def is_held(folder: Path) -> bool:
     try:
         with held(folder):
             return False
-    except UserError:
+    except (UserError, OSError):
         return True
 
 

@@ -5,13 +5,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-GRACEFUL = ("SIGINT", "SIGTERM", "SIGHUP")
-TIME_NEARLY_UP = "SIGUSR2"
+# Ctrl-C, a polite kill, a closed terminal (not on Windows)
+ASKING = ("SIGINT", "SIGTERM", "SIGHUP")
+GRACEFUL = [getattr(signal, name) for name in ASKING if hasattr(signal, name)]
 
 
 @contextmanager
@@ -24,19 +25,24 @@ def noted(note: Callable[[int], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    names = (*GRACEFUL, TIME_NEARLY_UP) if "SLURM_JOB_ID" in os.environ else GRACEFUL
-    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    numbers = [*GRACEFUL, signal.SIGUSR2] if "SLURM_JOB_ID" in os.environ else GRACEFUL
     # nohup's ignored SIGHUP stays ignored
-    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
+    ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
     def handler(signum: int, frame: FrameType | None) -> None:
         # a call into a framework may last: the next signal must not wait for Python
-        for number in before:
+        for number in ours:
             signal.signal(number, signal.SIG_DFL)
         note(signum)
 
-    for number in before:
-        signal.signal(number, handler)
+    with handled(ours, handler):
+        yield
+
+
+@contextmanager
+def handled(numbers: Iterable[int], by: Any) -> Iterator[None]:
+    """Within the block, have signals handled by a function, or by `signal.SIG_IGN`."""
+    before = {number: signal.signal(number, by) for number in numbers}
     try:
         yield
     finally:

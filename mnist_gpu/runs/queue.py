@@ -36,7 +36,6 @@ from mnist_gpu.runs.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
-NAMES = {"SlurmLauncher": "mnist_gpu_slurm", "LocalLauncher": "mnist_gpu_local"}
 # what would let several runs use one GPU at once
 SHARES_OF_GPUS = ("shard", "mps")
 

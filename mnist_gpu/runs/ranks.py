@@ -21,11 +21,10 @@ from pathlib import Path
 from mnist_gpu import data
 from mnist_gpu.config.compose import check, compose_config
 from mnist_gpu.config.settings import Settings
-from mnist_gpu.data import shared
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure.rank import MARK, Rank, here
 from mnist_gpu.protocol.dataset import Dataset
-from mnist_gpu.runs.building import engine_of
+from mnist_gpu.runs.building import opened
 from mnist_gpu.runs.outcome import failure
 from mnist_gpu.runs.process import environment, noted
 from mnist_gpu.timing.stopwatch import Stopwatch
@@ -36,11 +35,7 @@ PATIENCE_S = 10.0
 
 
 def refuse_misfit(settings: Settings, rank: Rank) -> None:
-    """Refuse processes that are not as many as the devices asked for.
-
-    Raises:
-        UserError: it says what to change.
-    """
+    """Refuse processes that are not as many as the devices asked for, saying what to change."""
     if rank.started_by in ("nobody", "mnist-gpu"):
         if settings.num_nodes > 1:
             raise UserError(
@@ -72,7 +67,7 @@ def gathered(settings: Settings, dataset: Dataset) -> Iterator[None]:
             folder = going.enter_context(tempfile.TemporaryDirectory(prefix="mnist-gpu-"))
             going.enter_context(environment(_first_of(settings.devices, Path(folder, "data"))))
         # before the others start: they map what they find
-        going.enter_context(shared.published(dataset, job_folder()))
+        going.enter_context(data.published(dataset, job_folder()))
         if starts:
             going.callback(_end, _start(settings))
         yield
@@ -149,53 +144,40 @@ def _end(others: list[subprocess.Popen[str]]) -> None:
 
 
 def follow_arguments(arguments: Sequence[str]) -> None:
-    """Follow as one of the processes that torchrun or Slurm started with this command line.
-
-    Raises:
-        UserError: a sweep, or what the first process refuses too.
-    """
+    """Follow as one of the processes that torchrun or Slurm started with this command line; a sweep
+    is refused, and what the first process refuses too."""
     if any(argument in ("-m", "--multirun") for argument in arguments):
         raise UserError("a sweep starts its processes itself: leave out torchrun or srun")
     follow_settings(check(compose_config(arguments)))
 
 
 def follow_settings(settings: Settings) -> None:
-    """Follow as one of the processes that somebody started.
-
-    Raises:
-        UserError: they do not fit the devices asked for, or training failed.
-    """
-    rank = here()
-    refuse_misfit(settings, rank)
-    with ExitStack() as published:
-        if rank.local == 0:
-            # the first of another machine
-            dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
-            published.enter_context(shared.published(dataset, job_folder()))
-        else:
-            dataset = shared.attached(job_folder())
-        _follow(settings, dataset)
-
-
-def _follow(settings: Settings, dataset: Dataset) -> None:
     """Train this process's share of every batch until the first process is done.
 
     Raises:
-        UserError: training failed; not when the first process ended it.
+        UserError: the processes do not fit the devices asked for, or training failed; not when the
+            first process ended it.
     """
-    engine = engine_of(settings, dataset)
+    rank = here()
+    refuse_misfit(settings, rank)
     # what the others do about a signal is for the first process to say
     asked: list[int] = []
-    with noted(asked.append):
+    with ExitStack() as held:
+        if rank.local == 0:
+            # the first of another machine
+            dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
+            held.enter_context(data.published(dataset, job_folder()))
+        else:
+            dataset = data.attached(job_folder())
+        held.enter_context(noted(asked.append))
+        stopwatch = Stopwatch()
         try:
-            engine.build()
-            engine.warm_up()
-            engine.fit(Timeline(Stopwatch(synchronise=engine.synchronise), settings.epochs))
+            with opened(settings, dataset, stopwatch) as engine:
+                engine.warm_up()
+                engine.fit(Timeline(stopwatch, settings.epochs))
         except Exception as exc:  # frameworks raise their own kinds
             if not asked:
-                raise UserError(f"process {here().number}: {failure(exc)}") from None
-        finally:
-            engine.close()
+                raise UserError(f"process {rank.number}: {failure(exc)}") from None
 
 
 def main() -> int:

@@ -15,32 +15,25 @@ LATE_S = 10.0
 
 
 def gather(waiting: Sequence[tuple[Any, Any]], home: Callable[..., None]) -> None:
-    """Wait until every job has handed in its result or is gone from the queue without one.
+    """Wait until every job, given with what submitit calls it, has handed in its result or is gone
+    from the queue without one; `home` is called with each as it comes, and with what was lost.
 
     Slurm's accounting is not asked: many clusters have none, and a job that is started again counts
     as one that has failed there.
-
-    Args:
-        waiting: each job with what submitit calls it.
-        home: called with each as it comes, and with what was lost.
     """
     left = list(waiting)
     while left:
         for job, submitted in list(left):
-            if not has_result(submitted):
+            result = submitted.task(0).paths.result_pickle
+            if not result.exists():
                 if is_in_queue(submitted.job_id):
                     continue
                 time.sleep(LATE_S)
             left.remove((job, submitted))
             lost = f"Slurm job {submitted.job_id} ended without a result; run again to go on"
-            home(job, submitted, None if has_result(submitted) else lost)
+            home(job, submitted, None if result.exists() else lost)
         if left:
             time.sleep(LOOK_EVERY_S)
-
-
-def has_result(submitted: Any) -> bool:
-    """Whether a job's first task has handed in its result."""
-    return bool(submitted.task(0).paths.result_pickle.exists())
 
 
 def is_in_queue(number: str) -> bool:
@@ -61,12 +54,9 @@ def job_id(environ: Mapping[str, str]) -> str:
 
 
 def check_script(options: Mapping[str, Any], folder: Path) -> None:
-    """Judge what will stand in a job's script. Submitit quotes values, not names, and a line break
-    in a value would end its comment and begin a command.
-
-    Args:
-        options: of sbatch(1), by name.
-        folder: where the script writes its logs.
+    """Judge what will stand in a job's script: options of sbatch(1) by name, and the folder of its
+    logs. Submitit quotes values, not names, and a line break in a value would end its comment and
+    begin a command.
 
     Raises:
         UserError: a name is none, a value is not one printable line, or Slurm would read the folder

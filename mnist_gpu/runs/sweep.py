@@ -12,6 +12,7 @@ from mnist_gpu import output
 from mnist_gpu.config import deviations
 from mnist_gpu.config.compose import read_settings
 from mnist_gpu.errors import UserError
+from mnist_gpu.numbers import counted
 from mnist_gpu.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def find_done(fingerprint: str, sweep: Sweep) -> "tuple[Path, Record] | None":
 
 def close(sweep: Sweep) -> None:
     """Print every job with mean, standard deviation and median, those found instead of made too."""
-    from rich.console import Console
     from rich.table import Table
 
     from mnist_gpu.records.store import read_record
@@ -67,8 +67,8 @@ def close(sweep: Sweep) -> None:
             records.append(read_record(path))
         except UserError as exc:
             log.warning("%s", exc)
-    console = Console(file=output.here(), highlight=False)
-    table = Table(title=f"{len(records)} runs", title_justify="left")
+    console = output.console()
+    table = Table(title=counted(len(records), "run"), title_justify="left")
     for heading in ("platform", "engine", "seed"):
         table.add_column(heading)
     for heading in ("train s", "total s", "test accuracy"):

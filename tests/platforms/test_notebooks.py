@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnist_gpu.launch import payload
+from mnist_gpu.records.estimate import read_lines
 from mnist_gpu.records.store import read_record
 from tests.platforms import kaggle_api
 from tests.platforms.conftest import CHECKOUT
@@ -133,7 +134,8 @@ def test_the_kaggle_notebook_runs_all_and_leaves_its_record_as_output(
     inputs, working = tmp_path / "input", tmp_path / "working"
     (inputs / "mnist-gpu-bundle").mkdir(parents=True)
     working.mkdir()
-    values = {"SOURCE": bundle.as_uri(), "EPOCHS": 1, "MORE": QUICK if attached else few}
+    more = f"{QUICK if attached else few} estimate=true"
+    values = {"SOURCE": bundle.as_uri(), "EPOCHS": 1, "MORE": more}
     if attached:
         shutil.unpack_archive(bundle, inputs / "mnist-gpu-bundle", "zip")
         values["SOURCE"] = "http://127.0.0.1:9/nothing.zip"
@@ -146,6 +148,8 @@ def test_the_kaggle_notebook_runs_all_and_leaves_its_record_as_output(
     assert record.engine.division == "stock"
     assert record.workload.dataset == ("mnist" if attached else "custom")
     assert "| Test accuracy |" in shown
+    [estimate] = read_lines(shown)
+    assert (estimate.platform, estimate.epochs) == ("kaggle", 50)
     # Kaggle keeps what lies here, and one run is both the platform's and the common one
     assert sorted(path.name for path in working.iterdir()) == ["outputs", "record.json"]
 

@@ -11,9 +11,7 @@ from mnist_gpu.records.store import read_record
 
 
 @pytest.mark.slow
-def test_slurm_local_runs_the_jobs_one_after_the_other_in_processes_of_their_own(
-    tmp_path, digits
-):
+def test_slurm_local_runs_the_jobs_one_after_the_other_in_processes_of_their_own(tmp_path, digits):
     pytest.importorskip("submitit", reason='pip install "mnist-gpu[slurm]"')
     done = subprocess.run(
         [

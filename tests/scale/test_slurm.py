@@ -103,7 +103,7 @@ def test_a_job_that_fails_does_not_lose_the_others_and_is_named(sweep, small):
     assert said.count("mnist-gpu: ") == 1, said
     assert "data.dir=/nowhere" in said
     assert "Traceback" not in said
-    assert "1 runs" in out
+    assert "\n1 run " in out
 
 
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(slurm, sweep):
