@@ -16,13 +16,13 @@ with suppress(ImportError):
     class LocalLauncher(queue.LocalLauncher):
         """Jobs of a sweep in processes of their own on this machine, one after the other."""
 
-    for _launcher, _options in (
-        (SlurmLauncher, queue.SlurmOptions),
-        (LocalLauncher, queue.Options),
+    for _name, _launcher, _options in (
+        ("mnist_gpu_slurm", SlurmLauncher, queue.SlurmOptions),
+        ("mnist_gpu_local", LocalLauncher, queue.Options),
     ):
         ConfigStore.instance().store(
             group="hydra/launcher",
-            name=queue.NAMES[_launcher.__name__],
+            name=_name,
             node=_options(_target_=f"{__name__}.{_launcher.__name__}"),
             provider="mnist_gpu",
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 
-from mnist_gpu import output
+from mnist_gpu.output import entry
 from mnist_gpu.version import __version__
 
 COMMANDS = {
@@ -15,7 +15,6 @@ COMMANDS = {
     "report": "records -> table, page and findings; --compare A B for two of them",
     "validate": "whether records are acceptable, with one line for each fault",
 }
-_MODULES = {"report": "mnist_gpu.report.__main__"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,31 +24,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
     if name not in COMMANDS:
-        with output.surviving():
-            return _none(name)
+        return _none(name)
     # what follows reads its arguments there: Hydra, and whoever starts further processes
     sys.argv[1:] = rest
-    module = import_module(_MODULES.get(name, f"mnist_gpu.{name}"))
+    module = import_module(f"mnist_gpu.{'report.__main__' if name == 'report' else name}")
     if name == "train":
         module.end()
     return int(module.main(rest))
 
 
+@entry
 def _none(name: str) -> int:
     if name in ("-h", "--help", "help"):
-        print(_help())
+        lines = [f"  {name:10}{line}" for name, line in COMMANDS.items()]
+        head = "usage: mnist-gpu COMMAND ...\n\nA stopwatch for training hardware.\n\ncommands:"
+        print("\n".join((head, *lines, "\nmnist-gpu COMMAND --help says what each takes.")))
     elif name == "--version":
         print(f"mnist-gpu {__version__}")
     else:
         print(f"mnist-gpu: {_meant(name)}", file=sys.stderr)
         return 2
     return 0
-
-
-def _help() -> str:
-    lines = [f"  {name:10}{line}" for name, line in COMMANDS.items()]
-    head = "usage: mnist-gpu COMMAND ...\n\nA stopwatch for training hardware.\n\ncommands:"
-    return "\n".join((head, *lines, "\nmnist-gpu COMMAND --help says what each takes."))
 
 
 def _meant(name: str) -> str:

@@ -4,6 +4,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+MANY = 10_000  # objects
+
 
 @contextmanager
 def no_collection() -> Iterator[None]:
@@ -17,7 +19,8 @@ def no_collection() -> Iterator[None]:
         yield
     finally:
         if collecting:
-            if not gc.get_freeze_count():
+            # few are soon searched; to count what is frozen may take longer
+            if gc.get_count()[0] > MANY and not gc.get_freeze_count():
                 gc.freeze()
                 gc.unfreeze()  # into the oldest generation
             gc.enable()

@@ -7,23 +7,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.output import entry
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found; return 1 if a run would not work or not mean what it seems to."""
     options = _parse(arguments)
-    try:
-        asked = _asked(options.overrides)
-        from mnist_gpu.checks import Machine, examine
+    asked = _asked(options.overrides)
+    from mnist_gpu.checks import Machine, examine
 
-        found = examine(Machine(asked["engine"], asked["platform"]), options.deep)
-    except UserError as exc:
-        print(f"mnist-gpu: {exc}", file=sys.stderr)
-        return exc.exit_code
+    found = examine(Machine(asked["engine"], asked["platform"]), options.deep)
     if options.json:
         print(json.dumps({**asked, "findings": [asdict(finding) for finding in found]}, indent=2))
     else:
-        from mnist_gpu.checks.terminal import show
+        from mnist_gpu.checks.finding import show
 
         show(found)
     return int(any(finding.status == "fail" for finding in found))
@@ -35,7 +33,7 @@ def _asked(overrides: Sequence[str]) -> dict[str, str]:
     from mnist_gpu.paths import choices
 
     known = {"engine": names(), "platform": choices("platform")}
-    asked = {"engine": "lightning", "platform": "auto"}
+    asked = {}
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -46,7 +44,18 @@ def _asked(overrides: Sequence[str]) -> dict[str, str]:
             raise UserError(f"{key}={value}: choose from {', '.join(known[key])}")
         else:
             asked[key] = value
-    return asked
+    platform = asked.get("platform", "auto")
+    return {"engine": _engine_of(platform), "platform": platform, **asked}
+
+
+def _engine_of(platform: str) -> str:
+    """The engine that a run there has unless another is asked for."""
+    from mnist_gpu.paths import shipped
+
+    chosen = [*shipped("train")["defaults"], *shipped(f"platform/{platform}").get("defaults", [])]
+    groups = [pair for one in chosen if isinstance(one, dict) for pair in one.items()]
+    engine = [name for key, name in groups if key.removeprefix("override /").startswith("engine")]
+    return str(engine[-1])
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -4,8 +4,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mnist_gpu import output
 from mnist_gpu.errors import UserError
+from mnist_gpu.output import entry
 
 if TYPE_CHECKING:
     from mnist_gpu.runs.execute import Estimating
@@ -21,32 +21,28 @@ would cost, and whether it fits the platform's session. Options are those of mni
 """
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     """Estimate; 0 when all went well, 1 for what the user can mend."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with output.surviving():
-        if {"-h", "--help"} & set(given):
-            print(HELP, end="")
-            return 0
-        try:
-            budget_s, overrides = _budget(given)
-        except UserError as exc:
-            print(f"mnist-gpu: {exc}", file=sys.stderr)
-            return exc.exit_code
-        from mnist_gpu.runs.execute import Estimating
-        from mnist_gpu.train import run_app
+    if {"-h", "--help"} & set(given):
+        print(HELP, end="")
+        return 0
+    budget_s, overrides = _budget(given)
+    from mnist_gpu.runs.execute import Estimating
+    from mnist_gpu.train import run_app
 
-        estimating = Estimating(budget_s)
-        code = run_app(overrides, estimating)
-        _show(estimating)
-        return code
+    estimating = Estimating(budget_s)
+    code = run_app(overrides, estimating)
+    _show(estimating)
+    return code
 
 
 def _budget(given: Sequence[str]) -> tuple[float, list[str]]:
     budget_s = BUDGET_S
     overrides = []
     for argument in given:
-        key, equals, value = argument.partition("=")
+        key, _, value = argument.partition("=")
         if key != "budget_s":
             overrides.append(argument)
             continue
@@ -54,7 +50,7 @@ def _budget(given: Sequence[str]) -> tuple[float, list[str]]:
             budget_s = float(value)
         except ValueError:
             budget_s = 0.0
-        if not equals or not 1 <= budget_s <= 86_400:
+        if not 1 <= budget_s <= 86_400:
             raise UserError(f"{argument}: a number of seconds, from 1 to 86400")
     return budget_s, overrides
 

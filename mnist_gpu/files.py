@@ -7,21 +7,21 @@ import re
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from mnist_gpu.errors import UserError
 
 PARTIAL = ".partial"
 MANIFEST = ".mnist-gpu.sha256"
+# of a package; what records hold of it stays true only while these and the digest stay
+CODE = (".py", ".c", ".h")
 # a line as sha256sum writes and checks them
 ENTRY = re.compile(r"([0-9a-f]{64})  (\S+)")
 WHAT_TO_DO = {
     errno.ENOSPC: "make room on its disk, or choose another folder",
     errno.EDQUOT: "make room in your quota, or choose another folder",
-    errno.EACCES: "choose a folder you may write to",
-    errno.EPERM: "choose a folder you may write to",
-    errno.EROFS: "choose a folder you may write to",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder you may write to"),
     errno.EMFILE: "raise the limit (ulimit -n)",
 }
 
@@ -39,12 +39,9 @@ def trouble(exc: OSError | MemoryError, path: Path | None = None) -> str:
 
 
 def write_whole(path: Path, content: bytes, new: bool = False) -> None:
-    """Write a file so that at any instant it is either absent, as before, or complete.
+    """Write a file so that at any instant it is either absent, as before, or complete and on disk.
 
-    Args:
-        path: its folder is made if missing.
-        content: reaches the disk before the file takes its name.
-        new: refuse to replace a file that is there.
+    Its folder is made if missing; `new` refuses to replace a file that is there.
 
     Raises:
         FileExistsError: `new`, and a file is there.
@@ -55,7 +52,8 @@ def write_whole(path: Path, content: bytes, new: bool = False) -> None:
     try:
         with os.fdopen(handle, "wb") as file:
             # mkstemp makes it private; a result is for everybody the umask lets in
-            os.chmod(partial, 0o666 & ~_umask())
+            os.umask(mask := os.umask(0))
+            os.chmod(partial, 0o666 & ~mask)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -66,7 +64,13 @@ def write_whole(path: Path, content: bytes, new: bool = False) -> None:
             os.replace(partial, path)
     finally:
         Path(partial).unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    # Windows, and some file systems, refuse it: the rename itself is whole
+    with suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def write_own(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -81,14 +85,15 @@ def write_own(folder: Path, contents: Mapping[str, bytes]) -> None:
     """
     manifest = folder / MANIFEST
     known = _manifest(manifest)
-    for name in contents:
-        path = folder / name
-        if os.path.lexists(path) and (path.is_symlink() or (sha256_of(path), name) not in known):
+    for path in (folder / name for name in contents):
+        regular = path.is_file() and not path.is_symlink()
+        ours = regular and (_sha256(path.read_bytes()), path.name) in known
+        if os.path.lexists(path) and not ours:
             raise UserError(
                 f"{path}: is there already, and not as this program left it: move it away, or"
                 " choose another folder"
             )
-    new = {(hashlib.sha256(content).hexdigest(), name) for name, content in contents.items()}
+    new = {(_sha256(content), name) for name, content in contents.items()}
     # before and after: wherever this is cut off, what is there is known as ours
     _write_manifest(manifest, known | new)
     for name, content in contents.items():
@@ -98,21 +103,28 @@ def write_own(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 def free(path: Path) -> Path:
     """`path`, or if something is there `name-2.suffix`, `name-3.suffix` and so on."""
-    if not os.path.lexists(path):
-        return path
     numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return next(other for other in numbered if not os.path.lexists(other))
+    return next(one for one in chain([path], numbered) if not os.path.lexists(one))
 
 
-def sha256_of(path: Path) -> str | None:
-    """The SHA-256 (hex) of a regular file's content; None for anything else."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _manifest(path: Path) -> set[tuple[str | None, str]]:
+def code_sha256(files: Mapping[str, bytes]) -> str:
+    """A digest of a package's code: names and contents of its files of Python and C.
+
+    Args:
+        files: contents by path within the package, with `/`.
+    """
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        if name.endswith(CODE):
+            digest.update(name.encode() + b"\0" + content + b"\0")
+    return digest.hexdigest()
+
+
+def _manifest(path: Path) -> set[tuple[str, str]]:
     if not os.path.lexists(path):
         return set()
     try:
@@ -124,7 +136,7 @@ def _manifest(path: Path) -> set[tuple[str | None, str]]:
     return {(entry[1], entry[2]) for entry in entries if entry}
 
 
-def _write_manifest(path: Path, entries: set[tuple[str | None, str]]) -> None:
+def _write_manifest(path: Path, entries: set[tuple[str, str]]) -> None:
     lines = [f"{digest}  {name}\n" for digest, name in sorted(entries, key=lambda e: e[::-1])]
     write_whole(path, "".join(lines).encode())
 
@@ -137,19 +149,3 @@ def _link(partial: str, path: Path) -> None:
     except OSError:  # a file system without hard links: O_EXCL takes the name, if it is free
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(partial, path)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    # Windows, and some file systems, refuse it: the rename itself is whole
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -3,8 +3,34 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TextIO, cast
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TextIO, cast
+
+from mnist_gpu.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# the shell's convention for what Ctrl-C ended
+CTRL_C = 130
+Arguments = ParamSpec("Arguments")
+
+
+def entry(main: Callable[Arguments, int]) -> Callable[Arguments, int]:
+    """Make a command of `main`: its output survives its readers, and what the user can mend is one
+    line on standard error and an exit code."""
+
+    @wraps(main)
+    def command(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        with surviving():
+            try:
+                return main(*args, **kwargs)
+            except UserError as exc:
+                print(f"mnist-gpu: {exc}", file=sys.stderr)
+                return exc.exit_code
+
+    return command
 
 
 class Output:
@@ -35,10 +61,9 @@ class Output:
 
     def isatty(self) -> bool:
         """Whether a person looks at it."""
-        try:
+        with suppress(OSError, ValueError):
             return self._stream.isatty()
-        except (OSError, ValueError):
-            return False
+        return False
 
     def close(self) -> None:
         """Nothing: a stream of the process is for the process to close."""
@@ -61,13 +86,9 @@ class Output:
         except BlockingIOError:
             pass  # a reader who is slow may come back
         except (OSError, ValueError):
-            self._give_up()
-
-    def _give_up(self) -> None:
-        nowhere = _nowhere()
-        if self._descriptor is not None:
-            os.dup2(nowhere.fileno(), self._descriptor)
-        self._stream = nowhere
+            self._stream = _nowhere()
+            if self._descriptor is not None:
+                os.dup2(self._stream.fileno(), self._descriptor)
 
 
 def here() -> TextIO:
@@ -80,9 +101,25 @@ def say(line: str) -> None:
     print(line, flush=True, file=here())
 
 
+def console(file: TextIO | None = None, **options: Any) -> "Console":
+    """rich's, on standard output as it is at this moment; of 80 columns where none are stated.
+
+    Args:
+        file: another stream.
+        **options: of `rich.console.Console`.
+    """
+    from rich.console import Console
+
+    made = Console(file=file or here(), highlight=False, **options)
+    # COLUMNS=0, as some editors' shells have it, would print nothing
+    made.width = made.width or 80
+    return made
+
+
 @contextmanager
 def surviving() -> Iterator[None]:
-    """Within the block, what is printed to standard output and error survives its readers.
+    """Within the block, what is printed to standard output and error survives its readers, and
+    Ctrl-C ends the command in a line.
 
     For entries alone: it is the process's own streams that are replaced.
     """
@@ -96,6 +133,9 @@ def surviving() -> Iterator[None]:
     sys.stdout, sys.stderr = cast(tuple[TextIO, TextIO], (_of(sys.stdout, 1), _of(sys.stderr, 2)))
     try:
         yield
+    except KeyboardInterrupt:
+        print("mnist-gpu: interrupted", file=sys.stderr)
+        raise SystemExit(CTRL_C) from None
     finally:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -103,11 +143,10 @@ def surviving() -> Iterator[None]:
 
 
 def _of(stream: TextIO | None, descriptor: int) -> Output:
-    try:
-        own = stream is not None and stream.fileno() == descriptor
-    except (OSError, ValueError):
-        own = False
-    return Output(stream, descriptor if own else None)
+    with suppress(OSError, ValueError):
+        if stream is not None and stream.fileno() == descriptor:
+            return Output(stream, descriptor)
+    return Output(stream)
 
 
 def _nowhere() -> TextIO:

@@ -19,29 +19,19 @@ def choices(group: str) -> list[str]:
 
 
 @cache
-def packaged(path: str) -> dict[str, Any]:
-    """A YAML file of the package as plain values; read only.
-
-    Args:
-        path: without its ending, such as `measure/data/torch`.
-    """
-    found: dict[str, Any] = table(PACKAGE / f"{path}.yaml")
-    return found
+def packaged(path: str) -> Any:
+    """A YAML file of the package, named without its ending, as plain values; read only."""
+    return table(PACKAGE / f"{path}.yaml")
 
 
 @cache
-def shipped(path: str) -> dict[str, Any]:
-    """A file of `conf/` as plain values, without Hydra; read only.
-
-    Args:
-        path: without its ending, such as `engine/lightning`.
-    """
-    found: dict[str, Any] = table(conf_dir() / f"{path}.yaml")
-    return found
+def shipped(path: str) -> Any:
+    """A file of `conf/` likewise, such as `engine/lightning`, without Hydra; read only."""
+    return table(conf_dir() / f"{path}.yaml")
 
 
 def table(path: Path) -> Any:
-    """A YAML file of the package as plain values; read only."""
+    """A YAML file as plain values."""
     import yaml
 
     return yaml.safe_load(path.read_text(encoding="utf-8"))

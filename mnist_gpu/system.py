@@ -4,6 +4,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from mnist_gpu.errors import one_line
+
 ROOT = Path("/")
 LONGEST = 200
 
@@ -33,5 +35,4 @@ def sysctl(name: str) -> str | None:
 
 def plain(words: str) -> str:
     """What may stand in a record: printable, one line, of bounded length."""
-    visible = "".join(letter if letter.isprintable() else " " for letter in words)
-    return " ".join(visible.split())[:LONGEST]
+    return " ".join(one_line(words).split())[:LONGEST]

@@ -11,8 +11,6 @@ from mnist_gpu.errors import UserError
 if TYPE_CHECKING:
     from mnist_gpu.runs.app import App, Job
 
-CTRL_C = 130
-
 
 def main() -> NoReturn:
     """Run the command line; one line and an exit code for what the user can mend."""
@@ -26,19 +24,14 @@ def end() -> NoReturn:
     try:
         main()
     except SystemExit as ended:
-        code = ended.code
-    from mnist_gpu.runs.process import leave
+        from mnist_gpu.runs.process import leave
 
-    leave(code if isinstance(code, int) else 1)
+        leave(ended.code if isinstance(ended.code, int) else 1)
 
 
 def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
-    """Do what a command line asks, once or in a sweep; return the exit code.
-
-    Args:
-        arguments: overrides and Hydra's flags.
-        job: what to do with each configuration instead of a run.
-    """
+    """Do what a command line asks, once or in a sweep, or `job` with each configuration instead of
+    a run; return the exit code."""
     failures: list[tuple[str, UserError]] = []
     app: App | None = None
     try:
@@ -54,7 +47,7 @@ def run_app(arguments: Sequence[str], job: "Job | None" = None) -> int:
             app.run(arguments)
     except KeyboardInterrupt:
         if not failures:
-            failures.append(("", UserError("interrupted", CTRL_C)))
+            failures.append(("", UserError("interrupted", output.CTRL_C)))
     except Exception as exc:
         from mnist_gpu.config.errors import format_error
 

@@ -4,26 +4,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mnist_gpu import output
-from mnist_gpu.errors import UserError
+from mnist_gpu.output import entry
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line per fault; return 0 when all records are acceptable, else 1."""
-    with output.surviving():
-        return _main(_parse(arguments))
+    options = _parse(arguments)
+    if options.rules:
+        from mnist_gpu.records.facts import facts
 
+        for name, sentence in facts("rules").items():
+            print(f"{name:22} {sentence}")
+        return 0
+    from mnist_gpu.records.rules import check_files
 
-def _main(options: argparse.Namespace) -> int:
-    try:
-        if options.rules:
-            return _print_rules()
-        from mnist_gpu.records.rules import check_files
-
-        verdict = check_files(options.paths)
-    except UserError as exc:
-        print(f"mnist-gpu: {exc}", file=sys.stderr)
-        return exc.exit_code
+    verdict = check_files(options.paths)
     for line in verdict.faults:
         print(line)
     for run_id, lines in verdict.doubts.items():
@@ -46,14 +42,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if not options.paths and not options.rules:
         parser.error("name at least one PATH, for instance results/")
     return options
-
-
-def _print_rules() -> int:
-    from mnist_gpu.records.facts import facts
-
-    for name, sentence in facts("rules").items():
-        print(f"{name:22} {sentence}")
-    return 0
 
 
 if __name__ == "__main__":

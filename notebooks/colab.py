@@ -17,6 +17,10 @@
 # files to send back, `record.json` and `record-lightning.json`. For a T4, choose *Runtime > Change
 # runtime type > T4 GPU* first. Keep this tab open until it has ended. `ENGINES = "own"` below
 # leaves Lightning out.
+#
+# To know first how long that takes: with `EPOCHS = 1` and `MORE = "estimate=true"` below the output
+# ends with an estimate for 50 epochs, and a line to compare with those of other machines. `MORE`
+# takes any other option of a run as well.
 
 # %% tags=["parameters"]
 SOURCE = "https://github.com/OWNER/mnist-gpu/archive/refs/heads/main.zip"  # @param {type:"string"}

@@ -16,6 +16,10 @@
 # results, and saves two files to send back, `record.json` and `record-lightning.json`. Keep this
 # tab open: a server whose output nobody reads may be stopped as idle. Where the server has no
 # PyTorch, several GB are installed for the second run; `ENGINES = "own"` below leaves it out.
+#
+# To know first how long that takes: with `EPOCHS = 1` and `MORE = "estimate=true"` below the output
+# ends with an estimate for 50 epochs, and a line to compare with those of other machines. `MORE`
+# takes any other option of a run as well.
 
 # %% tags=["parameters"]
 SOURCE = "https://github.com/OWNER/mnist-gpu/archive/refs/heads/main.zip"  # @param {type:"string"}

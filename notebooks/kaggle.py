@@ -17,6 +17,10 @@
 # *GPU T4 x2*, of which one is used. Then *Save Version > Save & Run All (Commit)*: the run goes on
 # without this tab. It trains the standard network for 50 epochs with PyTorch Lightning, shows the
 # result, and leaves one file to send back, `record.json`, under *Output*.
+#
+# To know first how long that takes: with `EPOCHS = 1` and `MORE = "estimate=true"` below the output
+# ends with an estimate for 50 epochs, and a line to compare with those of other machines. `MORE`
+# takes any other option of a run as well.
 
 # %% tags=["parameters"]
 SOURCE = "https://github.com/OWNER/mnist-gpu/archive/refs/heads/main.zip"  # @param {type:"string"}

@@ -18,6 +18,9 @@ from mnist_gpu.data import idx, mnist
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.protocol.dataset import Dataset
+from mnist_gpu.records.facts import facts
+from mnist_gpu.records.schema import Record
+from tests.summaries import small_field
 
 # what is sent to the background, or started by nohup, ignores these, and so do its children
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -29,10 +32,10 @@ NO_MNIST = "no MNIST: "
 PROCESS, GROWN_BYTES = psutil.Process(), 64 << 20
 # what starts servers, browsers, compilers or long trainings: left out with --quick
 LONG = {
-    *("platforms", "scale", "test_curves.py", "test_engines.py", "test_estimate.py"),
+    *("page", "platforms", "scale", "test_curves.py", "test_engines.py", "test_estimate.py"),
     *("faults", "test_faults_mutations.py", "test_files.py", "test_files_others.py"),
     *("test_keras_engine.py", "test_kernels.py", "test_lightning_trio.py", "test_mlx_engine.py"),
-    *("test_output.py", "test_page.py", "test_readme.py", "test_run.py"),
+    *("test_output.py", "test_readme.py", "test_run.py"),
     *("test_tensorflow_engine.py", "test_timing_foreign.py", "test_torch_devices.py"),
     *("test_torch_engine.py", "test_validate_mutations.py"),
 }
@@ -44,8 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays: whoever looks for garbage, as a run does before it begins, need
-    not look there."""
+    """What is imported by now stays: a run, which looks for garbage before it begins, need not look
+    there."""
     gc.collect()
     gc.freeze()
 
@@ -102,6 +105,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return small.write(tmp_path_factory.mktemp("digits"), 640, 128)
 
 
+@pytest.fixture
+def field() -> list[Record]:
+    """Records of a small field of platforms and engines."""
+    return small_field()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def triton_before_tensorflow() -> None:
     """In one process, the LLVM that Triton brings has to be loaded before TensorFlow's."""
@@ -133,6 +142,7 @@ def made_up_history(monkeypatch: pytest.MonkeyPatch) -> None:
     """The commit that made-up records name counts as one of this project's."""
     known = {"0" * 40: datetime(2026, 1, 1, tzinfo=UTC)}
     monkeypatch.setattr("mnist_gpu.records.rules.doubtful.history", lambda: known)
+    monkeypatch.setitem(facts("releases"), "schema_since", "2026-01-01T00:00:00Z")
 
 
 def idx_files(dataset: Dataset) -> dict[str, bytes]:

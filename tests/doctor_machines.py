@@ -182,7 +182,10 @@ FAULTY = {
     "cpus_part": [{"files": limited("50000")}],
     "cpus_one": [{"files": cpus(64, "3")}, {"files": limited("150000")}],
     "cpus_bound": [{"files": {**cpus(8, "0-1"), **limited("400000")}}],
-    "threads_unreadable": [{"environ": {"OMP_NUM_THREADS": "all"}}],
+    "threads_unreadable": [
+        {"environ": {"OMP_NUM_THREADS": "all"}},
+        {"environ": {"OMP_NUM_THREADS": "²"}},
+    ],
     "threads_few": [{"environ": {"OMP_NUM_THREADS": "1"}}],
     "threads_above_limit": [{"files": limited("400000"), "environ": {"MKL_NUM_THREADS": "8"}}],
     "threads_hyper": [

@@ -232,7 +232,7 @@ def test_out_of_memory_is_called_that(mnist_dir):
         import numpy
         from pathlib import Path
         from mnist_gpu import data
-        from mnist_gpu.data import cache, mnist
+        from mnist_gpu.data import fetch, mnist
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         limit = pages * resource.getpagesize() + 30_000_000
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -29,7 +29,6 @@ LAUNCHERS = {
     "hub_api": ("jupyterhub",),
     "jupyterhub": ("jupyterhub",),
     "kaggle": ("kaggle",),
-    "kaggle_client": ("kaggle",),
     "jetstream": ("jetstream",),
     "openstack_cloud": ("jetstream",),
 }

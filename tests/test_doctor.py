@@ -1,16 +1,20 @@
 """The doctor, on machines that are made up and on this one."""
 
 import json
+import os
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mnist_gpu import doctor
-from mnist_gpu.checks import examine, terminal
-from mnist_gpu.checks.deep import computes
-from mnist_gpu.checks.finding import found
-from mnist_gpu.checks.machine import answers
+from mnist_gpu.checks import examine
+from mnist_gpu.checks.finding import COLOURS, found, show
+from mnist_gpu.checks.machine import answers, present_folder
+from mnist_gpu.checks.software import computes
 from mnist_gpu.paths import packaged
 from mnist_gpu.system import output_of
 from tests.doctor_machines import BATTERY, FAIL, FAULTY, NO_LINK, SOUND, mac, stepping
@@ -86,12 +90,38 @@ def test_nothing_is_left_behind_in_the_folders_that_were_tried(tmp_path):
     assert list(here.iterdir()) == []
 
 
+def test_one_of_a_kind_is_not_said_as_if_it_were_several(tmp_path):
+    alone = {"files": {**cpus(1, "0"), **limited("100000")}, "busy": {"busy": 1}}
+    machines = [
+        alone,
+        {"files": {**cpus(8, "0-7"), **limited("100000")}},
+        {"clock_ns": stepping(1_000)},
+        {"clock_ns": stepping(1_400_000)},
+    ]
+    for number, made in enumerate(machines):
+        said = [one.says for one in examine(patient(tmp_path / str(number), **made))]
+        assert not [
+            line for line in said if re.search(r"(?<!\d)1 (CPU|core|thread|m\w+second)s", line)
+        ]
+    assert "Other programs use 1.0 of the 1 CPU here" in " ".join(
+        one.says for one in examine(patient(tmp_path / "alone", **alone))
+    )
+
+
 def test_mnist_is_verified_where_it_is_named(tmp_path, mnist_dir):
     whole = patient(tmp_path / "1", environ={"MNIST_GPU_DATA": str(mnist_dir)}, **NO_LINK)
     assert faults(whole) == {}
     tree(tmp_path, {"data/train-images-idx3-ubyte": "broken"})
     broken = patient(tmp_path / "2", environ={"MNIST_GPU_DATA": str(tmp_path / "data")})
     assert faults(broken) == {"mnist_damaged": "fail"}
+
+
+def test_a_variable_that_names_no_folder_is_named_itself(tmp_path):
+    for value, said in (("/nowhere", "no such folder"), ("~nobody-here/x", "whose home folder")):
+        machine = patient(tmp_path / said, environ={"MNIST_GPU_DATA": value}, **NO_LINK)
+        [fault] = [one for one in examine(machine) if one.status != "ok"]
+        assert fault.check == "mnist_damaged"
+        assert fault.says.startswith(f"MNIST_GPU_DATA={value}: {said}")
 
 
 def test_a_checkout_that_is_not_installed_knows_its_requirements(tmp_path):
@@ -201,13 +231,25 @@ def test_every_finding_is_said_in_whole_sentences_and_every_fault_has_its_price_
 def test_the_report_fits_a_terminal_and_ends_with_the_worst(tmp_path, monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     machine = patient(tmp_path, environ={"OMP_NUM_THREADS": "1"}, platform_name="cuda")
-    terminal.show(examine(machine))
+    show(examine(machine))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= columns
-    starts = [line[:4].strip() for line in lines if line[:4].strip() in terminal.COLOURS]
-    assert starts == sorted(starts, key=list(terminal.COLOURS).index)
+    starts = [line[:4].strip() for line in lines if line[:4].strip() in COLOURS]
+    assert starts == sorted(starts, key=list(COLOURS).index)
     assert starts[-2:] == ["warn", "fail"]
     assert "Mend what failed first" in " ".join(lines)
+
+
+@pytest.mark.parametrize("columns", [20, 1, 0])
+def test_a_terminal_of_hardly_any_columns_is_written_to_as_one_of_thirty(
+    tmp_path, monkeypatch, capsys, columns
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show([found("rosetta"), found("metal")])
+    lines = capsys.readouterr().out.splitlines()
+    assert 20 < max(map(len, lines)) <= (30 if columns else 80)
+    assert lines[0].startswith("ok    GPU through Metal")
+    assert "1 ok, 0 warn, 1 fail." in " ".join(lines)
 
 
 def test_the_command_looks_at_this_machine_without_a_framework():
@@ -243,6 +285,53 @@ def test_other_overrides_are_said_not_to_be_looked_at(capsys, monkeypatch):
     monkeypatch.setattr("mnist_gpu.checks.examine", lambda machine, deep: [])
     assert doctor.main(["seed=3", "engine=torch"]) == 0
     assert "seed=3: not looked at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ([], ("lightning", "auto")),
+        (["platform=jupyterhub"], ("keras", "jupyterhub")),
+        (["engine=torch", "platform=colab_t4"], ("torch", "colab_t4")),
+    ],
+)
+def test_the_engine_is_the_one_that_a_run_on_the_platform_would_have(
+    given, asked, capsys, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(
+        "mnist_gpu.checks.examine", lambda machine, deep: seen.append(machine) or []
+    )
+    assert doctor.main([*given, "--json"]) == 0
+    assert (seen[0].engine, seen[0].platform_name) == asked
+    report = json.loads(capsys.readouterr().out)
+    assert (report["engine"], report["platform"]) == asked
+
+
+def test_a_folder_that_is_gone_is_a_folder_without_room_for_results(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    machine = patient(tmp_path / "root", here=present_folder())
+    assert faults(machine) == {"folder_results_closed": "fail"}
+
+
+@pytest.mark.parametrize("given", ["", "--json"])
+def test_who_reads_no_further_changes_no_exit_code(tmp_path, given):
+    command = f"{shlex.quote(sys.executable)} -m mnist_gpu.doctor {given}"
+    root = str(Path(__file__).parents[1])
+
+    def code(line: str) -> int:
+        whole = f"cd {shlex.quote(str(tmp_path))}; {line}; exit ${{PIPESTATUS[0]}}"
+        environ = {**os.environ, "PYTHONPATH": root}
+        return subprocess.run(
+            ["bash", "-c", whole], env=environ, capture_output=True, check=False
+        ).returncode
+
+    read = code(command)
+    assert [code(f"{command} {reader}") for reader in ("| head -1", ">/dev/full", ">&-")] == [
+        read
+    ] * 3
 
 
 def test_a_check_that_fails_itself_says_which_question_stays_open(tmp_path):

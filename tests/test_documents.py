@@ -55,7 +55,7 @@ CANNOT = {
     "scripts/test": "it runs this test",
     "MNIST_GPU_EXTRAS=report scripts/test --version": "it installs packages",
     "pip install 'keras>=3.10' tensorflow torch torchvision lightning": "it installs packages",
-    "less outputs/cpu/*/record.json": "a program of the system, for a person at a terminal",
+    "less multirun/*/*/record.json": "a program of the system, for a person at a terminal",
     "git add results README.md": "it changes this checkout",
     "git commit": "it changes this checkout",
     "source app-cred-openrc.sh": "a person's credentials",

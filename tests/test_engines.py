@@ -1,9 +1,11 @@
 """What holds between engines, whatever their frameworks."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ OTHERS = ("tensorflow", "keras", "mlx")
 
 
 def need(engine: str) -> None:
-    if importlib.util.find_spec(pairs.FRAMEWORKS[engine]) is None:
+    if importlib.util.find_spec(engine) is None:
         pytest.skip(f"{engine} is not installed")
 
 
@@ -87,9 +89,7 @@ def test_state_of_one_engine_goes_on_in_another(dataset, engine):
 
 
 @pytest.mark.parametrize("engine", OTHERS)
-def test_a_run_leaves_the_same_record_whatever_the_framework(
-    engine, tmp_path, monkeypatch
-):
+def test_a_run_leaves_the_same_record_whatever_the_framework(engine, tmp_path, monkeypatch):
     need(engine)
     monkeypatch.chdir(tmp_path)
     digits = small.write(tmp_path / "digits", 3232, 640)
@@ -105,6 +105,23 @@ def test_a_run_leaves_the_same_record_whatever_the_framework(
     assert (record.timing.data_wait_s is None) == ("data_wait_s" in record.timing.reasons)
     assert not record.workload.standard
     assert check_record(record, datetime.now(UTC)) == []
+
+
+@pytest.mark.parametrize("engine", engines.names())
+def test_every_default_that_is_set_aside_has_a_row_in_the_document(dataset, engine):
+    need(engine)
+    trained = built(workload(first_images(dataset, 64, 10)), engine)
+    try:
+        lines = trained.facts().deviations_from_defaults
+    finally:
+        trained.close()
+    page = (Path(__file__).parents[1] / "docs" / "parity.md").read_text("utf-8")
+    table = page.partition("## Where a default is set aside")[2].partition("\n## ")[0]
+    named = [row.split("|")[1].strip() for row in table.splitlines() if row.startswith("| ")]
+    # one of a device, a precision or a division alone says so after the names
+    of_all = [names for names in named if not re.search(" (on|in) ", names)]
+    rows = [names for names in of_all if engine in names.split(", ")]
+    assert len(rows) == len(lines), (rows, lines)
 
 
 def test_an_engine_is_proven_on_the_models_that_it_trains_alone(monkeypatch):

@@ -2,12 +2,15 @@
 
 import io
 import json
+import re
+import textwrap
 
 import numpy as np
 import pytest
 
 from mnist_gpu import estimate as entry
 from mnist_gpu.bench import truth
+from mnist_gpu.config.compose import platforms
 from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.protocol.workload import Metrics
@@ -201,6 +204,96 @@ def test_estimates_of_different_trainings_are_said_to_be(monkeypatch):
     assert "not all of the same training" in out.getvalue()
 
 
+@pytest.mark.parametrize("columns", [40, 20])
+def test_where_a_table_has_no_room_nothing_is_lost_of_it(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show([made(hardware="Xeon" * 30), made(60.0)])
+    said = re.sub(r"[\s│]", "", capsys.readouterr().out)
+    assert "…" not in said
+    for text in ("lightning", "notresults", "54minto66min", "nolimitknown"):
+        assert text in said
+    assert said.count("Xeon") == 30
+
+
+def test_a_terminal_that_says_it_has_no_columns_gets_a_table_of_eighty(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "0")
+    show([made()])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) == 80
+    assert "lightning" in "".join(lines)
+
+
+@pytest.mark.parametrize(("columns", "begin"), [(72, ""), (76, "> "), (40, "    ")])
+def test_a_line_that_mail_or_a_terminal_has_broken_is_read_all_the_same(columns, begin):
+    one, other = made(), made(100.0, engine="keras")
+    text = "\n".join(
+        f"{begin}{part}"
+        for whole in (f"mine: {line(one)} and", line(other), "thanks")
+        for part in textwrap.wrap(whole, columns, break_on_hyphens=False)
+    )
+    assert read_lines(text) == [one, other]
+
+
+def test_the_beginning_of_a_line_alone_is_only_a_word():
+    assert read_lines(f"lines begin with `{PREFIX}`, or {PREFIX} and go on") == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "not an estimate: Invalid JSON"),
+        (b"[]", "not an estimate: Input should be an object"),
+        (b"\xff\xfe\x00", "not an estimate: Invalid JSON"),
+        (b'{"estimate_version": 1}', "not an estimate: created_at: Field required"),
+        (make_record().model_dump_json().encode(), "a record, not an estimate: leave --estimates"),
+    ],
+)
+def test_a_file_that_holds_no_estimate_is_said_to_in_one_line(tmp_path, capsys, content, said):
+    path = tmp_path / "given.json"
+    path.write_bytes(content)
+    assert report(["--estimates", str(path)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"mnist-gpu: {path}: {said}")
+    assert told.count("\n") == 1
+
+
+def test_lines_are_read_from_a_log_of_any_length_and_encoding(monkeypatch, capsys):
+    log = b"\xff progress\n" * 200_000 + line(made()).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(log), "utf-8"))
+    assert report(["--estimates", "-"]) == 0
+    assert "Kaggle (CPU)" in capsys.readouterr().out
+
+
+def test_without_standard_input_there_is_no_estimate_in_it(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", None)
+    assert report(["--estimates", "-"]) == 1
+    assert "no estimate there" in capsys.readouterr().err
+
+
+def test_a_strangers_estimate_acts_on_no_terminal(tmp_path, capsys):
+    harmful = made(label="\x1b[2Jx", hardware="a\x9b1m", warnings=["\x1b]0;y\x07"])
+    (tmp_path / "given.txt").write_text(line(harmful))
+    assert report(["--estimates", str(tmp_path / "given.txt")]) == 0
+    said = capsys.readouterr().out
+    assert not {"\x1b", "\x9b", "\x07"} & set(said)
+    assert "warning: " in said
+
+
+def test_the_table_says_how_much_training_its_estimates_are_made_of(capsys):
+    show([made(measured_s=5.0), made(measured_s=300.0)])
+    assert "ESTIMATES from 5 s to 5.0 min of training each, not results" in capsys.readouterr().out
+
+
+def test_what_is_said_beside_a_price_and_a_limit_is_passed_on():
+    colab, kaggle = (platforms()[name] for name in ("colab", "kaggle_t4"))
+    price, limits = Price(**colab.price.model_dump()), Limits(**kaggle.limits.model_dump())
+    said = "\n".join(sentences(made(price=price, limits=limits)))
+    assert "a free runtime uses no compute units)" in said
+    assert "third parties say 12 hours a session)" in said
+    price = Price(**platforms()["jetstream"].price.model_dump())
+    assert "not stated" not in "\n".join(sentences(made(price=price)))
+
+
 @pytest.fixture
 def digits(tmp_path, monkeypatch) -> list[str]:
     monkeypatch.chdir(tmp_path)
@@ -225,6 +318,41 @@ def test_a_sweep_of_estimates_ends_in_one_table(digits, capsys):
     said = capsys.readouterr().out
     assert said.count(PREFIX) == 2
     assert "not results" in said
+
+
+def test_an_estimate_for_a_platform_that_this_is_not_says_so(digits, capsys):
+    elsewhere = ["platform=kaggle" if one == "platform=cpu" else one for one in digits]
+    assert entry.main([*elsewhere, "engine=torch", "budget_s=1", "hydra.run.dir=here"]) == 0
+    said = capsys.readouterr().out
+    asked = "this machine is not seen to be what was asked for: Kaggle (CPU)"
+    assert f"warning        {asked}" in said
+    [estimate] = read_lines(said)
+    assert estimate.warnings[0] == asked
+
+
+@pytest.mark.parametrize("given", [["--estimates"], ["--estimates", "x", "--compare", "a", "b"]])
+def test_estimates_without_a_path_or_beside_a_comparison_are_wrong_usage(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        report(given)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "- for pasted lines" in said or "not allowed with argument" in said
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path, capsys):
+    (tmp_path / "estimate.json").mkdir()
+    assert report(["--estimates", str(tmp_path)]) == 1
+    where = tmp_path / "estimate.json"
+    assert f"mnist-gpu: {where}: cannot be read: is a directory\n" in capsys.readouterr().err
+
+
+def test_in_a_folder_that_is_gone_nothing_is_begun(digits, tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert entry.main(digits) == 1
+    said = "mnist-gpu: the folder this is started in is gone: cd to another first\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_jobs_of_a_sweep_that_share_a_folder_are_named_and_the_first_keeps_it(
     [record] = [read_record(path) for path in tmp_path.glob("multirun/*/*/record.json")]
     assert record.workload.seed == 0
     assert [line.split(" ")[1] for line in said.err.splitlines()] == ["seed=1", "seed=2"]
-    assert "1 runs" in said.out
+    assert "\n1 run " in said.out
 
 
 def interrupted(quick, tmp_path, **plan) -> Path:

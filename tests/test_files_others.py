@@ -11,7 +11,6 @@ import pytest
 
 from mnist_gpu.bench import tables
 from mnist_gpu.launch import bundle, entry
-from mnist_gpu.launch import kaggle as kaggle_launcher
 from mnist_gpu.launch.marked import digest
 from mnist_gpu.parity import pairs
 from mnist_gpu.records.store import read_record
@@ -120,18 +119,6 @@ def test_a_place_that_cannot_take_the_record_is_refused_before_anything_is_sent(
     assert content(foreign) == before
     assert not (work / "called").exists()
     assert capsys.readouterr().err.startswith("error: --out ")
-
-
-@pytest.mark.parametrize("folder", [".", "notes.txt", "notes.txt/deeper"])
-def test_a_kernel_is_not_written_into_a_folder_of_somebody_else(
-    tmp_path, monkeypatch, capsys, folder
-):
-    foreign = fill(tmp_path / "foreign")
-    before = content(foreign)
-    given = ["--user", "ada", "--source", "installed", "--folder", str(foreign / folder)]
-    assert exit_code(lambda: kaggle_launcher.main([*given, "--dry-run"])) == 1
-    assert content(foreign) == before
-    assert capsys.readouterr().err.startswith("error: ")
 
 
 @pytest.fixture

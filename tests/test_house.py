@@ -19,7 +19,7 @@ ROOMS = (
     *("protocol", "data", "timing", "measure", "engines", "records"),
     *("config", "runs", "report", "launch", "checks"),
     *("train", "estimate", "doctor", "validate", "__main__"),
-    *("parity", "faults", "bench"),
+    *("bench", "parity", "faults"),
     # the package's own doors, for whoever has installed it
     "__init__",
 )

@@ -13,6 +13,7 @@ import pytest
 
 import mnist_gpu
 from mnist_gpu import engines, output
+from mnist_gpu.__main__ import main as command_line
 from mnist_gpu.faults import small
 from mnist_gpu.records.store import read_record
 from mnist_gpu.runs.console import Progress
@@ -90,6 +91,23 @@ def test_other_commands_survive_their_readers_too(tmp_path, command):
     for reader in (">&-", "2>&1 | true", ">/dev/full 2>&1"):
         line = f"{PYTHON} -m mnist_gpu.{command} {reader}; exit ${{PIPESTATUS[0]}}"
         assert shell(line, tmp_path) == 0, reader
+
+
+@pytest.mark.parametrize("command", ["report --estimates -", "validate .", "doctor --deep"])
+def test_ctrl_c_ends_a_command_in_one_line(tmp_path, monkeypatch, capsys, command):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mnist-gpu"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "read", interrupted, raising=False)
+    monkeypatch.setattr("mnist_gpu.records.rules.check_files", interrupted)
+    monkeypatch.setattr("mnist_gpu.checks.examine", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        command_line(command.split())
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "mnist-gpu: interrupted\n"
 
 
 def test_a_terminal_that_goes_away_does_not_end_a_run_that_is_told_to_go_on(quick, tmp_path):

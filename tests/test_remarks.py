@@ -11,7 +11,7 @@ from tests.records import make_record
 
 def test_where_the_time_went_is_said_from_what_was_measured():
     record = make_record(timing__data_wait_s=139.5)
-    share = f"{139.5 / record.timing.train_s:.0%}"
+    share = f"{13950 / record.timing.train_s:.0f} %"
     assert remarks(record) == [f"{share} of training waited for data"]
 
 
@@ -23,7 +23,7 @@ def test_of_an_accelerator_nothing_is_said_that_its_host_alone_was_seen_to_do():
         timing__data_wait_s=139.5,
         resources__gpu_percent=22.0,
     )
-    share = f"{139.5 / record.timing.train_s:.0%}"
+    share = f"{13950 / record.timing.train_s:.0f} %"
     assert remarks(record) == [
         f"the host waited for data {share} of training, whatever the GPU did meanwhile",
         "the GPU was busy 22 % of the time: it is done with a batch of 64 long before the host"

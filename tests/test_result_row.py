@@ -63,6 +63,13 @@ def test_every_fault_is_a_line_that_names_the_field(tmp_path: Path) -> None:
     assert "| cpu" not in text
 
 
+def test_an_answer_fits_into_a_comment_whatever_was_pasted(tmp_path: Path) -> None:
+    code, text = result_row.answer(body(*[{"a" * 100: n} for n in range(400)]), tmp_path)
+    assert code == 1
+    assert len(text) < 65_536
+    assert re.search(r"^\.\.\. and \d+ more$", text, re.M)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -115,7 +115,9 @@ def test_a_resumed_run_goes_on_after_its_last_finished_epoch():
     train_one(first, clock, 1, 2.0, 1.0)
     carried_ns = first.stopwatch.totals_ns()
     clock.passes(3600.0)
-    second = Timeline(Stopwatch(clock, carried_ns=carried_ns), 3, history=first.history)
+    resumed = Stopwatch(clock)
+    resumed.carry(carried_ns)
+    second = Timeline(resumed, 3, history=first.history)
     assert list(second.remaining()) == [2, 3]
     train_one(second, clock, 2, 2.5, 1.0)
     assert second.history[1].train_s == 2.5

@@ -48,7 +48,7 @@ def test_every_switch_alone_and_all_together_are_the_reference_in_float64(whole,
 def test_ten_steps_of_the_standard_network_are_the_reference_in_float64(whole, variant):
     engine, options = pairs.parse(variant)
     load = compare.make_workload("cnn", "float64", 10, whole)
-    [found] = compare.differences(load, engine, EngineOptions(**options))
+    [found] = compare.differences(load, engine, options)
     assert found.largest < 1e-9
 
 

@@ -22,18 +22,11 @@ CHECKS: tuple[Check, ...] = (
 
 
 def examine(machine: Machine, deep: bool = False) -> list[Finding]:
-    """Make every check; one that itself fails becomes a warning.
-
-    Args:
-        machine: what to look at.
-        deep: also import the engine's framework and compute with it, unless a harmful package is
-            there.
-    """
+    """Make every check; one that itself fails becomes a warning. With `deep` the engine's framework
+    is imported and computed with, unless a package is harmful."""
     made = [finding for check in CHECKS for finding in _made(check, machine)]
     if deep and not any(finding.check == "harmful_package" for finding in made):
-        from mnist_gpu.checks.deep import imports
-
-        made += _made(imports, machine)
+        made += _made(software.imports, machine)
     return made
 
 
@@ -43,5 +36,7 @@ def _made(check: Check, machine: Machine) -> list[Finding]:
         made.extend(check(machine))
     except Exception as exc:  # a machine may surprise in as many ways as there are machines
         question = (check.__doc__ or check.__name__).splitlines()[0]
-        made.append(found("unknown", question=question, fault=f"{type(exc).__name__}: {exc}"))
+        made.append(
+            found("unknown", question=question, fault=f"{type(exc).__name__}: {exc}".rstrip(".: "))
+        )
     return made

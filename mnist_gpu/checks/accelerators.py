@@ -55,7 +55,14 @@ def metal(machine: Machine) -> Iterator[Finding]:
     elif machine.environ.get("DISABLE_MPS") == "1":
         yield found("no_metal_variable", status)
     else:
-        yield from _metal_at_work(machine)
+        fallback = machine.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1"
+        virtual = machine.sysctl("kern.hv_vmm_present") == "1"
+        seen = {"metal_fallback": fallback, "metal_virtual": virtual}
+        yield from map(found, [name for name, true in seen.items() if true] or ["metal"])
+        version = machine.version("torch")
+        for entry in packaged("measure/data/torch")["mps_wrong_results"]:
+            if version and fits(version, entry["torch"]):
+                yield found("metal_wrong", version=version, **entry)
 
 
 def gpu(machine: Machine) -> Iterator[Finding]:
@@ -124,21 +131,6 @@ def load(machine: Machine) -> Iterator[Finding]:
         yield found("gpu_idle")
     if card.read("slowed"):
         yield found("gpu_slowed")
-
-
-def _metal_at_work(machine: Machine) -> Iterator[Finding]:
-    fallback = machine.environ.get("PYTORCH_ENABLE_MPS_FALLBACK") == "1"
-    virtual = machine.sysctl("kern.hv_vmm_present") == "1"
-    if fallback:
-        yield found("metal_fallback")
-    if virtual:
-        yield found("metal_virtual")
-    if not fallback and not virtual:
-        yield found("metal")
-    version = machine.version("torch")
-    for entry in packaged("measure/data/torch")["mps_wrong_results"]:
-        if version and fits(version, entry["torch"]):
-            yield found("metal_wrong", version=version, **entry)
 
 
 def _apple_chip(machine: Machine) -> bool:

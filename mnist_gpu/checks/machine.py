@@ -41,6 +41,14 @@ def answers(url: str, wait_s: float = ANSWER_S) -> bool:
     return said.is_set()
 
 
+def present_folder() -> Path:
+    """The one this process is in; `.` where that is gone, in which nothing can be written."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path()
+
+
 @dataclass(frozen=True)
 class Machine:
     """By default this one; a test makes up others."""
@@ -52,7 +60,7 @@ class Machine:
     system: str = field(default_factory=platform.system)  # Linux, Darwin or Windows
     arch: str = field(default_factory=platform.machine)  # that this Python was made for
     packages: list[str] = field(default_factory=lambda: sys.path)  # folders
-    here: Path = field(default_factory=Path.cwd)  # runs are written below
+    here: Path = field(default_factory=present_folder)  # runs are written below
     cache: Path = field(default_factory=mnist.default_cache)  # where MNIST is kept
     run: Callable[..., str | None] = output_of  # what a program prints
     answers: Callable[[str], bool] = answers  # whether a web server has a file

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
-from mnist_gpu.checks.finding import Finding, found
+from mnist_gpu.checks.finding import Finding, count, found
 from mnist_gpu.checks.machine import Machine
-from mnist_gpu.data import mnist
+from mnist_gpu.data import folder_of, mnist
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import cgroup, signals
 
 # enough readings to see steps of a tenth of a second, in a quarter of one
 READINGS, STEPS = 2_000_000, 3
 COARSE_NS, UNUSABLE_NS = 1_000_000, 100_000_000
+NAMED_BY = "MNIST_GPU_DATA"
 MIB, GIB = 1024**2, 1024**3
 # standard runs were seen to need up to 1.9 GiB
 MEMORY_GIB, LEAST_MEMORY_GIB = 2.0, 1.0
@@ -74,10 +75,10 @@ def cache(machine: Machine) -> Iterator[Finding]:
 
 def dataset(machine: Machine) -> Iterator[Finding]:
     """Is MNIST here and whole, or can it be had?"""
-    named = machine.environ.get("MNIST_GPU_DATA")
-    folder = Path(named).expanduser() if named else machine.cache / "mnist"
+    named = machine.environ.get(NAMED_BY)
     try:
-        mnist.load(folder)
+        folder = folder_of(named, NAMED_BY) if named else machine.cache / "mnist"
+        mnist.load(folder, named_by=NAMED_BY)
     except (UserError, OSError) as exc:
         # what is missing or damaged in the cache is fetched again
         yield found("mnist_damaged", fault=str(exc)) if named else _within_reach(machine)
@@ -94,10 +95,10 @@ def clock(machine: Machine) -> Iterator[Finding]:
         yield found("clock_broken")
     elif step_ns > COARSE_NS:
         status = "fail" if step_ns > UNUSABLE_NS else None
-        yield found("clock_coarse", status, step=f"{step_ns / 1e6:.0f} milliseconds")
+        yield found("clock_coarse", status, step=count(round(step_ns / 1e6), "millisecond"))
     else:
         fine = step_ns < 1000
-        step = "less than a microsecond" if fine else f"{step_ns / 1000:.0f} microseconds"
+        step = "less than a microsecond" if fine else count(round(step_ns / 1000), "microsecond")
         yield found("clock", step=step)
 
 
@@ -111,8 +112,8 @@ def _within_reach(machine: Machine) -> Finding:
 
 
 def _folder(machine: Machine, name: str, folder: Path) -> Iterator[Finding]:
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
         # what is tried leaves nothing behind
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(os.urandom(4096))

@@ -32,7 +32,7 @@ def share(machine: Machine) -> Iterator[Finding]:
     there = max(mine, len(cpus.listed(text(machine.root / "sys/devices/system/cpu/online"))))
     limits = [f"this program is bound to {mine} of them"] if mine < there else []
     if quota is not None and quota < there:
-        limits.append(f"its container may use the time of {quota:g} CPUs")
+        limits.append(f"its container may use the time of {count(quota, 'CPU')}")
     says = "; ".join([f"The machine has {count(there, 'CPU')}", *limits])
     if quota is not None and quota < 1:
         yield found("cpus_part", cpus=says)
@@ -80,7 +80,7 @@ def others(machine: Machine) -> Iterator[Finding]:
     # where a limit counts time, others may be busy on CPUs that this program does not need
     spare = 0 if quota is None else max(0.0, n_cpus - quota)
     busy = used - spare > max(BUSY_CPUS, BUSY_SHARE * n_cpus)
-    yield found("busy" if busy else "quiet", used=f"{used:.1f}", cpus=n_cpus)
+    yield found("busy" if busy else "quiet", used=f"{used:.1f}", cpus=count(n_cpus, "CPU"))
     if stolen > STOLEN_SHARE * n_cpus:
         yield found("stolen", part=f"{stolen / n_cpus * 100:.0f} %")
     if hot > 0:
@@ -130,7 +130,7 @@ def heat(machine: Machine) -> Iterator[Finding]:
 
 def _misfit(machine: Machine, stated: str, best: int) -> str:
     quota = cgroup.quota(machine.root)
-    if not stated.isdigit() or stated == "0":
+    if not stated.isdecimal() or stated == "0":
         return "threads_unreadable"
     if int(stated) < best:
         return "threads_few"

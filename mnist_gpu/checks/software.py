@@ -1,6 +1,8 @@
-"""The packages of this environment, looked at without importing one, and its variables."""
+"""The packages of this environment, looked at without importing one, and its variables; and what
+only importing the framework can tell."""
 
 import os
+import time
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -10,11 +12,16 @@ from packaging.specifiers import SpecifierSet
 
 from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
+from mnist_gpu.engines import find
+from mnist_gpu.errors import UserError
 from mnist_gpu.paths import PACKAGE, packaged
 from mnist_gpu.system import text
 
 # a platform's own image may set them: they are then a part of the platform
 SPEED_VARIABLES = ("LD_PRELOAD", "MALLOC_", "XLA_FLAGS", "PL_TRAINER_")
+# of float32 over sums of 64 terms; TF32, which stock does not use, is off by more
+TOLERANCE = 1e-4
+DEVICES = {"cuda": "NVIDIA GPU", "mps": "GPU through Metal"}
 
 
 def harmful(machine: Machine) -> Iterator[Finding]:
@@ -54,6 +61,57 @@ def variables(machine: Machine) -> Iterator[Finding]:
     names = [name for name in sorted(machine.environ) if name.startswith(SPEED_VARIABLES)]
     if names and machine.detection.front not in ("kaggle", "colab"):
         yield found("variables", names=", ".join(names), unset=" ".join(names))
+
+
+def imports(machine: Machine) -> Iterator[Finding]:
+    """Does the engine's framework load?"""
+    began = time.perf_counter()
+    try:
+        find(machine.engine)
+    except (UserError, ImportError, OSError, RuntimeError) as exc:
+        yield found("does_not_load", engine=machine.engine, fault=_first_line(exc))
+        return
+    took = f"{time.perf_counter() - began:.1f}"
+    yield found("loads", engine=machine.engine, seconds=took)
+    if machine.pytorch:
+        yield _device(machine)
+
+
+def _device(machine: Machine) -> Finding:
+    import torch
+
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    for name, available in there.items():
+        if machine.asks_for(name) and not available:
+            return found("no_device", device=DEVICES[name], why=_why_no(torch, name))
+    return computes(torch, next((n for n in there if there[n] and machine.wants(n)), "cpu"))
+
+
+def _why_no(torch: Any, name: str) -> str:
+    if name == "mps":
+        built = torch.backends.mps.is_built()
+        return "macOS does not offer it" if built else "it is built without Metal"
+    return "the driver offers none" if torch.version.cuda else "it is built without CUDA"
+
+
+def computes(torch: Any, device: str) -> Finding:
+    """The product of a layer's backward pass, against float64 on the processor."""
+    made = torch.Generator().manual_seed(0)
+    images, gradient = (torch.randn(64, width, generator=made) for width in (512, 128))
+    try:
+        product = (gradient.to(device).t() @ images.to(device)).cpu().double()
+    except RuntimeError as exc:
+        return found("computes_not", device=device, fault=_first_line(exc))
+    right = gradient.double().t() @ images.double()
+    error = float((product - right).abs().max() / right.abs().max())
+    if error < TOLERANCE:
+        name = torch.cuda.get_device_name() if device == "cuda" else device
+        return found("computes", device="the processor" if name == "cpu" else name)
+    return found("computes_wrongly", device=device, error=f"{error:.1g}")
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
 
 
 def fits(version: str, specifier: str) -> bool:

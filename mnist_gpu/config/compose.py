@@ -1,6 +1,11 @@
-"""Composing the configuration, and checking what was composed."""
+"""Composing the configuration, and checking what was composed.
+
+Keys go by the names that they have now: `keys.yaml` has the old ones, and what took the place of
+deleted ones.
+"""
 
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -15,19 +20,20 @@ from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from mnist_gpu.config.errors import format_error, refused
+from mnist_gpu.config.errors import format_error, no_such_choice, refused
 from mnist_gpu.config.platform import PlatformSettings
 from mnist_gpu.config.reference import help_text
 from mnist_gpu.config.settings import Settings
-from mnist_gpu.config.words import modernise, present
 from mnist_gpu.errors import UserError
-from mnist_gpu.paths import choices, conf_dir
-from mnist_gpu.records.rules.claims import looks_like_another, unlike_the_known
+from mnist_gpu.paths import choices, conf_dir, packaged
+from mnist_gpu.records.rules.claims import known_platforms, looks_like_another, unlike_the_known
 
 # groups that go into the record, where no secret of the environment may come through a resolver
 RECORDED = ("platform", "engine", "model")
 # each runs one job after the other, or each on machines of its own
 LAUNCHERS = ("hydra._internal.core_plugins.basic_launcher.", "hydra_plugins.mnist_gpu_launchers.")
+KEY = re.compile(r"^([+~]*)([\w./]+)(=.*)?$", re.S)
+SEVERAL = ("callbacks", "experiment")
 Model = TypeVar("Model", Settings, PlatformSettings)
 
 
@@ -47,24 +53,18 @@ def register() -> None:
 
 def arguments(given: Sequence[str]) -> list[str]:
     """A command line as Hydra wants it: flags first, wherever they stood, and keys by the names
-    that they have now.
-
-    Raises:
-        UserError: a deleted key, or a group without a choice.
-    """
+    that they have now; UserError for a deleted key, or a group without a choice."""
     options, unknown = get_args_parser().parse_known_intermixed_args(list(given))
     # what is left of them once every override is gone
     flags = list(given)
     for override in options.overrides:
         flags.remove(override)
-    return [*flags, *(present(one) for one in options.overrides if one not in unknown)]
+    return [*flags, *(_present(one) for one in options.overrides if one not in unknown)]
 
 
 def compose_config(given: Sequence[str]) -> DictConfig:
-    """Compose `conf/train.yaml` as `python -m mnist_gpu.train` does, the `hydra` node included.
-
-    Args:
-        given: overrides, and `--config-dir` with a folder of further choices.
+    """Compose `conf/train.yaml` as `python -m mnist_gpu.train` does, the `hydra` node included, by
+    overrides and `--config-dir` with a folder of further choices.
 
     Raises:
         UserError: something in it is not possible; the message names it and what is.
@@ -102,21 +102,18 @@ def check(config: DictConfig) -> Settings:
         raise
     except Exception as exc:  # OmegaConf raises many kinds
         raise format_error(exc) from None
-    settings = _from_where_it_was_started(_checked(modernise(plain), Settings))
-    _refuse_a_platform_no_record_may_name(settings.platform)
-    return settings
-
-
-def _refuse_a_platform_no_record_may_name(platform: PlatformSettings) -> None:
-    """Before a run: `mnist_gpu.validate` would refuse the finished record."""
+    settings = _from_where_it_was_started(_checked(_modernise(plain), Settings))
+    platform = settings.platform
+    # `mnist_gpu.validate` would refuse the finished record
     for field, reason in (
-        *unlike_the_known(platform, platform.price),
+        *unlike_the_known(platform, platform.price, platform.limits),
         *looks_like_another(platform.name, platform.label),
     ):
         raise UserError(
             f"{field}: {reason}; a platform of your own has a file of its own, and another name"
             " (docs/platforms/index.md)"
         )
+    return settings
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
@@ -133,16 +130,12 @@ def _from_where_it_was_started(settings: Settings) -> Settings:
     moved = {name: to_absolute_path(folder) for name, folder in folders.items() if folder}
     if resume not in (None, "auto"):
         resume = to_absolute_path(str(resume))
-    changed = {"data": data.model_copy(update=moved), "resume": resume}
-    return settings.model_copy(update=changed)
+    return settings.model_copy(update={"data": data.model_copy(update=moved), "resume": resume})
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings that a run left in its `.hydra/config.yaml`.
-
-    Raises:
-        UserError: there are none, or none that could be run now.
-    """
+    """The settings that a run left in its `.hydra/config.yaml`; UserError where there are none, or
+    none that could be run now."""
     try:
         config = OmegaConf.load(path)
     except Exception as exc:  # whatever a damaged file causes
@@ -155,20 +148,14 @@ def read_settings(path: Path) -> Settings:
 def platforms() -> dict[str, PlatformSettings]:
     """Every platform of `conf/platform/`, by name, but `auto`."""
     found = {}
-    for name in choices("platform"):
-        plain: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / f"platform/{name}.yaml"))
-        plain.pop("defaults", None)
-        found[name] = _checked(modernise({"platform": plain})["platform"], PlatformSettings)
-    del found["auto"]
+    for name, entry in known_platforms().items():
+        plain = {key: value for key, value in entry.items() if key != "defaults"}
+        found[name] = _checked(plain, PlatformSettings)
     return found
 
 
 def refuse_shared_devices(launcher: str) -> None:
-    """Refuse a launcher of Hydra's that runs several jobs on one machine at once.
-
-    Raises:
-        UserError: it names those that do not.
-    """
+    """Refuse, by UserError, a launcher of Hydra's that runs several jobs on one machine at once."""
     if not launcher.startswith(LAUNCHERS):
         why = "timed runs never share a device; use launcher=local, slurm or slurm_local"
         raise UserError(f"hydra/launcher={launcher}: {why}")
@@ -186,3 +173,40 @@ def _checked(plain: Any, model: type[Model]) -> Model:
         return model.model_validate(plain)
     except ValidationError as exc:
         raise UserError(refused(exc, model)) from None
+
+
+def _present(override: str) -> str:
+    """An override of the command line by the present names of keys; refuses none or several choices
+    of a group."""
+    match = KEY.match(override)
+    if match is None:
+        return override
+    sign, key, value = match.groups()
+    name = _present_name(key)
+    if value is None:
+        return override
+    known = choices(key) if not sign and key not in SEVERAL else []
+    if known and value in ("=", "=null"):
+        raise UserError(no_such_choice(key, value[1:], known))
+    if known and value.startswith("=["):
+        raise UserError(f"{override}: one at a time; choose from {', '.join(known)}")
+    return f"{sign}{name}{value}"
+
+
+def _modernise(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """A configuration as plain values by the present names of keys, at every depth."""
+    renamed: dict[str, Any] = {}
+    for key, value in values.items():
+        path = f"{above}{key}"
+        name = _present_name(path).rpartition(".")[2]
+        renamed[name] = _modernise(value, f"{path}.") if isinstance(value, dict) else value
+    return renamed
+
+
+def _present_name(key: str) -> str:
+    """What a key is called now; refuses a deleted one, and anything beneath one."""
+    keys = packaged("config/keys")
+    for old, what in keys["deleted"].items():
+        if key == old or key.startswith(f"{old}."):
+            raise UserError(f"{key} {what}")
+    return str(keys["renamed"].get(key, key))

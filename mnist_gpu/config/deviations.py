@@ -6,6 +6,7 @@ import json
 from mnist_gpu.config.settings import Settings
 from mnist_gpu.paths import shipped
 from mnist_gpu.protocol.standard import deviating, shown
+from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.version import __version__
 
 # what changes neither what is trained nor how: a run goes on although it was changed
@@ -16,12 +17,8 @@ NOT_TRAINED = {
 
 
 def deviations(settings: Settings, dataset: str) -> list[str]:
-    """Every way in which a configured run is not the standard one; empty for a standard run.
-
-    Args:
-        settings: the checked configuration.
-        dataset: the name of the data that is really used.
-    """
+    """Every way in which a configured run is not the standard one, by the name of the data that is
+    really used; empty for a standard run."""
     model, network = settings.model, settings.model.network
     same = ("epochs", "learning_rate", "num_nodes", "scaling", "precision")
     facts = {
@@ -69,5 +66,5 @@ def configured_classes(settings: Settings) -> list[str]:
         found.append(f"callbacks {', '.join(settings.callbacks)} (standard: none)")
     if settings.logger.node is not None:
         found.append(f"logger {settings.logger.name} (standard: tensorboard, csv or none)")
-    # what a stranger's argument says may be no text for a record
-    return ["".join(c if c.isprintable() else " " for c in line)[:200] for line in found]
+    # an argument may be a path, or an object's own words, of which a record holds nothing
+    return [harmless(line)[:200] for line in found]

@@ -3,7 +3,6 @@
 import difflib
 import shlex
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -13,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from mnist_gpu.config.reference import allowed, field_schema, keys_at, shown
 from mnist_gpu.errors import UserError
 from mnist_gpu.files import trouble
-from mnist_gpu.paths import choices, shipped
+from mnist_gpu.paths import choices
 
 LONGEST = 300
 
@@ -31,15 +30,6 @@ def no_such_key(path: str, siblings: Iterable[str]) -> str:
     known = sorted(set(siblings) - {"hydra", "experiment"})
     last = path.rpartition(".")[2]
     return f"{path}: no such key{near(last, known)}; allowed are {', '.join(known) or 'none'}"
-
-
-def no_such_switch(name: str, engine: str) -> str:
-    """The same for a switch of an engine."""
-    known = sorted(shipped(f"engine/{engine}")["switches"])
-    return (
-        f"engine.switches.{name}: engine={engine} has no such switch{near(name, known)};"
-        f" it has {', '.join(known) or 'none'}"
-    )
 
 
 def no_such_choice(group: str, choice: str, known: Iterable[str]) -> str:
@@ -96,7 +86,9 @@ def _composing(exc: BaseException) -> str:
     while cause is not None:
         parent = getattr(cause, "parent_node", None)
         if isinstance(parent, Mapping) and "not override" in str(exc):
-            return _unknown_key(str(getattr(cause, "full_key", "")), parent)
+            path, known = str(getattr(cause, "full_key", "")), [str(key) for key in parent]
+            more = f"; another argument of that class: +{path}=..." if "_target_" in known else ""
+            return no_such_key(path, known) + more
         cause = cause.__cause__
     text = " ".join(str(exc).split("\nSee ")[0].split())
     if text.startswith("Ambiguous value for argument '"):
@@ -112,17 +104,6 @@ def _missing(exc: MissingConfigException) -> str:
         asked = choice.removeprefix("mnist_gpu_")
         return f'launcher={asked} needs submitit: pip install "mnist-gpu[slurm]"'
     return no_such_choice(group, choice.removesuffix(".yaml"), exc.options or choices(group))
-
-
-def _unknown_key(path: str, parent: Mapping[Any, Any]) -> str:
-    """An override of a key that is not there, beside the keys that are."""
-    known = [str(key) for key in parent]
-    if path.startswith("engine.switches."):
-        root = parent._get_root()  # type: ignore[attr-defined]
-        return no_such_switch(path.rpartition(".")[2], str(root.engine.name))
-    if "_target_" in known:
-        return f"{no_such_key(path, known)}; another argument of that class: +{path}=..."
-    return no_such_key(path, known)
 
 
 def _how_to_quote(override: str) -> str:

@@ -1,5 +1,6 @@
 """A platform as checked values: a file of `conf/platform/`, or one of the user's own."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -16,28 +17,23 @@ from mnist_gpu.fields import Name, Text
 from mnist_gpu.records import acceptable
 
 
-def _recordable(text: str) -> str:
-    """Refuse what `mnist_gpu.validate` would refuse in the record."""
-    if reason := acceptable.markup_in(text) or acceptable.private_part_of(text):
-        raise ValueError(reason)
-    return text
+def _refusing(*faults: Callable[[str], str | None]) -> AfterValidator:
+    """Refuse what `mnist_gpu.validate` would refuse in the record, for the first reason."""
+
+    def check(text: str) -> str:
+        for fault in faults:
+            if reason := fault(text):
+                raise ValueError(reason)
+        return text
+
+    return AfterValidator(check)
 
 
-def _label(text: str) -> str:
-    if reason := acceptable.label_fault(text):
-        raise ValueError(reason)
-    return text
-
-
-def _past_date(text: str) -> str:
-    if reason := acceptable.date_fault(text):
-        raise ValueError(reason)
-    return text
-
-
-RecordText = Annotated[Text, AfterValidator(_recordable)]
-Label = Annotated[RecordText, AfterValidator(_label)]
-Date = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$"), AfterValidator(_past_date)]
+RecordText = Annotated[Text, _refusing(acceptable.markup_in, acceptable.private_part_of)]
+Label = Annotated[RecordText, _refusing(acceptable.label_fault)]
+Date = Annotated[
+    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d$"), _refusing(acceptable.date_fault)
+]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=acceptable.HIGHEST_PRICE_PER_HOUR, allow_inf_nan=False)]
 
@@ -56,7 +52,7 @@ class PriceSettings(Group):
     source: RecordText | None = Field(None, description="where the price stands: an https page")
     as_of: Date | None = Field(None, description="when it stood there")
     free: bool = Field(False, description="whether nobody is charged, and time is the only cost")
-    reason: RecordText | None = Field("not stated", description="why there is no amount")
+    reason: RecordText | None = Field(acceptable.UNSTATED, description="why there is no amount")
 
     @model_validator(mode="after")
     def _consistent(self) -> "PriceSettings":
@@ -74,7 +70,7 @@ class LimitsSettings(Group):
     quota_s_per_week: Seconds | None = Field(None, description="a week's use, seconds")
     source: RecordText | None = Field(None, description="where the limits stand")
     as_of: Date | None = Field(None, description="when they stood there")
-    reason: RecordText | None = Field("not stated", description="why a limit is null")
+    reason: RecordText | None = Field(acceptable.UNSTATED, description="why a limit is null")
 
     @model_validator(mode="after")
     def _sourced(self) -> "LimitsSettings":

@@ -6,20 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from mnist_gpu.paths import shipped
-
-PATTERNS = {
-    r"^[A-Za-z0-9_.+-]{1,64}$": "letters, digits and _ . + - only, at most 64",
-    r"^\d{4}-\d\d-\d\d$": "a date such as 2026-01-31",
-}
-PLAIN = {
-    "boolean": "true or false",
-    "string": "text",
-    "array": "a list",
-    "null": "null",
-    "integer": "a whole number",
-    "number": "a number",
-}
+from mnist_gpu.paths import packaged, shipped
 
 
 @cache
@@ -73,7 +60,8 @@ def allowed(schema: dict[str, Any]) -> str:
     if kind == "object":
         keys = ", ".join(schema.get("properties", ()))
         return f"a mapping of {keys}" if keys else "a mapping"
-    word = PATTERNS.get(schema.get("pattern", ""), PLAIN[kind])
+    words = packaged("config/words")
+    word = words["patterns"].get(schema.get("pattern"), words["types"][kind])
     most = schema.get("maximum")
     if "exclusiveMinimum" in schema:
         return f"{word} above {schema['exclusiveMinimum']}" + (f", at most {most}" if most else "")
@@ -109,9 +97,3 @@ def help_text(model: type[BaseModel]) -> str:
         if name in defaults
     ]
     return "\n".join(f"  {value:<19} {meaning} ({may_be})" for value, may_be, meaning in values)
-
-
-def markdown(model: type[BaseModel]) -> str:
-    """The table of docs/configuration.md."""
-    rows = [f"| `{name}` | {may_be} | {meaning} |" for name, may_be, meaning in lines(model)]
-    return "\n".join(["| value | may be | means |", "|---|---|---|", *rows]) + "\n"

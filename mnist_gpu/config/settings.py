@@ -5,14 +5,12 @@ field.
 descriptions here. Defaults stand in `conf/` alone.
 """
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from mnist_gpu.config.errors import no_such_key, no_such_switch
+from mnist_gpu.config.errors import no_such_key
 from mnist_gpu.config.platform import Group, PlatformSettings
-from mnist_gpu.data.shared import is_even
 from mnist_gpu.errors import UserError
 from mnist_gpu.fields import Name
 from mnist_gpu.paths import choices, shipped
@@ -22,7 +20,6 @@ from mnist_gpu.records.schema import Precision
 MAX_EPOCHS = 100_000
 MAX_BATCH_SIZE = 60_000
 MAX_DEVICES = 4096
-MAX_LAYER = 100_000
 MAX_PARAMETERS = 500_000_000
 MAX_CHOICES = 12
 # of MNIST and of the drawn digits; a custom set is looked at again when it is there
@@ -60,7 +57,7 @@ class EngineSettings(Group):
                 raise UserError(no_such_key(f"engine.{key}", own))
         for key in self.switches:
             if key not in own["switches"]:
-                raise UserError(no_such_switch(key, self.name))
+                raise UserError(no_such_key(f"engine.switches.{key}", own["switches"]))
         return self
 
     @property
@@ -92,26 +89,11 @@ class ModelSettings(Group):
 
     @property
     def network(self) -> Network:
-        """The layers, checked and counted.
-
-        Raises:
-            UserError: it names the layer that is not possible.
-        """
+        """The layers, checked and counted; UserError names the one that is not possible."""
         return Network.from_config(self.name, self.layers, self.dropout)
 
     @model_validator(mode="after")
     def _possible(self) -> "ModelSettings":
-        for number, layer in enumerate(self.layers):
-            for key, value in layer.items():
-                if key in ("kind", "name"):
-                    fits = isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,64}", value, re.A)
-                    may_be = "letters, digits and _ . + - only"
-                else:
-                    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-                    fits = is_number and 0 <= value <= MAX_LAYER
-                    may_be = f"a number from 0 to {MAX_LAYER}"
-                if not fits:
-                    raise UserError(f"model.layers[{number}].{key}={value!r}: {may_be}")
         count = self.network.n_parameters
         if count > MAX_PARAMETERS:
             raise UserError(f"model.layers: {count:,} parameters, at most {MAX_PARAMETERS:,}")
@@ -196,23 +178,19 @@ class Settings(Group):
     @property
     def global_batch_size(self) -> int:
         """Images in an optimizer step; with `scaling=weak` every device has a batch of its own."""
-        return self.batch_size * (self.world if self.scaling == "weak" else 1)
+        return self._step_images(self.world)
+
+    def _step_images(self, world: int) -> int:
+        return self.batch_size * (world if self.scaling == "weak" else 1)
 
     def refuse_uneven(self, n: int) -> None:
-        """Refuse a number of devices that cannot share the batches of an epoch of `n` images.
-
-        Raises:
-            UserError: it names the choices there are.
-        """
+        """Refuse a number of devices that cannot share the batches of an epoch of `n` images, by a
+        UserError that names those that can."""
         size = self.global_batch_size
-        if is_even(self.world, size, n):
+        if self._shares_evenly(self.world, n):
             return
-        weak = self.scaling == "weak"
-        possible = [
-            str(count)
-            for count in range(1, MAX_DEVICES + 1)
-            if is_even(count, self.batch_size * (count if weak else 1), n)
-        ]
+        counts = range(1, MAX_DEVICES + 1)
+        possible = [str(count) for count in counts if self._shares_evenly(count, n)]
         asked = f"devices={self.devices}"
         asked += f" num_nodes={self.num_nodes}" if self.num_nodes > 1 else ""
         last = f" and the last one of {n % size}" if n % size else ""
@@ -220,6 +198,11 @@ class Settings(Group):
             f"{asked}: {self.world} devices cannot share a batch of {size}{last} evenly;"
             f" choose {', '.join(possible[:MAX_CHOICES])} in all"
         )
+
+    def _shares_evenly(self, world: int, n: int) -> bool:
+        size = self._step_images(world)
+        # the last, smaller batch included: then the mean of the gradients is that of the batch
+        return size % world == 0 and (n % size) % world == 0
 
     @model_validator(mode="after")
     def _possible_together(self) -> "Settings":

@@ -7,19 +7,22 @@ dimensions, then each dimension as a big-endian 32-bit count, then the data).
 import gzip
 import hashlib
 import math
+import os
+import re
 import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mnist_gpu.data.contents import HEAD_BYTES, describe
 from mnist_gpu.errors import UserError
+from mnist_gpu.paths import packaged
 
 UNSIGNED_BYTE = 0x08
+HEAD_BYTES = 512
+SHOWN = 5
 GZIP = b"\x1f\x8b"
 CHUNK_BYTES = 1 << 20
 
@@ -28,14 +31,9 @@ class NotPublishedError(UserError):
     """A file in order that is not the one wanted: it may belong to another set."""
 
 
-@dataclass(frozen=True)
-class IdxFile:
-    """One file's contents.
-
-    Attributes:
-        array: uint8, of the shape the header states; read-only.
-        sha256: hexadecimal digest of the decompressed file, header included.
-    """
+class IdxFile(NamedTuple):
+    """One file's contents: uint8 of the shape that the header states, read-only, and the digest
+    (hexadecimal) of the decompressed file, header included."""
 
     array: npt.NDArray[np.uint8]
     sha256: str
@@ -59,8 +57,6 @@ def read(path: Path, item: tuple[int, ...], most_bytes: int) -> IdxFile:
             raise UserError(f"{path}: not a file")
         with path.open("rb") as file:
             return parse(file, str(path), item, most_bytes)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
     except OSError as exc:
         raise UserError(f"{path}: cannot be read: {exc.strerror or exc}") from None
 
@@ -105,7 +101,7 @@ def _shape(head: bytes, where: str, item: tuple[int, ...]) -> tuple[int, ...]:
     if not head:
         raise UserError(f"{where}: the file is empty; fetch it again")
     if head[:3] != bytes((0, 0, UNSIGNED_BYTE))[: len(head)]:
-        raise UserError(f"{where}: not an IDX file of unsigned bytes: it is {describe(head)}")
+        raise UserError(f"{where}: not an IDX file of unsigned bytes: it is {_describe(head)}")
     dimensions = head[3] if len(head) > 3 else 0
     header_bytes = 4 + 4 * (1 + len(item))
     if dimensions != 1 + len(item) and len(head) > 3:
@@ -134,3 +130,40 @@ def digest(arrays: list[npt.NDArray[np.uint8]]) -> str:
         sha.update(header(array))
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
+
+
+def inventory(folder: Path) -> str:
+    """The first few things in `folder` and what they are, in one line."""
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError as exc:
+        return f"cannot be listed: {exc.strerror}"
+    shown = [f"{entry} ({_kind(folder / entry)})" for entry in entries[:SHOWN]]
+    more = [f"{len(entries) - SHOWN} more"] if len(entries) > SHOWN else []
+    return ", ".join(shown + more) or "nothing"
+
+
+def _kind(path: Path) -> str:
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "not a file"
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if head.startswith(GZIP):
+            with gzip.open(path) as unzipped:
+                head = unzipped.read(HEAD_BYTES)
+    except (OSError, EOFError, zlib.error) as exc:
+        return f"unreadable: {exc}"
+    return _describe(head) if head else "empty"
+
+
+def _describe(head: bytes) -> str:
+    """Name what begins with `head`, in a few words after "it is"."""
+    letters = head.decode("latin-1")
+    for pattern, name in packaged("data/contents"):
+        if re.match(pattern, letters):
+            return str(name)
+    text = head.decode("utf-8-sig", "ignore")
+    if not text or not all(c.isprintable() or c.isspace() for c in text):
+        return f"something unknown (it begins {head[:4].hex()})"
+    return f"a text that begins {text.strip().partition(chr(10))[0][:30]!r}"

@@ -11,8 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mnist_gpu.data import idx
-from mnist_gpu.data.contents import inventory
-from mnist_gpu.data.idx import IdxFile, NotPublishedError
+from mnist_gpu.data.idx import IdxFile, NotPublishedError, inventory
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.dataset import Dataset
 
@@ -52,7 +51,8 @@ def load(directory: Path, custom: bool = False, named_by: str = "data.dir") -> D
     if directory == archive and os.path.isfile(archive):
         return _load_keras(archive)
     if not os.path.isdir(directory):
-        raise UserError(f"{named_by}={directory}: {_why_no_folder(directory)}")
+        what = f"a file, not a folder: {WANTED}" if os.path.exists(directory) else "no such folder"
+        raise UserError(f"{named_by}={directory}: {what}")
     try:
         files = {name: _find(directory, name, custom) for name in PUBLISHED_SHA256}
         return assemble(files, directory)
@@ -63,11 +63,7 @@ def load(directory: Path, custom: bool = False, named_by: str = "data.dir") -> D
 
 
 def read_published(path: Path, name: str) -> IdxFile:
-    """Read the file `path`, which must be the published one called `name`.
-
-    Raises:
-        UserError: it is damaged, or another.
-    """
+    """Read the file `path`; UserError where it is not the published one called `name`."""
     file = idx.read(path, item_shape(name), published_bytes(name))
     return _verified(file, name, str(path))
 
@@ -79,8 +75,7 @@ def parse_published(stream: BinaryIO, name: str, where: str) -> IdxFile:
 
 
 def default_cache() -> Path:
-    """Where this program keeps things between runs; where no home is known, a path that cannot be
-    made, so that nothing is kept."""
+    """Where this program keeps things between runs; without a home, a path that cannot be made."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(base):
         return Path(base) / "mnist_gpu"
@@ -102,11 +97,8 @@ def item_shape(name: str) -> tuple[int, ...]:
 
 
 def assemble(files: Mapping[str, IdxFile], source: Path) -> Dataset:
-    """The data set of four files, called `mnist` if all are the published ones, else `custom`.
-
-    Raises:
-        UserError: images and labels do not go together, or are too few.
-    """
+    """The data set of four files, called `mnist` if all are the published ones, else `custom`;
+    UserError where images and labels do not go together, or are too few."""
     arrays = [files[name].array for name in PUBLISHED_SHA256]
     for part, images, labels in (("train", *arrays[:2]), ("t10k", *arrays[2:])):
         if len(images) != len(labels):
@@ -134,19 +126,16 @@ def _find(directory: Path, name: str, custom: bool) -> IdxFile:
 def first_good(
     paths: Iterable[Path], name: str, read: Callable[[Path, str], IdxFile]
 ) -> IdxFile | None:
-    """The first of the files that is the one called `name`; None where there are no files.
-
-    Raises:
-        UserError: none is; it is the first one's fault.
-    """
-    complaints = []
+    """The first of the files that is the one called `name`; None where there are no files, and the
+    first one's UserError where none is."""
+    first: UserError | None = None
     for path in paths:
         try:
             return read(path, name)
         except UserError as exc:
-            complaints.append(exc)
-    if complaints:
-        raise complaints[0]
+            first = first or exc
+    if first is not None:
+        raise first
     return None
 
 
@@ -192,13 +181,3 @@ def _candidates(directory: Path, name: str) -> Iterator[Path]:
         for outer in (directory / folder / name for name in names):
             inner = [outer / name for name in names] if os.path.isdir(outer) else [outer]
             yield from filter(os.path.lexists, inner)
-
-
-def _why_no_folder(path: Path) -> str:
-    try:
-        path.stat()
-    except (FileNotFoundError, ValueError):
-        return "no such folder"
-    except OSError as exc:
-        return f"cannot be read: {exc.strerror}"
-    return f"a file, not a folder: {WANTED}"

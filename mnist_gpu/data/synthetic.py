@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_gpu.data import idx
+from mnist_gpu.paths import packaged
 from mnist_gpu.protocol.dataset import Dataset
 from mnist_gpu.protocol.streams import raw_bits
 
@@ -17,19 +18,6 @@ TRAIN, TEST = 60_000, 10_000
 SIDE = 28
 CHUNK = 500
 DRAWS = 8
-# the rows of each digit from the top, five bits each
-ROWS = [
-    "01110 10001 10001 10001 10001 10001 01110",
-    "00100 01100 00100 00100 00100 00100 01110",
-    "01110 10001 00001 00110 01000 10000 11111",
-    "11110 00001 00001 01110 00001 00001 11110",
-    "00010 00110 01010 10010 11111 00010 00010",
-    "11111 10000 11110 00001 00001 10001 01110",
-    "00110 01000 10000 11110 10001 10001 01110",
-    "11111 00001 00010 00100 01000 01000 01000",
-    "01110 10001 10001 01110 10001 10001 01110",
-    "01110 10001 10001 01111 00001 00010 01100",
-]
 CELL = 8
 # so wide that no pixel of a sample falls outside, however it is scaled and shifted
 MAP_SIDE = 192
@@ -52,7 +40,8 @@ def draw(seed: int = 0, train: int = TRAIN, test: int = TEST) -> Dataset:
 
 def _maps() -> npt.NDArray[np.int32]:
     """The ten digits, large and smooth: (10, 192, 192) int32 from 0 to 255."""
-    cells = np.array([[list(row) for row in rows.split()] for rows in ROWS]).astype(np.int32)
+    digits = packaged("data/digits")
+    cells = np.array([[list(row) for row in rows.split()] for rows in digits]).astype(np.int32)
     maps = np.zeros((10, MAP_SIDE, MAP_SIDE), np.int32)
     top, left = (MAP_SIDE - 7 * CELL) // 2, (MAP_SIDE - 5 * CELL) // 2
     maps[:, top : top + 7 * CELL, left : left + 5 * CELL] = cells.repeat(CELL, 1).repeat(CELL, 2)

@@ -9,15 +9,9 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from mnist_gpu.system import ROOT, text
+import psutil
 
-# /proc/self/cgroup names the controllers of version 1; version 2 stands there without a name
-V2 = ""
-# by controller: the limit, what is used of it, and what of that are only files kept for rereading
-MEMORY = {
-    V2: ("memory.max", "memory.current", "inactive_file"),
-    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-}
+from mnist_gpu.system import ROOT, text
 
 
 class Throttling(NamedTuple):
@@ -31,14 +25,14 @@ class Throttling(NamedTuple):
 
 def quota(root: Path = ROOT) -> float | None:
     """CPUs the cgroups allow (such as 1.5), the tightest on the way up; None without a limit."""
-    stated = [text(folder / "cpu.max") for folder in folders(V2, root)]
-    stated += [
-        f"{text(folder / 'cpu.cfs_quota_us')} {text(folder / 'cpu.cfs_period_us')}"
-        for folder in folders("cpu", root)
-    ]
-    # no limit is `max` (version 2) or -1 (version 1)
-    limits = [re.fullmatch(r"(\d+) ([1-9]\d*)", line) for line in stated]
-    return min((int(limit[1]) / int(limit[2]) for limit in limits if limit), default=None)
+    limits = []
+    for folder in _folders("cpu", root):
+        version_1 = f"{text(folder / 'cpu.cfs_quota_us')} {text(folder / 'cpu.cfs_period_us')}"
+        # no limit is `max` (version 2) or -1 (version 1)
+        limit = re.fullmatch(r"(\d+) ([1-9]\d*)", text(folder / "cpu.max") or version_1)
+        if limit:
+            limits.append(int(limit[1]) / int(limit[2]))
+    return min(limits, default=None)
 
 
 def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
@@ -48,28 +42,25 @@ def memory_bytes(root: Path = ROOT) -> tuple[int | None, int | None]:
     whole = [1024 * kib[name] for name in ("MemTotal:",) if name in kib]
     free = [1024 * kib[name] for name in ("MemAvailable:",) if name in kib]
     if root == ROOT and not kib:
-        import psutil
-
         machine = psutil.virtual_memory()
         whole, free = [machine.total], [machine.available]
-    for controller, (limit, used, kept) in MEMORY.items():
-        for folder in folders(controller, root):
-            most, now = text(folder / limit), text(folder / used)
-            # version 1 says "no limit" with a number near 2**63
-            if most.isdigit() and int(most) < 2**60:
-                whole.append(int(most))
-                if now.isdigit():
-                    # files that were read give way
-                    gives_way = _numbers(folder / "memory.stat").get(kept, 0)
-                    free.append(int(most) - int(now) + gives_way)
+    for folder in _folders("memory", root):
+        most = text(folder / "memory.max") or text(folder / "memory.limit_in_bytes")
+        used = text(folder / "memory.current") or text(folder / "memory.usage_in_bytes")
+        # version 1 says "no limit" with a number near 2**63
+        if most.isdigit() and int(most) < 2**60:
+            whole.append(int(most))
+            stat = _numbers(folder / "memory.stat")
+            # files that were read give way; version 1 counts those of the groups below apart
+            gives_way = stat.get("total_inactive_file", stat.get("inactive_file", 0))
+            free += [int(most) - int(used) + gives_way] if used.isdigit() else []
     return min(whole, default=None), min(free, default=None)
 
 
 def throttling(root: Path = ROOT) -> Throttling | None:
     """Counted over the cgroup and those above it, each of which may have a quota; None if none
     counts."""
-    groups = [*folders(V2, root), *folders("cpu", root)]
-    stated = [_numbers(folder / "cpu.stat") for folder in groups]
+    stated = [_numbers(folder / "cpu.stat") for folder in _folders("cpu", root)]
     counted = [stat for stat in stated if {"throttled_usec", "throttled_time"} & stat.keys()]
     if not counted:
         return None
@@ -81,27 +72,26 @@ def throttling(root: Path = ROOT) -> Throttling | None:
     )
 
 
-def folders(controller: str, root: Path = ROOT) -> list[Path]:
-    """The folder of this process' cgroup and those above it, innermost first.
-
-    Args:
-        controller: `V2`, or one of version 1 (`cpu`, `memory`).
-        root: where `/proc` and `/sys` are.
-    """
+def _folders(controller: str, root: Path) -> list[Path]:
+    """The folder of this process' cgroup and those above it, innermost first: of version 2, then
+    of version 1, where the controller (`cpu`, `memory`) may still be."""
     groups: dict[str, str] = {}
     for line in text(root / "proc/self/cgroup").splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")  # a path may hold colons too
         groups |= dict.fromkeys(controllers.split(","), path or "/")
-    top, shown = _mount(controller, root)
-    if controller not in groups or not top.is_dir():
-        return []
-    # a mount inside a container may show only the part of the tree that lies below `shown`
-    within = os.path.relpath(groups[controller], shown)
-    folder = top if within.startswith("..") else top / within
-    # without a namespace of its own, a container reads a path that only its host has
-    chain = [folder, *folder.parents] if folder.is_dir() else [top]
-    return [part for part in chain if part == top or top in part.parents]
+    found = []
+    # version 2 stands there without a controller's name
+    for name in ("", controller):
+        top, shown = _mount(name, root)
+        if name in groups and top.is_dir():
+            # a mount inside a container may show only the part of the tree that lies below `shown`
+            within = os.path.relpath(groups[name], shown)
+            folder = top if within.startswith("..") else top / within
+            # without a namespace of its own, a container reads a path that only its host has
+            chain = [folder, *folder.parents] if folder.is_dir() else [top]
+            found += [part for part in chain if part.is_relative_to(top)]
+    return found
 
 
 def _mount(controller: str, root: Path) -> tuple[Path, str]:
@@ -109,7 +99,7 @@ def _mount(controller: str, root: Path) -> tuple[Path, str]:
     for line in text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         fields, (kind, *_, options) = before.split(), after.split() or ["", ""]
-        wanted = kind == "cgroup2" if controller == V2 else controller in options.split(",")
+        wanted = controller in options.split(",") if controller else kind == "cgroup2"
         if wanted and kind.startswith("cgroup"):
             return root / fields[4].lstrip("/"), fields[3]
     return root / "sys/fs/cgroup" / controller, "/"

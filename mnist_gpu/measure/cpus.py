@@ -9,6 +9,8 @@ import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import psutil
+
 from mnist_gpu import system
 from mnist_gpu.measure import cgroup
 from mnist_gpu.system import ROOT, text
@@ -29,11 +31,8 @@ def allowed(root: Path = ROOT) -> list[int]:
 
 def listed(ranges: str) -> list[int]:
     """The kernel's `0-2,5` as [0, 1, 2, 5]; an empty text lists none."""
-    found: list[int] = []
-    for part in filter(None, ranges.split(",")):
-        first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
+    ends = [part.partition("-") for part in ranges.split(",") if part]
+    return [cpu for first, _, last in ends for cpu in range(int(first), int(last or first) + 1)]
 
 
 def physical_cores(root: Path = ROOT, sysctl: Sysctl = system.sysctl) -> int:
@@ -42,15 +41,11 @@ def physical_cores(root: Path = ROOT, sysctl: Sysctl = system.sysctl) -> int:
     if (root / TOPOLOGY).is_dir():
         siblings = [text(root / TOPOLOGY / f"cpu{n}/topology/thread_siblings_list") for n in cpus]
         return len({shared or str(cpu) for cpu, shared in zip(cpus, siblings, strict=True)})
-    import psutil
-
     return int(sysctl("hw.physicalcpu") or psutil.cpu_count(logical=False) or len(cpus))
 
 
 def threads(
-    root: Path = ROOT,
-    sysctl: Sysctl = system.sysctl,
-    environ: Mapping[str, str] = os.environ,
+    root: Path = ROOT, sysctl: Sysctl = system.sysctl, environ: Mapping[str, str] = os.environ
 ) -> int:
     """Threads to compute with: those that `OMP_NUM_THREADS` asks for, else physical cores within
     affinity and quota, at least 1.
@@ -73,19 +68,13 @@ def busy_cpu_s(root: Path = ROOT) -> tuple[float, float] | None:
     lines = [line.split() for line in text(root / "proc/stat").splitlines()]
     ticks = [[int(field) for field in line[1:9]] for line in lines if line and line[0] in mine]
     if not ticks:
-        return _busy_by_psutil()
+        every = psutil.cpu_times()
+        return None if psutil.LINUX else (sum(every) - every.idle, 0.0)
     # user, nice, system, idle, iowait, irq, softirq, steal; guests are within user
     busy = sum(sum(cpu[:3]) + sum(cpu[5:7]) for cpu in ticks)
     stolen = sum(sum(cpu[7:8]) for cpu in ticks)
     ticks_per_s = os.sysconf("SC_CLK_TCK")
     return busy / ticks_per_s, stolen / ticks_per_s
-
-
-def _busy_by_psutil() -> tuple[float, float] | None:
-    import psutil
-
-    every = psutil.cpu_times()
-    return None if psutil.LINUX else (sum(every) - every.idle, 0.0)
 
 
 def slowdowns(root: Path = ROOT) -> int | None:
@@ -100,8 +89,6 @@ def slowdowns(root: Path = ROOT) -> int | None:
 def on_battery(root: Path = ROOT) -> bool | None:
     """Whether a battery feeds the machine; None where there is none."""
     if root == ROOT and platform.system() != "Linux":
-        import psutil
-
         battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
         return None if battery is None else battery.power_plugged is False
     batteries, plugged_in = [], False

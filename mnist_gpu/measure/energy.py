@@ -22,7 +22,6 @@ class EnergyMeter:
 
     Args:
         gpu: the GPU the run is on, None for any other.
-        root: where `/sys` is.
         apple: zeus-apple-silicon's `AppleEnergyMonitor()`, or a stand-in; None looks for it.
         on_gpu: whether the run is on an NVIDIA GPU, seen or not.
     """

@@ -42,11 +42,7 @@ READINGS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Gpu:
-    """One NVIDIA GPU, as NVML sees it.
-
-    Args:
-        nvml: the module `pynvml` (package nvidia-ml-py), or a stand-in.
-        handle: of the device.
+    """One NVIDIA GPU, as NVML (the module `pynvml`, or a stand-in) sees it.
 
     Attributes:
         refusals: by reading, why NVML did not answer the last time.
@@ -72,8 +68,7 @@ class Gpu:
         them (containers)."""
         listed = self.read("processes") or []
         own_bytes = sum(one.usedGpuMemory or 0 for one in listed if one.pid in own_pids)
-        memory_mib: float | None = own_bytes / MIB if own_bytes else self.read("gpu_memory_mib")
-        return memory_mib
+        return own_bytes / MIB if own_bytes else self.read("gpu_memory_mib")
 
     def other_processes(self, own_pids: set[int]) -> int | None:
         """How many other processes compute on it, at the least.
@@ -160,14 +155,12 @@ def misfits(
     }
     found = []
     for what, stated in judged.items():
-        fitting = [one["torch"] for one in rows if stated and _reaches(stated, one[what])]
-        if stated and row["torch"] not in fitting:
-            found.append(Misfit(what, stated, row[what], next(iter(fitting), None)))
+        if stated is not None:
+            has = Version(str(stated))
+            fitting = [one["torch"] for one in rows if has >= Version(str(one[what]))]
+            if row["torch"] not in fitting:
+                found.append(Misfit(what, stated, row[what], next(iter(fitting), None)))
     return found
-
-
-def _reaches(stated: Any, least: Any) -> bool:
-    return Version(str(stated)) >= Version(str(least))
 
 
 def why_not(built_with: str | None, answers: bool, nvml: Any = None) -> str | None:

@@ -1,6 +1,5 @@
 """What a run ran on and with, without a word on whose machine it is."""
 
-import hashlib
 import os
 import platform
 import re
@@ -10,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from mnist_gpu.files import CODE, code_sha256
 from mnist_gpu.measure import cgroup, cpus, detect, gpus
 from mnist_gpu.measure.readings import Hardware, Software
 from mnist_gpu.paths import PACKAGE
@@ -27,41 +27,32 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> Hardware:
-    """The hardware part of the record.
-
-    Args:
-        facts: what the engine says of its accelerator.
-        root: where `/proc` and `/sys` are.
-        gpu: the GPU's management interface; found if the engine ran on CUDA.
-    """
+def read(facts: EngineFacts, gpu: gpus.Gpu | None = None) -> Hardware:
+    """The hardware part of the record; `gpu` is looked for if the engine ran on CUDA."""
     hidden = "no NVIDIA GPU in use"
     if gpu is None and facts.accelerator in ("cuda", "gpu"):
         gpu, hidden = gpus.find(os.environ, facts.accelerator_name)
-    stated = cpuinfo(root)
+    model, whole_bytes = cpu_model(), cgroup.memory_bytes()[0]
     readings: dict[str, Any] = {
-        "cpu_model": cpu_model(root),
-        "ram_gib": ram_gib(root),
+        "cpu_model": model,
+        "ram_gib": None if whole_bytes is None else round(whole_bytes / GIB, 2),
         "driver": gpu.read("driver") if gpu else None,
         "power_limit_w": gpu.read("power_limit_w") if gpu else None,
-        "hypervisor": detect.virtualisation(root),
-        "cpu_family_model_stepping": _family_model_stepping(stated),
-        "isa": _isa(stated),
+        "hypervisor": detect.virtualisation(),
+        **_instructions(),
     }
     refused = gpu.refusals if gpu else {"driver": hidden, "power_limit_w": hidden}
     reasons = {"hypervisor": "no sign of any", **refused}
     return Hardware(
-        logical_cpus=len(cpus.allowed(root)),
-        cores=cpus.physical_cores(root),
-        cpu_quota=cgroup.quota(root),
-        threads=facts.threads or cpus.threads(root),
+        logical_cpus=len(cpus.allowed()),
+        cores=cpus.physical_cores(),
+        cpu_quota=cgroup.quota(),
+        threads=facts.threads or cpus.threads(),
         accelerator=facts.accelerator,
         # a processor has no other name than its model
-        accelerator_name=readings["cpu_model"]
-        if facts.accelerator == "cpu"
-        else facts.accelerator_name,
+        accelerator_name=model if facts.accelerator == "cpu" else facts.accelerator_name,
         accelerator_count=facts.accelerator_count,
-        virtualised=detect.virtual_machine(root) is not None,
+        virtualised=detect.virtual_machine() is not None,
         reasons={
             name: reasons.get(name, "not stated by the system")
             for name, value in readings.items()
@@ -71,50 +62,46 @@ def read(facts: EngineFacts, root: Path = ROOT, gpu: gpus.Gpu | None = None) -> 
     )
 
 
-def cpuinfo(root: Path = ROOT) -> dict[str, str]:
+def cpu_model() -> str | None:
+    """The processor's own name."""
+    stated = _cpuinfo()
+    model = next((stated[key] for key in stated if key in MODEL_KEYS), None)
+    return model or sysctl("machdep.cpu.brand_string") or platform.processor() or None
+
+
+def _cpuinfo() -> dict[str, str]:
     """What `/proc/cpuinfo` says of the first processor, and of all together."""
     found: dict[str, str] = {}
-    for line in text(root / "proc/cpuinfo").splitlines():
+    for line in text(ROOT / "proc/cpuinfo").splitlines():
         key, _, value = line.partition(":")
         if value.strip():
             found.setdefault(key.strip(), value.strip())
     return found
 
 
-def cpu_model(root: Path = ROOT) -> str | None:
-    """The processor's own name."""
-    stated = cpuinfo(root)
-    model = next((stated[key] for key in stated if key in MODEL_KEYS), None)
-    return model or sysctl("machdep.cpu.brand_string") or platform.processor() or None
-
-
-def _family_model_stepping(stated: dict[str, str]) -> str | None:
-    """How an x86 processor numbers itself, such as `25/17/1`: names hide generations."""
-    wanted = [stated.get(key, "") for key in ("cpu family", "model", "stepping")]
-    return "/".join(wanted) if all(wanted) else None
-
-
-def _isa(stated: dict[str, str]) -> str | None:
-    """The widest vector set of the processor, such as `avx512f`."""
+def _instructions() -> dict[str, str | None]:
+    """How an x86 processor numbers itself, such as `25/17/1`, as names hide generations; and the
+    widest vector set, such as `avx512f`."""
+    stated = _cpuinfo()
+    numbers = [stated.get(key, "") for key in ("cpu family", "model", "stepping")]
     flags = f"{stated.get('flags')} {stated.get('Features')}".split()
-    found = next((name for name in VECTOR_SETS if name in flags), None)
-    return found or ("neon" if platform.machine() == "arm64" else None)
+    usual = "neon" if platform.machine() == "arm64" else None
+    return {
+        "cpu_family_model_stepping": "/".join(numbers) if all(numbers) else None,
+        "isa": next((name for name in VECTOR_SETS if name in flags), usual),
+    }
 
 
-def ram_gib(root: Path = ROOT) -> float | None:
-    """Memory of the machine, or of the cgroup where that is less."""
-    whole_bytes, _ = cgroup.memory_bytes(root)
-    return None if whole_bytes is None else round(whole_bytes / GIB, 2)
-
-
-def software(checkout: Path = PACKAGE.parent) -> Software:
+def software() -> Software:
     """The software part of the record: versions and the state of the checkout, never the
     environment itself."""
-    commit = _git(checkout, "rev-parse", "HEAD") or _commit_of_archive()
-    changes = _git(checkout, "status", "--porcelain", "--untracked-files=no") if commit else None
+    # what `scripts/bootstrap.py` installed from; an installed wheel knows none
+    archive = re.fullmatch(r"[0-9a-f]{40}", os.environ.get("MNIST_GPU_COMMIT", ""))
+    commit = _git("rev-parse", "HEAD") or (archive and archive[0])
+    changes = _git("status", "--porcelain", "--untracked-files=no") if commit else None
     return Software(
         python=platform.python_version(),
-        os=operating_system(),
+        os=_operating_system(),
         packages=packages(),
         git_commit=commit,
         git_dirty=None if changes is None else bool(changes),
@@ -125,15 +112,8 @@ def software(checkout: Path = PACKAGE.parent) -> Software:
 
 def package_sha256(package: Path = PACKAGE) -> str:
     """A digest of the package's code: names and contents of all its files of Python and C."""
-    digest = hashlib.sha256()
-    files = {
-        path.relative_to(package).as_posix(): path
-        for path in package.rglob("*")
-        if path.suffix in (".py", ".c", ".h")
-    }
-    for name, path in sorted(files.items()):
-        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    paths = (path for path in package.rglob("*") if path.suffix in CODE)
+    return code_sha256({path.relative_to(package).as_posix(): path.read_bytes() for path in paths})
 
 
 def packages() -> dict[str, str]:
@@ -146,24 +126,18 @@ def packages() -> dict[str, str]:
     return found
 
 
-def operating_system() -> str:
+def _operating_system() -> str:
     """Such as `Linux 6.1 (Debian GNU/Linux 12)` or `macOS 15.2`; no host name."""
     if platform.system() == "Darwin":
         return f"macOS {platform.mac_ver()[0]}"
-    try:
-        distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "")
-    except OSError:
-        distribution = ""
     kernel = ".".join(platform.release().split(".")[:2])
+    distribution = ""
+    with suppress(OSError):
+        distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "")
     return f"{platform.system()} {kernel}" + (f" ({distribution})" if distribution else "")
 
 
-def _commit_of_archive() -> str | None:
-    """The commit that `scripts/bootstrap.py` installed from; an installed wheel knows none."""
-    given = os.environ.get("MNIST_GPU_COMMIT", "")
-    return given if re.fullmatch(r"[0-9a-f]{40}", given) else None
-
-
-def _git(checkout: Path, *arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
+    checkout = PACKAGE.parent
     there = (checkout / ".git").exists()
     return output_of("git", "-C", str(checkout), *arguments) if there else None

@@ -15,6 +15,7 @@ from mnist_gpu.paths import packaged
 # frameworks set variables of their own once they are imported; those are nobody's wish
 STARTED_WITH = dict(os.environ)
 LONGEST = 100
+# an engine, and with Keras its backend: what others read does not matter
 ANYTHING = frozenset({"any", "lightning", "torch", "keras", "tensorflow", "jax", "mlx"})
 
 
@@ -23,32 +24,25 @@ def refuse_or_neutralise(
 ) -> list[str]:
     """Keep what changes the mathematics, the steps or the precision away from a training.
 
-    Args:
-        environ: the process' environment, changed in place.
-        uses: the engine and, with Keras, its backend; what others read does not matter.
-
-    Returns:
-        A line for each variable that was taken out or set.
+    Returns a line for each variable that was taken out of `environ`, which is changed in place.
 
     Raises:
         UserError: a variable or a settings file would change what is trained; it names it.
     """
     lines = []
     for name, value, entry in list(_entries(environ, uses)):
+        what = f"environment variable {name}={value[:LONGEST]}"
         if entry["effect"] == "refuse":
             instead = f"; {entry['instead']}" if "instead" in entry else ""
-            raise UserError(
-                f"environment variable {name}={value[:LONGEST]}: {entry['why']}; unset it{instead}"
-            )
+            raise UserError(f"{what}: {entry['why']}; unset it{instead}")
         if entry["effect"] == "neutralise" and value != entry.get("to"):
             del environ[name]
-            lines.append(f"environment variable {name}={value[:LONGEST]} ignored: {entry['why']}")
-    for entry in _table()["variables"]:
-        if "to" in entry and _concerns(entry, uses):
+            lines.append(f"{what} ignored: {entry['why']}")
+    for entry in _concerning("variables", uses):
+        if "to" in entry:
             environ[entry["name"]] = entry["to"]
-    for entry in _table()["files"]:
-        if _concerns(entry, uses):
-            _refuse_settings(entry, environ)
+    for entry in _concerning("files", uses):
+        _refuse_settings(entry, environ)
     return lines
 
 
@@ -58,17 +52,14 @@ def speed_environment(
     uses: Collection[str] = ANYTHING,
     preloaded: Path | None = None,
 ) -> dict[str, str]:
-    """What the environment changes in speed alone, beyond the platform's own image.
+    """What the environment changes in speed alone: values by name, as a record may hold them, of a
+    path only its last part.
 
     Args:
         environ: None: what this process was started with, before any framework added to it.
-        image: what the platform's image sets (`image_defaults`).
-        uses: the engine and, with Keras, its backend.
+        image: what the platform's image sets (`image_defaults`) is left out.
+        uses: as for `refuse_or_neutralise`.
         preloaded: the system's list of libraries for every process, for tests.
-
-    Returns:
-        Values by name, as a record may hold them: of a path only its last part, at most 100
-        characters.
     """
     environ = STARTED_WITH if environ is None else environ
     found = {
@@ -87,11 +78,7 @@ def speed_environment(
 
 
 def image_defaults(frontend: str) -> dict[str, str]:
-    """The variables that a platform's own image sets.
-
-    Args:
-        frontend: what started the process, as `measure.detect` finds it.
-    """
+    """The variables that the image of a platform, as `measure.detect` finds it, sets by itself."""
     return dict(_table()["images"].get(frontend, {}).get("variables", {}))
 
 
@@ -99,11 +86,15 @@ def _table() -> dict[str, Any]:
     return packaged("measure/influences")
 
 
+def _concerning(part: str, uses: Collection[str]) -> list[dict[str, Any]]:
+    return [entry for entry in _table()[part] if not {"any", *uses}.isdisjoint(entry["of"])]
+
+
 def _entries(
     environ: Mapping[str, str], uses: Collection[str]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(name, value, entry) of every variable of which something is known."""
-    known = [entry for entry in _table()["variables"] if _concerns(entry, uses)]
+    known = _concerning("variables", uses)
     for name, value in environ.items():
         fitting = (
             entry
@@ -113,10 +104,6 @@ def _entries(
         )
         if entry := next(fitting, None):
             yield name, value, entry
-
-
-def _concerns(entry: Mapping[str, Any], uses: Collection[str]) -> bool:
-    return not {"any", *uses}.isdisjoint(entry["of"])
 
 
 def _refuse_settings(entry: Mapping[str, Any], environ: Mapping[str, str]) -> None:

@@ -3,16 +3,16 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import psutil
 
 StartedBy = Literal["nobody", "mnist-gpu", "torchrun", "slurm"]
 MARK = "MNIST_GPU_RANKS"
 
 
-@dataclass(frozen=True)
-class Rank:
+class Rank(NamedTuple):
     """One process among those of its run."""
 
     number: int = 0  # over all machines
@@ -21,9 +21,8 @@ class Rank:
     started_by: StartedBy = "nobody"
 
 
-def here(environ: Mapping[str, str] | None = None) -> Rank:
-    """Which process this is, by what its starter left in the environment."""
-    environ = os.environ if environ is None else environ
+def here(environ: Mapping[str, str] = os.environ) -> Rank:
+    """Which process this is."""
     if environ.get(MARK) or environ.get("TORCHELASTIC_RUN_ID"):
         started_by: StartedBy = "mnist-gpu" if environ.get(MARK) else "torchrun"
         names = ("RANK", "LOCAL_RANK", "WORLD_SIZE")
@@ -47,6 +46,4 @@ def process_age_ns() -> int:
         started_ticks = int(stat.read_text().rpartition(")")[2].split()[19])
         started_ns = started_ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - started_ns)
-    import psutil
-
     return max(0, time.time_ns() - int(psutil.Process().create_time() * 1e9))

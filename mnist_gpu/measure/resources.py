@@ -14,10 +14,10 @@ import psutil
 
 from mnist_gpu.measure import cgroup, cpus, gpus, usage
 from mnist_gpu.measure.energy import EnergyMeter
+from mnist_gpu.measure.gpus import MIB
 from mnist_gpu.measure.readings import Resources
 from mnist_gpu.system import ROOT
 
-MIB = 1024 * 1024
 INTERVAL_S = 1.0
 # what takes longer to read is read with every tenth sample
 SELDOM = 10
@@ -30,9 +30,8 @@ NO_GPU = {
 }
 
 
-def boot_s() -> float | None:
-    """Seconds on a clock that goes on while the machine sleeps and that nobody can set; None where
-    there is none."""
+def _boot_s() -> float | None:
+    """Seconds on a clock that goes on while the machine sleeps and that nobody can set."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     if sys.platform == "darwin":
@@ -41,7 +40,7 @@ def boot_s() -> float | None:
 
 
 # `awake_s` times the run and stands still while the machine sleeps; `wall_s` shows the date
-CLOCKS: Mapping[str, Clock] = {"awake_s": time.perf_counter, "boot_s": boot_s, "wall_s": time.time}
+CLOCKS: Mapping[str, Clock] = {"awake_s": time.perf_counter, "boot_s": _boot_s, "wall_s": time.time}
 
 
 class Sampler:
@@ -56,10 +55,8 @@ class Sampler:
             are left out.
         interval_s: seconds between samples.
         clocks: as `CLOCKS`; one that the machine does not have says None.
-        process: psutil's `Process`, or a stand-in.
-        gpu: NVML's view of the GPU, or a stand-in.
-        meter: counts the energy.
-        root: where `/proc` and `/sys` are.
+        process, gpu, meter, root: stand-ins for psutil's `Process`, NVML's view of the GPU, what
+            counts the energy, and the folder of `/proc` and `/sys`.
     """
 
     def __init__(
@@ -117,8 +114,7 @@ class Sampler:
 
     def so_far(self) -> Resources:
         """What has been used up to now, the earlier segments included; for a checkpoint."""
-        with self._meter_lock:
-            self.meter.tick()
+        self._tick()
         now = self._counters() if self._opened else {}
         passed = {name: now[name] - self._opened[name] for name in now.keys() & self._opened.keys()}
         refused = self.gpu.refusals if self.gpu is not None else {}
@@ -138,8 +134,11 @@ class Sampler:
         if self.gpu is not None:
             self._sample_gpu(self.gpu, seldom)
         if seldom:
-            with self._meter_lock:
-                self.meter.tick()
+            self._tick()
+
+    def _tick(self) -> None:
+        with self._meter_lock:
+            self.meter.tick()
 
     def _sample_gpu(self, gpu: gpus.Gpu, seldom: bool) -> None:
         own = {one.pid for one in self._family} or {os.getpid()}
@@ -164,8 +163,7 @@ class Sampler:
         throttling = self._try("throttled_s", lambda: cgroup.throttling(self.root))
         found["throttled_s"] = throttling and throttling.throttled_s
         found["slowdowns"] = self._try("slowdowns", lambda: cpus.slowdowns(self.root))
-        battery = self._try("battery", lambda: cpus.on_battery(self.root))
-        self._seen.on_battery |= bool(battery)
+        self._seen.on_battery |= bool(self._try("battery", lambda: cpus.on_battery(self.root)))
         return {name: float(value) for name, value in found.items() if value is not None}
 
     def _own_cpu_s(self) -> float:

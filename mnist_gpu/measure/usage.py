@@ -47,9 +47,10 @@ class Seen:
 def summarise(seen: Seen, energy: Reading, energy_source: str | None) -> Resources:
     """The record's part, of one segment."""
     suspended, step_s = _sleep(seen)
+    own = _own_percent(seen)
     readings: dict[str, Reading] = {
-        "cpu_percent": _own_percent(seen),
-        "foreign_cpu_percent": _foreign_percent(seen),
+        "cpu_percent": own,
+        "foreign_cpu_percent": _foreign_percent(seen, own),
         "rss_peak_mib": _level(seen, "rss_mib", max),
         "gpu_percent": _level(seen, "gpu_percent", fmean),
         "gpu_memory_peak_mib": _level(seen, "gpu_memory_mib", max),
@@ -76,15 +77,11 @@ def _own_percent(seen: Seen) -> Reading:
     return TOO_SHORT if awake_s < SHORTEST_S else own_s / awake_s * 100
 
 
-def _foreign_percent(seen: Seen) -> Reading:
+def _foreign_percent(seen: Seen, own: Reading) -> Reading:
     """CPU time of other processes, on the CPUs that the run may use."""
-    own = _own_percent(seen)
-    if isinstance(own, str):
-        return seen.reasons.get("busy_cpu_s", own)
-    passed = seen.passed
-    if "busy_cpu_s" not in passed:
-        unsaid = "the system does not say how busy its CPUs are"
-        return seen.reasons.get("busy_cpu_s", unsaid)
+    passed, unsaid = seen.passed, "the system does not say how busy its CPUs are"
+    if isinstance(own, str) or "busy_cpu_s" not in passed:
+        return seen.reasons.get("busy_cpu_s", own if isinstance(own, str) else unsaid)
     if passed["awake_s"] < SHORTEST_FOREIGN_S:
         return TOO_SHORT
     if passed["busy_cpu_s"] < passed["own_cpu_s"] / 2:
@@ -96,8 +93,7 @@ def _foreign_percent(seen: Seen) -> Reading:
 def _level(seen: Seen, name: str, reduce: Callable[[Sequence[float]], float]) -> Reading:
     if name in seen.levels:
         return reduce(seen.levels[name])
-    unsaid = "could not be read" if seen.samples else "too short to sample"
-    return seen.reasons.get(name, unsaid)
+    return seen.reasons.get(name, "could not be read" if seen.samples else "too short to sample")
 
 
 def _sleep(seen: Seen) -> tuple[Reading, float]:
@@ -156,18 +152,18 @@ def combine(before: Resources, now: Resources) -> Resources:
     Sums need every segment; means are weighted by the number of samples; peaks take the highest
     known.
     """
-    names = (*SUMS, *MEANS, *PEAKS)
-    values = {name: _together(name, before, now) for name in names}
+    values: dict[str, float | None] = {}
     reasons = {}
-    for name in (name for name in names if values[name] is None):
-        why = now.reasons.get(name) or before.reasons.get(name) or "not measured"
-        in_one = getattr(before, name) is not None or getattr(now, name) is not None
-        reasons[name] = f"not in every segment: {why}"[:300] if in_one else why
-    source = now.energy_source
-    if values["energy_j"] is not None and before.energy_source != source:
+    for name in (*SUMS, *MEANS, *PEAKS):
+        values[name] = _together(name, before, now)
+        if values[name] is None:
+            why = now.reasons.get(name) or before.reasons.get(name) or "not measured"
+            in_one = getattr(before, name) is not None or getattr(now, name) is not None
+            reasons[name] = f"not in every segment: {why}"[:300] if in_one else why
+    if values["energy_j"] is not None and before.energy_source != now.energy_source:
         values["energy_j"], reasons["energy_j"] = None, "segments with different energy counters"
     return Resources(
-        energy_source=source if values["energy_j"] is not None else None,
+        energy_source=now.energy_source if values["energy_j"] is not None else None,
         samples=before.samples + now.samples,
         warnings=list(dict.fromkeys([*before.warnings, *now.warnings]))[:MOST_WARNINGS],
         reasons=reasons,

@@ -11,23 +11,14 @@ STD = 0.3081
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images of 28x28 grey pixels and their labels.
+    """Images of 28x28 grey pixels and their labels."""
 
-    Attributes:
-        name: `mnist`, `synthetic` or `custom`.
-        sha256: digest of the four raw arrays (see `digest`), hexadecimal.
-        train_images: (n, 28, 28) uint8.
-        train_labels: (n,) uint8, 0 to 9.
-        test_images: (m, 28, 28) uint8.
-        test_labels: (m,) uint8, 0 to 9.
-    """
-
-    name: str
-    sha256: str
-    train_images: npt.NDArray[np.uint8]
-    train_labels: npt.NDArray[np.uint8]
-    test_images: npt.NDArray[np.uint8]
-    test_labels: npt.NDArray[np.uint8]
+    name: str  # mnist, synthetic or custom
+    sha256: str  # digest of the four raw arrays (`data.idx.digest`), hexadecimal
+    train_images: npt.NDArray[np.uint8]  # (n, 28, 28)
+    train_labels: npt.NDArray[np.uint8]  # (n,), 0 to 9
+    test_images: npt.NDArray[np.uint8]  # (m, 28, 28)
+    test_labels: npt.NDArray[np.uint8]  # (m,), 0 to 9
 
 
 def normalise(images: npt.NDArray[np.uint8], dtype: npt.DTypeLike = np.float32) -> npt.NDArray:

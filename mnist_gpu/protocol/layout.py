@@ -13,17 +13,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a framework that keeps channels last lays out the weights of a network.
-
-    Attributes:
-        network: whose weights.
-        conv: PyTorch's axes of a convolution (out, in, kh, kw) in the framework's order.
-        linear: likewise of a linear weight (out, in).
-    """
+    """How a framework that keeps channels last lays out the weights of a network."""
 
     network: Network
-    conv: tuple[int, int, int, int]
-    linear: tuple[int, int]
+    conv: tuple[int, int, int, int]  # PyTorch's axes (out, in, kh, kw) in the framework's order
+    linear: tuple[int, int]  # likewise of a linear weight (out, in)
 
     def inside(self, name: str, array: Array) -> Array:
         """From PyTorch's layout to the framework's: a copy, C-contiguous."""
@@ -47,22 +41,17 @@ class Layout:
         return {4: self.conv, 2: self.linear}.get(array.ndim, (0,))
 
     def _flattened(self, name: str) -> tuple[int, ...] | None:
-        return flattened_before(self.network).get(name)
-
-
-def flattened_before(network: Network) -> dict[str, tuple[int, ...]]:
-    """By the name of a linear weight, the image (channels, height, width) that is flattened right
-    before it."""
-    found = {}
-    shape: tuple[int, ...] | None = None
-    for layer in network.layers:
-        if layer.kind == "flatten":
-            shape = layer.input_shape
-        elif layer.kind == "linear":
-            if shape is not None:
-                found[f"{layer.name}.weight"] = shape
-            shape = None
-    return found
+        """The image (channels, height, width) that is flattened right before the linear layer whose
+        weight is called so."""
+        shape = None
+        for layer in self.network.layers:
+            if layer.kind == "flatten":
+                shape = layer.input_shape
+            elif layer.kind == "linear":
+                if f"{layer.name}.weight" == name:
+                    return shape
+                shape = None
+        return None
 
 
 def tensorflow_layout(network: Network) -> Layout:

@@ -1,5 +1,6 @@
 """The network as data: a list of layers, and what follows from it: shapes, FLOPs, first weights."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -13,6 +14,8 @@ from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.streams import uniform
 
 INPUT_SHAPE = (1, 28, 28)
+MAX_SIZE = 100_000
+NAME = re.compile(r"[\w.+-]{1,64}", re.A)
 KINDS = {
     "conv": {"name", "filters", "kernel", "padding"},
     "relu": set(),
@@ -91,7 +94,7 @@ class Network:
         if shape != (10,):
             raise UserError(f"model.layers: the last layer gives {shape}, not 10 logits")
         names = [layer.name for layer in built if layer.weight_shape]
-        if len(set(names)) != len(names) or "" in names:
+        if len(set(names)) != len(names):
             raise UserError(f"model.layers: layers with weights need distinct names, got {names}")
         return cls(name, tuple(built))
 
@@ -119,15 +122,8 @@ class Network:
 
 
 def named_network(name: str, dropout: bool = True) -> Network:
-    """Read the network `name` from `conf/model/<name>.yaml`, without Hydra.
-
-    Args:
-        name: `cnn` (the standard one), `mlp` or `lenet5`.
-        dropout: False turns every rate to 0.
-
-    Raises:
-        UserError: there is no such model; the message names those there are.
-    """
+    """Read the network `name` from `conf/model/<name>.yaml`, without Hydra; UserError where there
+    is none, with the names there are."""
     known = choices("model")
     if name not in known:
         raise UserError(f"model={name}: choose from {', '.join(known)}")
@@ -170,19 +166,27 @@ def comes_from_relu(before: Sequence[Layer]) -> bool:
 
 
 def _layer(number: int, entry: Mapping[str, Any]) -> Layer:
-    where, kind = f"model.layers[{number}]", entry.get("kind")
+    where, kind = f"model.layers[{number}]", str(entry.get("kind"))
     if kind not in KINDS:
-        raise UserError(f"{where}.kind={kind!r}: choose from {', '.join(KINDS)}")
+        raise UserError(f"{where}={str(entry)[:100]}: its kind: choose from {', '.join(KINDS)}")
     if unknown := set(entry) - KINDS[kind] - {"kind"}:
         raise UserError(f"{where} ({kind}): unknown key {sorted(map(str, unknown))[0]!r}")
     layer = Layer(**entry)
-    # what is left out is 0, which the bounds refuse
-    for key in sorted(KINDS[kind] - {"name", "rate"}):
-        value, least = getattr(layer, key), 0 if key == "padding" else 1
-        if not isinstance(value, int) or value < least:
-            raise UserError(f"{where}.{key}={value!r}: a whole number from {least}")
-    if not (isinstance(layer.rate, (int, float)) and 0.0 <= layer.rate < 1.0):
-        raise UserError(f"{where}.rate={layer.rate!r}: a number from 0 to below 1")
+    # what is left out is 0 or empty, which is refused
+    for key in sorted(KINDS[kind]):
+        value = getattr(layer, key)
+        if key == "name":
+            fits = isinstance(value, str) and NAME.fullmatch(value) is not None
+            may_be = "letters, digits and _ . + - only"
+        elif key == "rate":
+            fits = type(value) in (int, float) and 0 <= value < 1
+            may_be = "a number from 0 to below 1"
+        else:
+            least = 0 if key == "padding" else 1
+            fits = type(value) is int and least <= value <= MAX_SIZE
+            may_be = f"a whole number from {least} to {MAX_SIZE}"
+        if not fits:
+            raise UserError(f"{where}.{key}={value!r}: {may_be}")
     return layer
 
 

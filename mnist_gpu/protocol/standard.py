@@ -6,28 +6,23 @@ same by a standard run.
 
 import json
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
-from mnist_gpu.paths import PACKAGE, table
+from mnist_gpu.paths import packaged
 
 PROTOCOL_VERSION = 1
 
 
-@cache
 def protocol(version: int = PROTOCOL_VERSION) -> dict[str, Any]:
     """What `protocol/versions.yaml` says of one version."""
-    found: dict[str, Any] = table(PACKAGE / "protocol" / "versions.yaml")[version]
-    return found
+    return packaged("protocol/versions")[version]
 
 
 def deviating(facts: Mapping[str, Any], version: int = PROTOCOL_VERSION) -> dict[str, str]:
     """Each way in which a run is not the standard one: word -> sentence for people.
 
-    Args:
-        facts: what is known of the run, by the words of `standard` in versions.yaml, with
-            `precision`, `n_parameters` and `flops_per_sample`; what is not known is not judged.
-        version: of the protocol.
+    `facts` are what is known of the run, by the words of `standard` in versions.yaml, with
+    `precision`, `n_parameters` and `flops_per_sample`; what is not known is not judged.
     """
     rules = protocol(version)
     found = {

@@ -13,14 +13,8 @@ RANK_SHIFT = 20
 
 
 def raw_bits(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.uint64]:
-    """Draw `count` raw 64-bit words of one of the protocol's streams: (count,) uint64.
-
-    Args:
-        stream: a key of `STREAMS`.
-        seed: the run's seed, 0 <= seed < 2**32.
-        index: what the stream is for: an epoch, or the number of a parameter.
-        count: how many words.
-    """
+    """Raw 64-bit words of one of `STREAMS`: (count,) uint64. The seed is below 2**32, the index an
+    epoch or the number of a parameter."""
     # Philox is keyed, not seeded: no two (stream, seed, index) share any of their numbers
     key = np.array([seed, (STREAMS[stream] << 32) | index], dtype=np.uint64)
     return np.random.Philox(key=key).random_raw(count)

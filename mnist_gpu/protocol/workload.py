@@ -22,31 +22,18 @@ State = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Workload:
-    """One training problem.
-
-    Attributes:
-        network: the layers.
-        dataset: images and labels.
-        initial_weights: drawn from the seed, float32.
-        epochs: how many in all.
-        batch_size: images of one optimizer step, over all devices.
-        learning_rate: of Adam.
-        seed: of the batch order and the dropout streams.
-        precision: float32, tf32, bf16-mixed, 16-mixed or float64.
-        devices: of each machine; they share every batch.
-        num_nodes: machines.
-    """
+    """One training problem."""
 
     network: Network
     dataset: Dataset
-    initial_weights: Weights
+    initial_weights: Weights  # drawn from the seed, float32
     epochs: int = 50
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    seed: int = 0
-    precision: str = "float32"
-    devices: int = 1
-    num_nodes: int = 1
+    batch_size: int = 64  # images of one optimizer step, over all devices
+    learning_rate: float = 1e-3  # of Adam
+    seed: int = 0  # of the batch order and the dropout streams
+    precision: str = "float32"  # or tf32, bf16-mixed, 16-mixed, float64
+    devices: int = 1  # of each machine; they share every batch
+    num_nodes: int = 1  # machines
 
     @property
     def world_size(self) -> int:
@@ -82,45 +69,29 @@ class Metrics:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What the record says of the engine that ran.
+    """What the record says of the engine that ran."""
 
-    Attributes:
-        framework, framework_version: such as PyTorch Lightning 2.6.6.
-        backend: what computes underneath.
-        precision: of the arithmetic, by the protocol's name.
-        accelerator: `cpu`, `cuda`, `mps`.
-        accelerator_name: what the device calls itself.
-        accelerator_count: over all machines.
-        threads: that the framework computes with on a CPU; None where it does not tell.
-        compile: `none`, or what compiled the step.
-        deterministic: whether the same seed gives the same bits again on this machine.
-        switches: documented public switches that were on, by name.
-        kernels: names of this project's own kernels that computed.
-        deviations_from_defaults: where a default of the framework was set aside, a line each.
-        data_wait_hidden: why the wait for batches cannot be known; None where it is measured.
-    """
-
-    framework: str
+    framework: str  # such as PyTorch Lightning
     framework_version: str
-    backend: str
-    precision: str
-    accelerator: str
-    accelerator_name: str
-    accelerator_count: int = 1
-    threads: int | None = None
-    compile: str = "none"
-    deterministic: bool = True
+    backend: str  # what computes underneath
+    precision: str  # of the arithmetic, by the protocol's name
+    accelerator: str  # cpu, cuda, mps
+    accelerator_name: str  # what the device calls itself
+    accelerator_count: int = 1  # over all machines
+    threads: int | None = None  # that it computes with on a CPU; None where it does not tell
+    compile: str = "none"  # or what compiled the step
+    deterministic: bool = True  # whether the same seed gives the same bits again on this machine
+    # documented public switches that were on
     switches: Mapping[str, bool | int | str] = field(default_factory=dict)
-    kernels: Sequence[str] = ()
+    kernels: Sequence[str] = ()  # this project's own that computed
+    # where a default of the framework was set aside, a line each
     deviations_from_defaults: Sequence[str] = ()
+    # why the wait for batches cannot be known; None where it is measured
     data_wait_hidden: str | None = None
 
     def division(self, environment: Mapping[str, str]) -> str:
-        """`stock`, `tuned` or `open`, from what was on.
-
-        Args:
-            environment: what the user's environment changes in speed; counts as a switch.
-        """
+        """`stock`, `tuned` or `open`, from what was on; what the user's environment changes in
+        speed counts as a switch."""
         if self.kernels:
             return "open"
         return "tuned" if self.switches or environment else "stock"
