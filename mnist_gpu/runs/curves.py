@@ -207,25 +207,24 @@ def confusion(labels: npt.NDArray[np.uint8], predicted: npt.NDArray[np.integer])
     """Draw how often each digit of `labels` (n,), a row, was `predicted` (n,) as each digit."""
     counts = np.zeros((CLASSES, CLASSES), np.int64)
     np.add.at(counts, (labels, predicted), 1)
-    is_right = np.eye(CLASSES, dtype=bool)
+    most_right = max(1, counts.max())
     # the mistakes are few: they have a scale of their own
-    most_wrong = counts[~is_right].max(initial=1)
-    # the digits stand above and beside their counts, on paper
-    shares = np.zeros((CLASSES + 1, CLASSES + 1))
-    shares[1:, 1:] = counts / np.where(is_right, counts.max(initial=1), most_wrong)
-    hues = np.where(np.eye(CLASSES + 1, dtype=bool)[..., None], RIGHT, WRONG)
-    cells = (255 + (hues - 255) * shares[..., None] * 0.85).astype(np.uint8)
-    texts = np.full(shares.shape, "", object)
-    texts[0, 1:] = texts[1:, 0] = [*map(str, range(CLASSES))]
-    texts[1:, 1:] = np.where(counts > 0, counts.astype(str), "")
+    most_wrong = max(1, (counts - np.diag(np.diag(counts))).max())
+    is_right = np.eye(CLASSES, dtype=bool)
+    shares = counts / np.where(is_right, most_right, most_wrong)
+    hues = np.where(is_right[..., None], RIGHT, WRONG)
+    cells = np.full((CLASSES + 1, CLASSES + 1, 3), 255, np.uint8)
+    cells[1:, 1:] = 255 + (hues - 255) * shares[..., None] * 0.85
     side = CELL * (CLASSES + 1)
     picture = Image.fromarray(cells).resize((side, side), Image.Resampling.NEAREST)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(13)
+    draw = ImageDraw.Draw(picture)
     draw.text((4, CELL // 2 - 8), "is \\ as", fill=INK, font=ImageFont.load_default(11))
-    for (row, column), text in np.ndenumerate(texts):
+    for digit in range(CLASSES):
+        _centred(draw, digit + 1, 0, digit, INK)
+        _centred(draw, 0, digit + 1, digit, INK)
+    for row, column in np.argwhere(counts):
         ink = PAPER if shares[row, column] > 0.6 else INK
-        centre = (column * CELL + CELL / 2, row * CELL + CELL / 2)
-        draw.text(centre, text, fill=ink, font=font, anchor="mm")
+        _centred(draw, column + 1, row + 1, counts[row, column], ink)
     return picture
 
 
@@ -247,3 +246,10 @@ def mistakes(
         font = ImageFont.load_default(13)
         draw.text((left + 4, top + TILE + 1), caption, fill=WRONG, font=font)
     return picture
+
+
+def _centred(
+    draw: ImageDraw.ImageDraw, column: int, row: int, number: int, fill: tuple[int, int, int]
+) -> None:
+    centre = (float(column * CELL + CELL // 2), float(row * CELL + CELL // 2))
+    draw.text(centre, str(number), fill=fill, font=ImageFont.load_default(13), anchor="mm")
