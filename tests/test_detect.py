@@ -1,8 +1,14 @@
 """Where a run finds itself: containers, virtual machines and platforms, all made up."""
 
+from dataclasses import replace
+
 import pytest
 
+import mnist_gpu
+from mnist_gpu import engines
 from mnist_gpu.measure import detect, signals
+from mnist_gpu.paths import choices, shipped
+from tests import faulty
 from tests.machines import tree
 
 # --- containers and virtual machines ------------------------------------------------------------
@@ -152,8 +158,37 @@ def test_a_rule_about_the_gpu_looks_at_its_name(tmp_path):
 
 
 def test_auto_takes_the_platform_that_asks_for_most(tmp_path):
-    rules = {"cpu": {}, "m1": {"chip": "Apple M1"}, "kaggle": {"host": "kaggle"}, "x": None}
+    known = {name: shipped(f"platform/{name}") for name in choices("platform")}
     kaggle = found({"KAGGLE_URL_BASE": "x"}, tmp_path=tmp_path)
-    assert signals.choose(rules, kaggle) == "kaggle"
-    assert signals.choose(rules, found({}, tmp_path=tmp_path, chip="Apple M1")) == "m1"
-    assert signals.choose(rules, found({}, tmp_path=tmp_path)) == "cpu"
+    assert signals.choose(known, kaggle) == "kaggle"
+    assert signals.choose(known, found({}, tmp_path=tmp_path, chip="Apple M1")) == "m1"
+    assert signals.choose(known, found({}, tmp_path=tmp_path)) == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("environ", "trains", "platform"),
+    [
+        ({}, ("cuda", "NVIDIA H200"), "cuda"),
+        ({}, ("cpu", None), "cpu"),
+        ({"COLAB_RELEASE_TAG": "x"}, ("cuda", "Tesla T4"), "colab_t4"),
+        ({"COLAB_RELEASE_TAG": "x"}, ("cpu", None), "colab"),
+        # a place is what it is, whatever trains there
+        ({"KAGGLE_URL_BASE": "x"}, ("cuda", "Tesla P100-PCIE-16GB"), "kaggle"),
+    ],
+)
+def test_auto_takes_the_platform_of_what_trains(tmp_path, environ, trains, platform):
+    known = {name: shipped(f"platform/{name}") for name in choices("platform")}
+    assert signals.choose(known, found(environ, tmp_path=tmp_path), *trains) == platform
+
+
+def test_a_run_that_takes_what_there_is_is_named_after_what_trains(tmp_path, digits, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engines, "find", engines.find)
+    engine = faulty.installed()
+    on_cpu = engine.facts
+    gpu = {"accelerator": "cuda", "accelerator_name": "NVIDIA H200"}
+    engine.facts = lambda self: replace(on_cpu(self), **gpu)
+    asked = ["platform=auto", "engine=torch", "model=mlp", "epochs=1", "logger=none"]
+    record = mnist_gpu.run([*asked, *digits])
+    assert (record.platform.name, record.platform.claimed) == ("cuda", "auto")
+    assert (record.platform.label, record.platform.verified) == ("NVIDIA GPU", True)

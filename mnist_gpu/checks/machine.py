@@ -119,8 +119,7 @@ class Machine:
         known = {name: shipped(f"platform/{name}") for name in choices("platform")}
         if self.platform_name != "auto":
             return known[self.platform_name]
-        rules = {name: entry.get("detect") for name, entry in known.items() if name != "auto"}
-        chosen = signals.choose(rules, self.detection)
+        chosen = signals.choose(known, self.detection)
         # any machine fits `cpu`; what a run there trains on is then still its own choice
         return {**known[chosen], "accelerator": "auto"} if chosen else known["auto"]
 

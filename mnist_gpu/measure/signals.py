@@ -58,15 +58,29 @@ def matches(
     return part in (accelerator_name or "").lower() and others.items() <= seen.items()
 
 
-def choose(rules: Mapping[str, Mapping[str, Any] | None], detection: Detection) -> str | None:
-    """The platform whose rule holds and asks for most, without looking at the accelerator; by name
-    where two ask for as much. None if none holds."""
-    fitting = [
-        (-len(rule), name)
-        for name, rule in rules.items()
-        if rule is not None and "gpu_contains" not in rule and matches(rule, detection, None)
-    ]
-    return min(fitting)[1] if fitting else None
+def choose(
+    platforms: Mapping[str, Mapping[str, Any]],
+    detection: Detection,
+    accelerator: str | None = None,
+    accelerator_name: str | None = None,
+) -> str | None:
+    """The platform whose rule holds and asks for most of the place; of two that ask for as much,
+    the one of that kind of accelerator, and then by name. None if no rule holds.
+
+    Args:
+        platforms: `detect` and `accelerator` of each, by name.
+        detection: what was found.
+        accelerator: what trains, `cpu`, `cuda`, `mps`; None: not known yet.
+        accelerator_name: its own name.
+    """
+    fitting = []
+    for name, entry in platforms.items():
+        rule = entry.get("detect")
+        if rule is not None and matches(rule, detection, accelerator_name):
+            of_place = len(rule.keys() - {"gpu_contains"})
+            another = accelerator is not None and entry["accelerator"] != accelerator
+            fitting.append((-of_place, another, -len(rule), name))
+    return min(fitting)[-1] if fitting else None
 
 
 def names_jetstream(cloud: str, flavor: str) -> bool:

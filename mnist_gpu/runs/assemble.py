@@ -24,26 +24,33 @@ from mnist_gpu.timing.timeline import Epoch, Timeline
 
 @dataclass(frozen=True)
 class PlatformFacts:
-    """Where a run is: the platform that was asked for, or for `auto` the one that detection chose;
-    every signal; and what the user's environment changes in speed beyond the platform's image."""
+    """Where a run is: the platform that was asked for, every signal, and what the user's
+    environment changes in speed beyond the platform's image."""
 
-    chosen: PlatformSettings
+    asked: PlatformSettings
     detection: signals.Detection
     environment: Mapping[str, str]
 
+    def of(self, facts: EngineFacts) -> PlatformSettings:
+        """The platform asked for; for `auto` the one whose rule the signals and what trains fit."""
+        if self.asked.name != "auto":
+            return self.asked
+        known = platforms()
+        rules = {
+            name: {"detect": entry.rule, "accelerator": entry.accelerator}
+            for name, entry in known.items()
+        }
+        found = signals.choose(rules, self.detection, facts.accelerator, facts.accelerator_name)
+        return known.get(found or "", self.asked)
+
 
 def detect_platform(settings: Settings) -> PlatformFacts:
-    """Look around; with `platform=auto`, find the platform whose rule the signals fit best."""
+    """Look around."""
     detection = detect.detect()
-    chosen = settings.platform
-    if chosen.name == "auto":
-        known = platforms()
-        found = signals.choose({name: entry.rule for name, entry in known.items()}, detection)
-        chosen = known.get(found or "", chosen)
     speed = influences.speed_environment(
         image=influences.image_defaults(detection.front), uses=settings.engine.uses
     )
-    return PlatformFacts(chosen, detection, speed)
+    return PlatformFacts(settings.platform, detection, speed)
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ def record(
 ) -> schema.Record:
     """Put the record together; the total is read now, so call it last."""
     facts, platform = run.engine.facts(), run.platform
+    place = platform.of(facts)
     hardware_part = hardware.read(facts)
     software_part = hardware.software()
     # the clock is read last: everything above is part of the whole
@@ -90,13 +98,11 @@ def record(
         status=outcome.status,
         status_reason=None if outcome.reason is None else harmless(outcome.reason),
         platform=schema.Platform(
-            **_of(platform.chosen, "name", "label", "kind"),
+            **_of(place, "name", "label", "kind"),
             claimed=run.settings.platform.name,
             rehearsal=run.settings.platform.rehearsal,
             detected=platform.detection.name,
-            verified=signals.matches(
-                platform.chosen.rule, platform.detection, facts.accelerator_name
-            ),
+            verified=signals.matches(place.rule, platform.detection, facts.accelerator_name),
             signals=platform.detection.signals,
         ),
         engine=_engine(run, facts),
@@ -107,8 +113,8 @@ def record(
         epochs=[schema.EpochRecord(**asdict(row)) for row in timeline.history],
         result=_result(timeline.history, run.engine.workload, timing, weights),
         resources=resources,
-        price=schema.Price(**platform.chosen.price.model_dump()),
-        limits=schema.Limits(**platform.chosen.limits.model_dump()),
+        price=schema.Price(**place.price.model_dump()),
+        limits=schema.Limits(**place.limits.model_dump()),
     )
 
 
