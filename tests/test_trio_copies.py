@@ -5,8 +5,10 @@ import pickle
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 
@@ -135,3 +137,38 @@ def test_a_trainer_that_is_copied_in_mid_fit_has_methods_of_its_own(trainer, dat
     for made in taking.made:
         assert made.save_checkpoint.__self__ is made
         assert made.strategy.remove_checkpoint.__self__ is made.strategy
+
+
+def test_a_folder_may_be_a_path_and_the_checkpoint_is_read_all_the_same(
+    trainer, mnist_dir, tmp_path
+):
+    def data() -> MNISTDataModule:
+        made = MNISTDataModule(Path(mnist_dir))
+        made.train, made.test = small(mnist_dir).train, small(mnist_dir).test
+        return made
+
+    run, module = trainer(), MNISTModule("mlp")
+    run.fit(module, datamodule=data())
+    run.save_checkpoint(tmp_path / "kept.ckpt")
+    later = trainer(max_epochs=2)
+    later.fit(MNISTModule("mlp"), datamodule=data(), ckpt_path=tmp_path / "kept.ckpt")
+    assert later.global_step == 2 * STEPS
+    again = MNISTDataModule.load_from_checkpoint(tmp_path / "kept.ckpt")
+    assert again.data_dir == str(mnist_dir)
+    assert same(weights(MNISTModule.load_from_checkpoint(tmp_path / "kept.ckpt")), weights(module))
+
+
+class Doubled(MNISTModule):
+    """Takes what the data are weighed by, and doubles the learning rate."""
+
+    def __init__(self, weights: np.ndarray, learning_rate: float = 1e-3, **arguments) -> None:
+        super().__init__(learning_rate=2 * learning_rate, **arguments)
+        self.weights = weights
+
+
+def test_a_subclass_has_arguments_of_its_own_and_changes_one_of_ours(trainer, data, tmp_path):
+    run = trainer()
+    run.fit(Doubled(np.ones(10), learning_rate=2e-3, model="mlp"), datamodule=data)
+    run.save_checkpoint(tmp_path / "kept.ckpt")
+    again = Doubled.load_from_checkpoint(tmp_path / "kept.ckpt", weights=np.ones(10))
+    assert again.learning_rate == 4e-3

@@ -33,7 +33,9 @@ class MNISTDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         # not for the loggers: module and data module may have different seeds
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters("data_dir", "batch_size", "seed", logger=False)
+        # a checkpoint with a Path in it is not loaded as `weights_only`, which is the default
+        self.hparams["data_dir"] = None if data_dir is None else str(data_dir)
         self.data_dir = data_dir
         self.batch_size = batch_size
         self.seed = seed

@@ -20,7 +20,8 @@ class MNISTModule(L.LightningModule):
     stream, which starts anew at every epoch.
 
     Args:
-        model: `cnn` (1,199,882 parameters), `mlp` or `lenet5`; or a network as data.
+        model: `cnn` (1,199,882 parameters), `mlp` or `lenet5`; or a network as data, which
+            `load_from_checkpoint` has to be given again.
         learning_rate: of Adam.
         seed: of initial weights and dropout, 0 <= seed < 2**32.
 
@@ -37,9 +38,8 @@ class MNISTModule(L.LightningModule):
     ) -> None:
         super().__init__()
         network = model if isinstance(model, Network) else named_network(model)
-        self.save_hyperparameters(
-            {"model": network.name, "learning_rate": learning_rate, "seed": seed}
-        )
+        model = network.name  # which a checkpoint and a logger can hold
+        self.save_hyperparameters("model", "learning_rate", "seed")
         self.learning_rate = learning_rate
         self.seed = seed
         # the protocol's number of the Trainer's epoch 0; later in a resumed run
