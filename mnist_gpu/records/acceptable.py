@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def _mixture_in(label: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=8192)
 def hardware_name_fault(name: str) -> str | None:
     """Why `name` cannot stand in a table as a processor's or accelerator's; None where it can."""
     if re.fullmatch(TEXTS["hardware_name"], name) and not re.search(TEXTS["link"], name, re.I):
@@ -79,6 +81,7 @@ def hardware_name_fault(name: str) -> str | None:
     return "is no name of hardware: at most 100 Latin characters, and no link"
 
 
+@lru_cache(maxsize=8192)
 def label_fault(label: str) -> str | None:
     """Why `label` cannot stand in a table as a platform's name; None where it can."""
     shortest, longest = limits().label_columns

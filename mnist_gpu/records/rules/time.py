@@ -149,7 +149,7 @@ def clock_digits(record: Record) -> Iterator[Finding]:
     """Times are whole nanoseconds of a clock: scaled ones have more digits, typed ones fewer, and
     epochs of a run do not take the same time."""
     for field in ("train_s", "eval_s", "data_wait_s"):
-        broken = (_scaled(seconds or 0.0) for seconds in column(record, field))
+        broken = map(_scaled, [seconds or 0.0 for seconds in column(record, field)])
         yield from first(record, field, broken, "no whole number of nanoseconds")
     for field in ("train_s", "eval_s"):
         times = column(record, field)
@@ -179,8 +179,10 @@ def _rounded(seconds: float, unit_s: float) -> bool:
 
 def _too_many_rounded(times: Sequence[float]) -> bool:
     """Whether more times are round than a clock brings about: all, or more than a few."""
-    n, coarse = len(times), sum(_rounded(seconds, LIMIT.coarse_s) for seconds in times)
-    fine = n >= LIMIT.fine_from and all(_rounded(seconds, LIMIT.fine_s) for seconds in times)
+    n, whole_ns = len(times), [round(1e9 * seconds) for seconds in times]
+    coarse_ns, fine_ns = (round(1e9 * unit_s) for unit_s in (LIMIT.coarse_s, LIMIT.fine_s))
+    coarse = [ns % coarse_ns for ns in whole_ns].count(0)
+    fine = n >= LIMIT.fine_from and not any(ns % fine_ns for ns in whole_ns)
     return n > 1 and (fine or coarse >= min(n, max(3, n / 50)))
 
 
