@@ -65,6 +65,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def counted(count: int, word: str) -> str:
-    """`1 thread`, `2 threads`."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+def counted(count: float, word: str) -> str:
+    """`1 thread`, `2 threads`, `1.5 threads`."""
+    number = f"{count:g}" if isinstance(count, float) else count
+    return f"{number} {word}" if count == 1 else f"{number} {word}s"

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from packaging.version import Version
 
-from mnist_gpu.checks.finding import Finding, count, found
+from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
 from mnist_gpu.checks.software import fits
 from mnist_gpu.measure.gpus import misfits
+from mnist_gpu.numbers import counted
 from mnist_gpu.paths import packaged
 from mnist_gpu.system import text
 
@@ -122,7 +123,7 @@ def load(machine: Machine) -> Iterator[Finding]:
         seen.append(f"it is {busy:.0f} % busy")
     if programs:
         computes = "compute" if programs > 1 else "computes"
-        seen.append(f"{count(programs, 'other program')} {computes} on it")
+        seen.append(f"{counted(programs, 'other program')} {computes} on it")
     if free_mib is not None and free_mib < LEAST_FREE_MIB:
         seen.append(f"only {free_mib:.0f} MiB of its memory are free")
     if seen:

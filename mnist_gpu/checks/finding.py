@@ -43,11 +43,6 @@ def found(check: str, status: str | None = None, **values: Any) -> Finding:
     return Finding(check=check, **{key: text.format(**values) for key, text in entry.items()})
 
 
-def count(number: float, word: str) -> str:
-    """Such as `1 core`, `2 cores`, `1.5 cores`."""
-    return f"{number:g} {word}{'' if number == 1 else 's'}"
-
-
 def show(findings: Sequence[Finding]) -> None:
     """Print the findings, the worst last, where one looks first on a terminal."""
     console = output.console(soft_wrap=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 
-from mnist_gpu.checks.finding import Finding, count, found
+from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
 from mnist_gpu.data import folder_of, mnist
 from mnist_gpu.errors import UserError
 from mnist_gpu.measure import cgroup, signals
+from mnist_gpu.numbers import counted
 
 # enough readings to see steps of a tenth of a second, in a quarter of one
 READINGS, STEPS = 2_000_000, 3
@@ -95,10 +96,10 @@ def clock(machine: Machine) -> Iterator[Finding]:
         yield found("clock_broken")
     elif step_ns > COARSE_NS:
         status = "fail" if step_ns > UNUSABLE_NS else None
-        yield found("clock_coarse", status, step=count(round(step_ns / 1e6), "millisecond"))
+        yield found("clock_coarse", status, step=counted(round(step_ns / 1e6), "millisecond"))
     else:
         fine = step_ns < 1000
-        step = "less than a microsecond" if fine else count(round(step_ns / 1000), "microsecond")
+        step = "less than a microsecond" if fine else counted(round(step_ns / 1000), "microsecond")
         yield found("clock", step=step)
 
 

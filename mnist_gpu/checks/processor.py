@@ -4,9 +4,10 @@ import os
 import re
 from collections.abc import Iterator
 
-from mnist_gpu.checks.finding import Finding, count, found
+from mnist_gpu.checks.finding import Finding, found
 from mnist_gpu.checks.machine import Machine
 from mnist_gpu.measure import cgroup, cpus
+from mnist_gpu.numbers import counted
 from mnist_gpu.system import text
 
 THREAD_VARIABLES = (
@@ -32,8 +33,8 @@ def share(machine: Machine) -> Iterator[Finding]:
     there = max(mine, len(cpus.listed(text(machine.root / "sys/devices/system/cpu/online"))))
     limits = [f"this program is bound to {mine} of them"] if mine < there else []
     if quota is not None and quota < there:
-        limits.append(f"its container may use the time of {count(quota, 'CPU')}")
-    says = "; ".join([f"The machine has {count(there, 'CPU')}", *limits])
+        limits.append(f"its container may use the time of {counted(quota, 'CPU')}")
+    says = "; ".join([f"The machine has {counted(there, 'CPU')}", *limits])
     if quota is not None and quota < 1:
         yield found("cpus_part", cpus=says)
     elif best == 1 and there >= MANY_CPUS:
@@ -41,8 +42,8 @@ def share(machine: Machine) -> Iterator[Finding]:
     elif quota is not None and mine < min(quota, there):
         yield found("cpus_bound", cpus=says)
     else:
-        cores = count(cpus.physical_cores(machine.root, machine.sysctl), "core")
-        yield found("cpus", cpus=says, threads=count(best, "thread"), cores=cores)
+        cores = counted(cpus.physical_cores(machine.root, machine.sysctl), "core")
+        yield found("cpus", cpus=says, threads=counted(best, "thread"), cores=cores)
 
 
 def threads(machine: Machine) -> Iterator[Finding]:
@@ -56,7 +57,7 @@ def threads(machine: Machine) -> Iterator[Finding]:
         misfit = _misfit(machine, firsts[name], best)
         yield found(misfit, variable=name, value=stated[name], best=best)
     if not unfit:
-        yield found("threads", threads=count(best, "thread"))
+        yield found("threads", threads=counted(best, "thread"))
 
 
 def throttled(machine: Machine) -> Iterator[Finding]:
@@ -80,7 +81,7 @@ def others(machine: Machine) -> Iterator[Finding]:
     # where a limit counts time, others may be busy on CPUs that this program does not need
     spare = 0 if quota is None else max(0.0, n_cpus - quota)
     busy = used - spare > max(BUSY_CPUS, BUSY_SHARE * n_cpus)
-    yield found("busy" if busy else "quiet", used=f"{used:.1f}", cpus=count(n_cpus, "CPU"))
+    yield found("busy" if busy else "quiet", used=f"{used:.1f}", cpus=counted(n_cpus, "CPU"))
     if stolen > STOLEN_SHARE * n_cpus:
         yield found("stolen", part=f"{stolen / n_cpus * 100:.0f} %")
     if hot > 0:

@@ -6,39 +6,35 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_gpu import output
 from mnist_gpu.collection import no_collection
-from mnist_gpu.errors import UserError
+from mnist_gpu.output import entry
 
 if TYPE_CHECKING:
     from mnist_gpu.report.summary import Summary
 
 
+@entry
 def main(arguments: Sequence[str] | None = None) -> int:
     """Report; 0 when all went well, 1 for what the user can mend, 2 for wrong usage."""
     # records hold no cycles: searching thousands of them for some would take seconds
-    with output.surviving(), no_collection():
+    with no_collection():
         return _main(_parse(arguments))
 
 
 def _main(options: argparse.Namespace) -> int:
-    try:
-        if options.compare:
-            from mnist_gpu.report.compare import compare
+    if options.compare:
+        from mnist_gpu.report.compare import compare
 
-            print("\n".join(compare(options.compare, options.paths or ["results"])))
-            return 0
-        if options.estimates:
-            from mnist_gpu.report.estimates import gather, show
+        print("\n".join(compare(options.compare, options.paths or ["results"])))
+        return 0
+    if options.estimates:
+        from mnist_gpu.report.estimates import gather, show
 
-            show(gather(options.paths))
-            return 0
-        from mnist_gpu.report.summary import load
+        show(gather(options.paths))
+        return 0
+    from mnist_gpu.report.summary import load
 
-        return _report(load(options.paths), options)
-    except UserError as fault:
-        print(f"mnist-gpu: {fault}", file=sys.stderr)
-        return fault.exit_code
+    return _report(load(options.paths), options)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
