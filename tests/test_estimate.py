@@ -61,8 +61,11 @@ def made(total_s: float = 3600.0, **changes) -> Estimate:
     return Estimate.model_validate(document | changes)
 
 
-def training(step_s, epochs: int, budget_s: float | None = None) -> list[Piece]:
-    """Pieces of a training whose step `n` takes `step_s(n)`, each epoch beginning with 2 s."""
+def training(
+    step_s, epochs: int, budget_s: float | None = None, end_s=lambda epoch: 0
+) -> list[Piece]:
+    """Pieces of a training whose step `n` takes `step_s(n)`, each epoch beginning with 2 s and
+    ending with `end_s(epoch)`."""
     clock = FakeClock()
     pieces = Pieces(STEPS, budget_s)
     timeline = Timeline(Stopwatch(clock), 50, [pieces])
@@ -74,6 +77,7 @@ def training(step_s, epochs: int, budget_s: float | None = None) -> list[Piece]:
             for step in range(1, STEPS + 1):
                 clock.passes(step_s((epoch - 1) * STEPS + step))
                 timeline.progressed(step)
+            clock.passes(end_s(epoch))
             timeline.trained()
             clock.passes(10)
             timeline.evaluated(Metrics(1.0, 0.5), Metrics(1.0, 0.5))
@@ -104,6 +108,23 @@ def test_a_slow_first_epoch_is_counted_once():
     pieces = training(lambda step: 0.05 if step <= STEPS else 0.01, 3)
     truth = 50 * 2 + STEPS * 0.05 + 49 * STEPS * 0.01
     assert extrapolate(pieces, STEPS, 50).train_s == pytest.approx(truth, rel=0.01)
+
+
+def test_a_wait_at_the_end_of_the_only_epoch_seen_is_counted_once_and_doubted():
+    epoch_s = 2 + STEPS * 0.04
+    found = extrapolate(training(lambda _: 0.04, 2, 90, end_s=lambda _: 38), STEPS, 50)
+    assert found.train_s == pytest.approx(50 * epoch_s + 38, rel=0.01)
+    # from no other epoch that waits to all of them
+    assert found.low_s < 50 * epoch_s
+    assert found.high_s > 50 * (epoch_s + 19)
+
+
+def test_waits_at_the_ends_of_several_epochs_are_expected_of_the_others():
+    pieces = training(lambda _: 0.01, 9, end_s=lambda epoch: 4 * (epoch % 2))
+    found = extrapolate(pieces, STEPS, 50)
+    truth = 50 * (2 + STEPS * 0.01 + 2)
+    assert found.train_s == pytest.approx(truth, rel=0.01)
+    assert (found.high_s - found.low_s) / 2 / found.train_s < 0.15
 
 
 def test_a_training_that_slows_down_has_a_wider_interval():

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import attrgetter
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ STUDENT_T = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86, 1.83, 1.81, 1.80, 1
 # A minute knows nothing of what else the machine will do in the next hour: no interval is narrower.
 # docs/estimate.md has the estimates and the runs after them that this was checked against.
 LEAST_HALF_WIDTH = 0.12
+# An epoch may end in a wait that comes and goes (docs/estimate.md): one or two tell too little.
+ENDS_TO_COUNT_ON = 3
 
 
 class Enough(Interrupted):
@@ -92,11 +95,13 @@ class Pieces(Observer):
 def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> Extrapolation:
     """What `epochs` epochs take, by some pieces of the first ones.
 
-    An epoch's beginning is counted once an epoch. A first epoch that has ended counts as it was,
-    and the others follow the pieces after it, if they make up another epoch. The interval's
-    half-width has three parts, added as squares: Student's t times the standard error of a piece's
-    mean step, the pieces' correlation with the one before counted in; half the difference of the
-    later from the earlier pieces; and `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a ValueError.
+    An epoch's beginning is counted once an epoch, and so is its end where at least three were
+    seen; of fewer, each counts as it was, and half of it widens the interval. A first epoch that
+    has ended counts as it was, and the others follow the pieces after it, if they make up another
+    epoch. The interval's half-width has four parts, added as squares: Student's t times the
+    standard error of a piece's mean step, the pieces' correlation with the one before counted in;
+    half the difference of the later from the earlier pieces; what an end may add; and
+    `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a ValueError.
     """
     if len(pieces) < 2:
         raise ValueError("an estimate needs two pieces of training")
@@ -106,14 +111,40 @@ def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> E
     if sum(piece.steps for piece in later) >= steps_per_epoch:
         first_s = sum(piece.train_s for piece in first)
         pieces = later
-    openings = [n for n, p in enumerate(pieces) if n == 0 or p.epoch != pieces[n - 1].epoch]
-    within = [piece for n, piece in enumerate(pieces) if n not in openings] or list(pieces)
-    step_s = sum(p.train_s for p in within) / sum(p.steps for p in within)
-    beginning_s = fmean(pieces[n].train_s - pieces[n].steps * step_s for n in openings)
-    epoch_s = steps_per_epoch * step_s + max(0.0, beginning_s)
-    train_s = epochs * epoch_s if first_s is None else first_s + (epochs - 1) * epoch_s
-    half = _half_width([p.train_s / p.steps / step_s for p in within])
+    pace = _pace(pieces, steps_per_epoch)
+    known = pace.ends >= ENDS_TO_COUNT_ON
+    train_s = pace.end_s * (epochs if known else pace.ends)
+    train_s += epochs * pace.epoch_s if first_s is None else first_s + (epochs - 1) * pace.epoch_s
+    may_add = 0.0 if known else pace.end_s / pace.epoch_s / 2
+    half = math.hypot(_half_width(pace.relative), may_add)
     return Extrapolation(train_s, train_s * max(0.0, 1 - half), train_s * (1 + half))
+
+
+class _Pace(NamedTuple):
+    epoch_s: float  # of an epoch without its end
+    end_s: float  # what its end takes beyond its steps, on the average of so many
+    ends: int
+    relative: list[float]  # step times within epochs, as shares of their mean
+
+
+def _pace(pieces: Sequence[Piece], steps_per_epoch: int) -> _Pace:
+    by_epoch = [list(group) for _, group in groupby(pieces, key=attrgetter("epoch"))]
+    # an epoch in one piece, or cut off before its end, has no end of its own
+    ends = [
+        group[-1]
+        for group in by_epoch
+        if len(group) > 1 and sum(piece.steps for piece in group) == steps_per_epoch
+    ]
+    within = [p for group in by_epoch for p in group[1:] if p not in ends] or list(pieces)
+    step_s = sum(p.train_s for p in within) / sum(p.steps for p in within)
+    over_s = [piece.train_s - piece.steps * step_s for piece in ends]
+    beginning_s = fmean(group[0].train_s - group[0].steps * step_s for group in by_epoch)
+    return _Pace(
+        epoch_s=steps_per_epoch * step_s + max(0.0, beginning_s),
+        end_s=max(0.0, fmean(over_s)) if over_s else 0.0,
+        ends=len(ends),
+        relative=[piece.train_s / piece.steps / step_s for piece in within],
+    )
 
 
 def _half_width(relative: Sequence[float]) -> float:
