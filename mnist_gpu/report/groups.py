@@ -5,7 +5,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import Field, dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -42,7 +42,7 @@ class Machine:
     @classmethod
     def of(cls, record: Record) -> "Machine":
         """The machine of a record."""
-        named = _those_of(fields(cls), vars(record.hardware))
+        named = _those_of(cls.__match_args__, vars(record.hardware))
         return cls(**{**named, "ram_gib": _ram_class(named["ram_gib"])})
 
     @property
@@ -99,7 +99,7 @@ class Key:
             "deviations": tuple(sorted(workload.deviations)),
             "resumed": record.timing.segments > 1,
         }
-        named = _those_of(fields(cls), {**vars(engine), **vars(workload)})
+        named = _those_of(cls.__match_args__, {**vars(engine), **vars(workload)})
         return cls(**{**named, **worked_out})
 
     def without(self, *names: str) -> Hashable:
@@ -141,9 +141,9 @@ def refs(keys: Sequence[Key]) -> list[str]:
     ]
 
 
-def _those_of(wanted: Iterable[Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
-    """Those of the values for which a data class has a field."""
-    return {field.name: values[field.name] for field in wanted if field.name in values}
+def _those_of(names: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
+    """Those of the values that have one of these names."""
+    return {name: values[name] for name in names if name in values}
 
 
 def _slug(name: str) -> str:

@@ -5,8 +5,9 @@ from itertools import pairwise
 from math import log
 
 from mnist_gpu.records.facts import limits
-from mnist_gpu.records.rules.registry import Finding, column, first, rule, unequal
+from mnist_gpu.records.rules.registry import Finding, first, rule, unequal
 from mnist_gpu.records.rules.time import own_classes
+from mnist_gpu.records.run import column
 from mnist_gpu.records.schema import Record
 
 LIMIT = limits()
@@ -63,7 +64,7 @@ def whole_training_images(record: Record) -> Iterable[Finding]:
 
 def _whole(record: Record, field: str, images: int, slack: float) -> Iterator[Finding]:
     right = [share * images for share in column(record, field)]
-    broken = (abs(number - round(number)) > slack for number in right)
+    broken = [abs(number - round(number)) > slack for number in right]
     return first(record, field, broken, f"no whole number of {images} images")
 
 
@@ -71,11 +72,11 @@ def _whole(record: Record, field: str, images: int, slack: float) -> Iterator[Fi
 def loss_bounds_errors(record: Record) -> Iterator[Finding]:
     """A loss is not negative, and bounds the errors: a wrong answer gave the true class a
     probability of at most 1/2."""
-    negative = (loss < 0 for loss in column(record, "train_loss"))
+    negative = [loss < 0 for loss in column(record, "train_loss")]
     yield from first(record, "train_loss", negative, "a loss is not negative")
-    slack = LIMIT.loss_slack
+    slack, nats = LIMIT.loss_slack, log(2)
     for part in ("train", "test"):
-        small = (loss * slack + 1e-6 < (1 - right) * log(2) for loss, right in _of(record, part))
+        small = [loss * slack + 1e-6 < (1 - right) * nats for loss, right in _of(record, part)]
         yield from first(record, f"{part}_loss", small, "too small for that epoch's accuracy")
 
 
@@ -83,14 +84,15 @@ def loss_bounds_errors(record: Record) -> Iterator[Finding]:
 def loss_fits_accuracy(record: Record) -> Iterable[Finding]:
     """A network that is nearly always right is not far off in its loss: a right answer costs at
     most ln 10, and at 99 % the mean is far below 1/2."""
-    sure, nats = 0.99 if record.workload.dataset == "mnist" else 2.0, LIMIT.most_nats
-    large = (
-        loss > (0.5 if right >= sure else log(10) * right + nats * (1 - right))
+    sure = 0.99 if record.workload.dataset == "mnist" else 2.0
+    nats, guess = LIMIT.most_nats, log(10)
+    large = [
+        loss > (0.5 if right >= sure else guess * right + nats * (1 - right))
         for loss, right in _of(record, "test")
-    )
+    ]
     yield from first(record, "test_loss", large, "too large for that epoch's accuracy")
     # a large learning rate may leave any loss behind on the way, but not beside few errors
-    large = (loss > 0.5 and right >= sure for loss, right in _of(record, "train"))
+    large = [loss > 0.5 and right >= sure for loss, right in _of(record, "train")]
     yield from first(record, "train_loss", large, "too large for that epoch's accuracy")
     if record.workload.standard:
         yield from _standard_network(record)
@@ -99,10 +101,10 @@ def loss_fits_accuracy(record: Record) -> Iterable[Finding]:
 def _standard_network(record: Record) -> Iterator[Finding]:
     edge, each, best = (LIMIT.standard[name] for name in ("edge", "nats_per_error", "best"))
     for part in ("train", "test"):
-        beyond = (loss > edge + each * (1 - right) for loss, right in _of(record, part))
+        beyond = [loss > edge + each * (1 - right) for loss, right in _of(record, part)]
         why = "beyond what the standard network reaches with that epoch's loss"
         yield from first(record, f"{part}_accuracy", beyond, why)
-    beyond = (right > best for _, right in _of(record, "test"))
+    beyond = [right > best for right in column(record, "test_accuracy")]
     yield from first(record, "test_accuracy", beyond, "beyond what the standard network reaches")
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from mnist_gpu.measure.readings import Hardware
 from mnist_gpu.records.facts import facts, limits
-from mnist_gpu.records.rules.registry import Finding, column, exceeding, first, rule, unequal
+from mnist_gpu.records.rules.registry import Finding, exceeding, first, rule, unequal
 from mnist_gpu.records.rules.time import sampled_s
+from mnist_gpu.records.run import column
 from mnist_gpu.records.schema import Record
 
 LIMIT = limits()
@@ -30,7 +31,7 @@ def evaluation_speed(record: Record) -> Iterable[Finding]:
 def _too_fast(record: Record, field: str, images: float) -> Iterator[Finding]:
     peak = peak_flops_per_s(record.hardware, record.engine.precision)
     flops = _least_flops(record, images)
-    broken = (flops > seconds * peak or seconds <= 0 for seconds in column(record, field))
+    broken = [flops > seconds * peak or seconds <= 0 for seconds in column(record, field)]
     least = f"{flops / peak:.6f} s at {peak / 1e12:g} TFLOP/s, records/data/peaks.yaml"
     return first(record, field, broken, f"faster than the hardware can compute ({least})")
 

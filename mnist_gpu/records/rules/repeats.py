@@ -30,7 +30,8 @@ def repetition(times: Sequence[float]) -> str | None:
             return "in pairs of epochs"
     # who is near whom, all at once: only few lags and centres are worth a closer look
     near = np.abs(series[:, None] - series) < near_s
-    one, other = np.nonzero(np.triu(near, 2))
+    one, other = np.nonzero(near)
+    one, other = one[other - one > 1], other[other - one > 1]
     for lag in _frequent(other - one):
         if _copies(series[lag:], series[:-lag], near_s):
             return f"every {lag} epochs"

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sized
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any
 
 from mnist_gpu.fields import Part
 from mnist_gpu.records.acceptable import date_fault, markup_in, private_part_of
 from mnist_gpu.records.facts import facts, limits
+from mnist_gpu.records.run import column
 from mnist_gpu.records.schema import Record
 
 Broken = tuple[str, str, str]
@@ -17,13 +17,15 @@ LIMIT = limits()
 KEPT = set(facts("texts")["kept"])
 # names of the project's own making, from which a page makes keys
 NAMES = {"run_id", "platform.name", "engine.name", "workload.model"}
+# the others are shares
+OF_EPOCHS = ("epoch", "train_s", "eval_s", "data_wait_s", "train_loss", "test_loss")
 RATES = {"result.flops_per_s", "result.images_per_s"}
 EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def unsafe(record: Record) -> Iterator[Broken]:
     """What could act on a reader, point at somebody, or be another number to another reader."""
-    most = LIMIT.largest
+    most, fastest = LIMIT.largest, LIMIT.largest_rate
     for field, value in _leaves("", {**record.__dict__, "epochs": []}, []):
         if isinstance(value, str):
             for rule, why in _faults(value):
@@ -32,11 +34,11 @@ def unsafe(record: Record) -> Iterator[Broken]:
         elif isinstance(value, (dict, list)):
             yield from _size(field, value, LIMIT.entries)
         # free-form parts may hold what no field allows
-        elif not -most <= value <= (LIMIT.largest_rate if field in RATES else most):
+        elif not -most <= value <= most and not (field in RATES and 0 <= value <= fastest):
             yield "safe_numbers", field, "is not a finite number of at most 2**53"
     yield from _size("epochs", record.epochs, LIMIT.epochs)
-    for field in ("epoch", "train_s", "eval_s", "train_loss", "test_loss"):
-        numbers = list(map(attrgetter(field), record.epochs))
+    for field in OF_EPOCHS:
+        numbers = [number for number in column(record, field) if number is not None]
         if numbers and not -most <= min(numbers) <= max(numbers) <= most:
             yield "safe_numbers", f"epochs.*.{field}", "holds a number that is not of at most 2**53"
 
@@ -50,6 +52,10 @@ def _leaves(
         if value is None or value is True or value is False:
             continue
         field = f"{prefix}{name}"
+        # most are; pydantic takes its time over what is a Part
+        if isinstance(value, (str, float, int)):
+            found.append((field, value))
+            continue
         if isinstance(value, Part):
             _leaves(f"{field}.", value.__dict__, found)
             continue

@@ -9,7 +9,6 @@ from statistics import median
 from mnist_gpu.records.facts import limits
 from mnist_gpu.records.rules.registry import (
     Finding,
-    column,
     differs,
     exceeding,
     first,
@@ -17,6 +16,7 @@ from mnist_gpu.records.rules.registry import (
     unequal,
 )
 from mnist_gpu.records.rules.repeats import repetition
+from mnist_gpu.records.run import column
 from mnist_gpu.records.schema import Record
 
 BEFORE = ("startup_s", "data_s", "build_s", "warmup_s")
@@ -48,7 +48,7 @@ def phases_add_up(record: Record) -> Iterable[Finding]:
 def epochs_in_order(record: Record) -> Iterator[Finding]:
     """Epochs are numbered from 1, and none is missing or too many."""
     numbers = column(record, "epoch")
-    wrong = (number != place for place, number in enumerate(numbers, start=1))
+    wrong = [number != place for place, number in enumerate(numbers, start=1)]
     yield from first(record, "epoch", wrong, "epochs are numbered from 1, and none is missing")
     asked = record.workload.epochs
     if len(numbers) > asked or (record.status == "completed" and len(numbers) != asked):
@@ -149,7 +149,7 @@ def clock_digits(record: Record) -> Iterator[Finding]:
     """Times are whole nanoseconds of a clock: scaled ones have more digits, typed ones fewer, and
     epochs of a run do not take the same time."""
     for field in ("train_s", "eval_s", "data_wait_s"):
-        broken = map(_scaled, [seconds or 0.0 for seconds in column(record, field)])
+        broken = _scaled(column(record, field))
         yield from first(record, field, broken, "no whole number of nanoseconds")
     for field in ("train_s", "eval_s"):
         times = column(record, field)
@@ -158,19 +158,21 @@ def clock_digits(record: Record) -> Iterator[Finding]:
         if len(times) > 2 and _too_many_equal(times):
             yield f"epochs.*.{field}", "are not distinct: no two epochs take the same nanoseconds"
     phases = {f"timing.{name}": getattr(record.timing, name) for name in BEFORE + SAMPLED}
-    for field, seconds in phases.items():
-        if _scaled(seconds):
-            yield field, f"is {seconds}: no whole number of nanoseconds"
+    for field, scaled in zip(phases, _scaled(phases.values()), strict=True):
+        if scaled:
+            yield field, f"is {phases[field]}: no whole number of nanoseconds"
     typed = [field for field, seconds in phases.items() if seconds and _rounded(seconds, 1e-3)]
     if len(typed) > 1:
         yield typed[0], f"is rounded, as are {', '.join(typed[1:])}: the clock has nine digits"
 
 
-def _scaled(seconds: float) -> bool:
-    """Whether a time is no whole number of nanoseconds."""
-    ns = 1e9 * seconds
+def _scaled(times: Iterable[float | None]) -> list[bool]:
+    """Of each time whether it is no whole number of nanoseconds."""
+    slack = LIMIT.nanosecond_slack
     # long times have fewer digits after the point
-    return abs(ns - round(ns)) > LIMIT.nanosecond_slack + 1e-15 * ns
+    return [
+        abs((ns := 1e9 * (seconds or 0.0)) - round(ns)) > slack + 1e-15 * ns for seconds in times
+    ]
 
 
 def _rounded(seconds: float, unit_s: float) -> bool:
@@ -211,7 +213,9 @@ def times_are_measured(record: Record) -> Iterator[Finding]:
 
 
 def _steady(times: Sequence[float]) -> bool:
-    return max(times) - min(times) < LIMIT.steadiest * median(times)
+    spread_s, most = max(times) - min(times), LIMIT.steadiest
+    # the median, which takes longer, is no more than the largest
+    return spread_s < most * max(times) and spread_s < most * median(times)
 
 
 @rule
@@ -220,10 +224,10 @@ def waits_within_training(record: Record) -> Iterator[Finding]:
     timing, waits = record.timing, column(record, "data_wait_s")
     known = None not in waits and bool(waits)
     limits = column(record, "train_s")
-    longer = (
+    longer = [
         wait is not None and wait > train_s + 1e-6
         for wait, train_s in zip(waits, limits, strict=True)
-    )
+    ]
     yield from first(record, "data_wait_s", longer, "more than the train_s of that epoch")
     # a machine may stand still for a while, and not most of the time
     if known and all(limits) and median(map(truediv, waits, limits)) > LIMIT.most_waited:
