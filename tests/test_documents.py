@@ -45,9 +45,9 @@ SHOWN = {
     "test_one_default_put_back_is_seen_within_ten_steps",
     r"python -m mnist_gpu.report .*--compare": "test_report_compare.py:"
     "test_rows_are_compared_by_their_names",
-    r"python -m mnist_gpu.bench.truth": "test_estimate.py:"
+    r"python -m mnist_gpu.bench.truth": "test_estimate_lines.py:"
     "test_estimates_are_laid_beside_the_run_that_came_of_them",
-    r"python -m mnist_gpu.report .*--estimates": "test_estimate.py:"
+    r"python -m mnist_gpu.report .*--estimates": "test_estimate_lines.py:"
     "test_estimates_are_ranked_by_time_and_marked",
 }
 CANNOT = {
