@@ -17,7 +17,8 @@ SWITCHES = [
     {"steps_per_execution": 2},
     {"jit_compile": True},
     {"resident_data": True},
-    TOGETHER,
+    {"no_autotune": True},
+    {**TOGETHER, "no_autotune": True},
 ]
 OTHER_BACKEND = """
 import json, os, sys

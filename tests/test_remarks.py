@@ -61,3 +61,18 @@ def test_what_tuned_brings_is_what_the_records_say():
 def test_of_what_was_not_measured_nothing_is_said():
     record = make_record(timing__data_wait_s=None, resources__gpu_percent=None)
     assert remarks(record) == []
+
+
+def test_epochs_that_waited_for_tensorflows_tuning_thread_are_counted():
+    waits = {f"epochs__{n}__train_s": s for n, s in enumerate((40.6, 82.0135, 48.2, 41.08))}
+    record = make_record(engine="keras", epochs=4, **waits)
+    [said] = [line for line in remarks(record) if "pipeline" in line]
+    assert said == (
+        "1 of 4 epochs ended in a wait for TensorFlow's data pipeline, 41 s in all:"
+        " engine.switches.no_autotune=true leaves it out"
+    )
+    switched = make_record(
+        engine="keras", epochs=4, engine__switches={"no_autotune": True}, **waits
+    )
+    for silent in (make_record(engine="torch", epochs=4, **waits), switched):
+        assert not any("pipeline" in line for line in remarks(silent))

@@ -13,7 +13,8 @@ SWITCHES = [
     {"steps_per_execution": 2},
     {"jit_compile": True},
     {"resident_data": True},
-    {"steps_per_execution": 2, "jit_compile": True, "resident_data": True},
+    {"no_autotune": True},
+    {"steps_per_execution": 2, "jit_compile": True, "resident_data": True, "no_autotune": True},
 ]
 
 

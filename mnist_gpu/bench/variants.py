@@ -28,7 +28,7 @@ ALONE = {
     "keras": "`keras.fit`, alone",
     "tensorflow": "TensorFlow's quickstart, alone",
 }
-OF_KERAS_LAYERS = ("steps_per_execution=5", "jit_compile", "resident_data")
+OF_KERAS_LAYERS = ("steps_per_execution=5", "jit_compile", "resident_data", "no_autotune")
 
 
 def parse(variant: str) -> tuple[str, EngineOptions]:

@@ -1,6 +1,8 @@
 """Where a run's time went, in a sentence or two: from what was measured alone."""
 
+from mnist_gpu.numbers import counted, duration
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.run import column
 from mnist_gpu.records.schema import Record
 
 # a device that is busy for less than this waits for the host most of the time
@@ -19,6 +21,7 @@ def remarks(record: Record) -> list[str]:
             batch = f"a batch of {record.workload.batch_size}"
             busy += f": it is done with {batch} long before the host brings the next"
         found.append(busy)
+    found += _pipeline_waits(record)
     found += _tuned(record)
     if record.epochs and timing.train_s < timing.total_s / 2:
         before = {
@@ -52,6 +55,35 @@ def waited(share: str, record: Record) -> str:
     if record.hardware.accelerator == "cpu":
         return f"{share} of training waited for data"
     return f"the host waited for data {share} of training, whatever the GPU did meanwhile"
+
+
+def _pipeline_waits(record: Record) -> list[str]:
+    """How many epochs ended in a wait for the thread that tunes TensorFlow's data pipeline.
+
+    It wakes at known instants after an epoch's beginning; an epoch that is longer than others and
+    ends at one of them has waited for it.
+    """
+    known = facts("engines")["autotune"]
+    engine, times_s = record.engine, column(record, "train_s")
+    if engine.backend != known["backend"] or engine.switches.get(known["switch"]) or not times_s:
+        return []
+    wakes_s, sleep_s = [known["first_sleep_s"]], known["first_sleep_s"]
+    while wakes_s[-1] < max(times_s):
+        sleep_s = min(2 * sleep_s, known["longest_sleep_s"])
+        wakes_s.append(wakes_s[-1] + sleep_s)
+    shortest_s, slack_s = min(times_s), known["slack_s"]
+    waited_s = [
+        seconds - shortest_s
+        for seconds in times_s
+        if seconds > 1.05 * shortest_s and any(0 <= seconds - at_s < slack_s for at_s in wakes_s)
+    ]
+    if not waited_s:
+        return []
+    return [
+        f"{len(waited_s)} of {counted(len(times_s), 'epoch')} ended in a wait for TensorFlow's data"
+        f" pipeline, {duration(sum(waited_s))} in all: engine.switches.{known['switch']}=true"
+        " leaves it out"
+    ]
 
 
 def _tuned(record: Record) -> list[str]:

@@ -96,7 +96,7 @@ def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> E
     """What `epochs` epochs take, by some pieces of the first ones.
 
     An epoch's beginning is counted once an epoch, and so is its end where at least three were
-    seen; of fewer, each counts as it was, and half of it widens the interval. A first epoch that
+    seen; of fewer, half of it is, and the interval reaches from none to all. A first epoch that
     has ended counts as it was, and the others follow the pieces after it, if they make up another
     epoch. The interval's half-width has four parts, added as squares: Student's t times the
     standard error of a piece's mean step, the pieces' correlation with the one before counted in;
@@ -113,9 +113,9 @@ def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> E
         pieces = later
     pace = _pace(pieces, steps_per_epoch)
     known = pace.ends >= ENDS_TO_COUNT_ON
-    train_s = pace.end_s * (epochs if known else pace.ends)
-    train_s += epochs * pace.epoch_s if first_s is None else first_s + (epochs - 1) * pace.epoch_s
-    may_add = 0.0 if known else pace.end_s / pace.epoch_s / 2
+    epoch_s = pace.epoch_s + (pace.end_s if known else pace.end_s / 2)
+    train_s = epochs * epoch_s if first_s is None else first_s + (epochs - 1) * epoch_s
+    may_add = 0.0 if known else pace.end_s / epoch_s / 2
     half = math.hypot(_half_width(pace.relative), may_add)
     return Extrapolation(train_s, train_s * max(0.0, 1 - half), train_s * (1 + half))
 

@@ -15,6 +15,8 @@ from mnist_gpu.protocol.streams import dropout_seed
 from mnist_gpu.protocol.workload import EngineFacts, Metrics, State
 from mnist_gpu.timing.timeline import Timeline
 
+# Keras' default
+EVALUATED_AT_ONCE = 32
 DEVIATIONS = (
     "initial weights: the protocol's, drawn in NumPy, instead of Glorot's and zeros",
     "loss: SparseCategoricalCrossentropy(from_logits=True), as the network ends in logits",
@@ -63,9 +65,21 @@ class LayersEngine(LoopEngine):
         # Keras on PyTorch makes one step at a time
         if self.backend != "torch":
             possible["steps_per_execution"] = int
+        if self.backend == "tensorflow":
+            possible["no_autotune"] = bool
         stock = {"steps_per_execution": 1, **stock}
         self.switches = switched_on(self.options, engine, self.kind, possible, stock)
         self.steps = int(self.switches.get("steps_per_execution", 1))
+
+    def pipeline(self, dataset: Any) -> Any:
+        """A `tf.data.Dataset` as the switches want it."""
+        if "no_autotune" not in self.switches:
+            return dataset
+        import tensorflow as tf
+
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return dataset.with_options(options)
 
     @abstractmethod
     def train_on(self, order: npt.NDArray[np.int64]) -> Metrics:
@@ -170,7 +184,8 @@ class KerasEngine(LayersEngine):
             with self.keras.device("cpu"):
                 self.rows = self.keras.ops.convert_to_tensor(self.images)
         del self.images
-        arguments = {name: v for name, v in self.switches.items() if name != "resident_data"}
+        compiled = ("steps_per_execution", "jit_compile")
+        arguments = {name: v for name, v in self.switches.items() if name in compiled}
         for model in (self.model, self.trained):
             self._compile(model, **arguments)
 
@@ -200,9 +215,7 @@ class KerasEngine(LayersEngine):
         with self.keras.device("cpu"):
             images = self.keras.ops.take(self.rows, order, axis=0)
         history = self.trained.fit(
-            images,
-            self.labels[order],
-            batch_size=self.workload.batch_size,
+            **self._given(images, self.labels[order], self.workload.batch_size),
             shuffle=False,
             verbose=0,
             callbacks=list(callbacks),
@@ -210,8 +223,19 @@ class KerasEngine(LayersEngine):
         return Metrics(history["loss"][0], history["sparse_categorical_accuracy"][0])
 
     def evaluate(self) -> Metrics:
-        loss, accuracy = self.model.evaluate(self.test_images, self.test_labels, verbose=0)
+        given = self._given(self.test_images, self.test_labels, EVALUATED_AT_ONCE)
+        loss, accuracy = self.model.evaluate(**given, verbose=0)
         return Metrics(float(loss), float(accuracy))
+
+    def _given(self, images: Any, labels: Any, batch_size: int) -> dict[str, Any]:
+        """What `fit` and `evaluate` train on and test: arrays, which Keras puts into a pipeline of
+        its own, or with `no_autotune` one that is made here."""
+        if "no_autotune" not in self.switches:
+            return {"x": images, "y": labels, "batch_size": batch_size}
+        import tensorflow as tf
+
+        dataset = tf.data.Dataset.from_tensor_slices((images, labels)).batch(batch_size)
+        return {"x": self.pipeline(dataset)}
 
     def facts(self) -> EngineFacts:
         compilers = {"tensorflow": "tf.function, XLA", "jax": "jax.jit", "torch": "torch.compile"}

@@ -75,9 +75,10 @@ class TensorFlowEngine(LayersEngine):
         batches = numbers.batch(self.workload.batch_size * self.steps)
         gather = self.tf.gather
         if self.rows:
-            yield from batches.map(lambda batch: tuple(gather(row, batch) for row in self.rows))
+            batches = batches.map(lambda batch: tuple(gather(row, batch) for row in self.rows))
         else:
-            yield from batches.map(lambda batch: (batch,))
+            batches = batches.map(lambda batch: (batch,))
+        yield from self.pipeline(batches)
 
     def train_on(self, order: npt.NDArray[np.int64]) -> Metrics:
         for batch in self._batches(order):
@@ -95,7 +96,7 @@ class TensorFlowEngine(LayersEngine):
     def evaluate(self) -> Metrics:
         rows = (self.test_images, self.test_labels)
         dataset = self.tf.data.Dataset.from_tensor_slices(rows)
-        for images, labels in dataset.batch(self.workload.batch_size):
+        for images, labels in self.pipeline(dataset.batch(self.workload.batch_size)):
             self.test(images, labels)
         return self._metrics()
 
