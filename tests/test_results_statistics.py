@@ -21,6 +21,7 @@ from mnist_gpu.report.statistics import (
     time_to,
 )
 from tests.records import make_record
+from tests.summaries import summary_of
 
 FIVE = (92.1, 91.4, 93.0, 92.6, 91.9)
 OTHER = (101.3, 99.8, 100.9, 100.2, 102.0)
@@ -212,6 +213,14 @@ def run_columns(run):
 
 def slowing(factor):
     return [9.0] * 40 + [9.0 * factor] * 10
+
+
+def test_a_row_says_how_many_of_its_epochs_waited_for_tensorflows_pipeline():
+    waits = {f"epochs__{n}__train_s": s for n, s in ((3, 20.51), (7, 20.5), (9, 20.8))}
+    for engine, said in (("tensorflow", True), ("torch", False)):
+        [row] = summary_of(make_record(engine=engine, **waits)).rows
+        line = "2 of 50 epochs ended in a wait for TensorFlow's data pipeline"
+        assert (line in row.notes) == said
 
 
 def test_a_row_whose_runs_all_slow_down_is_drifting():

@@ -1,12 +1,20 @@
 """Where a run's time went, in a sentence or two: from what was measured alone."""
 
+from bisect import bisect
+from collections.abc import Sequence
+from functools import cache
+from math import inf
+
 from mnist_gpu.numbers import counted, duration
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.run import column
-from mnist_gpu.records.schema import Record
+from mnist_gpu.records.schema import EngineRecord, Record
 
 # a device that is busy for less than this waits for the host most of the time
 HALF_BUSY_PERCENT = 50
+# an epoch that takes this many times as long as the shortest has waited for something; shorter
+# waits may be a machine's own unevenness
+LONGER = 1.2
 
 
 def remarks(record: Record) -> list[str]:
@@ -57,32 +65,47 @@ def waited(share: str, record: Record) -> str:
     return f"the host waited for data {share} of training, whatever the GPU did meanwhile"
 
 
-def _pipeline_waits(record: Record) -> list[str]:
-    """How many epochs ended in a wait for the thread that tunes TensorFlow's data pipeline.
+def pipeline_waits_s(engine: EngineRecord, times_s: Sequence[float]) -> list[float]:
+    """How much longer than the shortest each epoch took that ended in a wait for the thread that
+    tunes TensorFlow's data pipeline.
 
-    It wakes at known instants after an epoch's beginning; an epoch that is longer than others and
-    ends at one of them has waited for it.
+    The thread wakes at known instants after an epoch's beginning: a longer epoch that ends at one
+    of them has waited for it. docs/estimate.md has more.
     """
     known = facts("engines")["autotune"]
-    engine, times_s = record.engine, column(record, "train_s")
     if engine.backend != known["backend"] or engine.switches.get(known["switch"]) or not times_s:
         return []
-    wakes_s, sleep_s = [known["first_sleep_s"]], known["first_sleep_s"]
-    while wakes_s[-1] < max(times_s):
-        sleep_s = min(2 * sleep_s, known["longest_sleep_s"])
-        wakes_s.append(wakes_s[-1] + sleep_s)
-    shortest_s, slack_s = min(times_s), known["slack_s"]
-    waited_s = [
+    wakes_s, slack_s, shortest_s = _wakes_s(), known["slack_s"], min(times_s)
+    return [
         seconds - shortest_s
         for seconds in times_s
-        if seconds > 1.05 * shortest_s and any(0 <= seconds - at_s < slack_s for at_s in wakes_s)
+        if seconds > LONGER * shortest_s
+        and seconds - wakes_s[bisect(wakes_s, seconds) - 1] < slack_s
     ]
+
+
+@cache
+def _wakes_s() -> list[float]:
+    """When the thread wakes after an epoch's beginning, from where these instants are rare."""
+    known = facts("engines")["autotune"]
+    sleep_s, at_s = known["first_sleep_s"], 0.0
+    wakes_s = [-inf]
+    while at_s < known["watched_s"]:
+        at_s += sleep_s
+        sleep_s = min(2 * sleep_s, known["longest_sleep_s"])
+        if at_s > known["rare_from_s"]:
+            wakes_s.append(at_s)
+    return wakes_s
+
+
+def _pipeline_waits(record: Record) -> list[str]:
+    waited_s = pipeline_waits_s(record.engine, column(record, "train_s"))
     if not waited_s:
         return []
+    epochs = counted(len(record.epochs), "epoch")
     return [
-        f"{len(waited_s)} of {counted(len(times_s), 'epoch')} ended in a wait for TensorFlow's data"
-        f" pipeline, {duration(sum(waited_s))} in all: engine.switches.{known['switch']}=true"
-        " leaves it out"
+        f"{len(waited_s)} of {epochs} ended in a wait for TensorFlow's data pipeline,"
+        f" {duration(sum(waited_s))} in all: engine.switches.no_autotune=true leaves it out"
     ]
 
 

@@ -16,6 +16,7 @@ from statistics import fmean, median
 from mnist_gpu.numbers import counted
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
+from mnist_gpu.records.remarks import pipeline_waits_s
 from mnist_gpu.records.run import Run
 from mnist_gpu.report.groups import Machine
 from mnist_gpu.report.rows import NOT_JUDGED, NOT_SHOWN, PASSES, Gate, Row
@@ -115,6 +116,9 @@ def notes(row: Row) -> Iterator[str]:
             f"drifting: the last ten epochs took {typical:+.0%} against the first ten"
             f" (median of {n} runs, all in one direction)"
         )
+    if waited := sum(len(pipeline_waits_s(r.record.engine, r.train_s)) for r in row.runs):
+        epochs = counted(sum(len(run.train_s) for run in row.runs), "epoch")
+        yield f"{waited} of {epochs} ended in a wait for TensorFlow's data pipeline"
     yield from (line for line, count in _disturbances(row) if 0 < 2 * count < n)
     versions = set(row.over("software.program_version"))
     if len(versions) > 1:
