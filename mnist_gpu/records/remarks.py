@@ -102,10 +102,10 @@ def _pipeline_waits(record: Record) -> list[str]:
     waited_s = pipeline_waits_s(record.engine, column(record, "train_s"))
     if not waited_s:
         return []
-    epochs = counted(len(record.epochs), "epoch")
+    epochs, switch = counted(len(record.epochs), "epoch"), facts("engines")["autotune"]["switch"]
     return [
         f"{len(waited_s)} of {epochs} ended in a wait for TensorFlow's data pipeline,"
-        f" {duration(sum(waited_s))} in all: engine.switches.no_autotune=true leaves it out"
+        f" {duration(sum(waited_s))} in all: engine.switches.{switch}=true leaves it out"
     ]
 
 

@@ -129,13 +129,14 @@ class _Pace(NamedTuple):
 
 def _pace(pieces: Sequence[Piece], steps_per_epoch: int) -> _Pace:
     by_epoch = [list(group) for _, group in groupby(pieces, key=attrgetter("epoch"))]
-    # an epoch in one piece, or cut off before its end, has no end of its own
-    ends = [
-        group[-1]
-        for group in by_epoch
-        if len(group) > 1 and sum(piece.steps for piece in group) == steps_per_epoch
-    ]
-    within = [p for group in by_epoch for p in group[1:] if p not in ends] or list(pieces)
+    ends: list[Piece] = []
+    within: list[Piece] = []
+    for beginning, *rest in by_epoch:
+        # an epoch in one piece, or cut off before its end, has no end of its own
+        if rest and sum(p.steps for p in (beginning, *rest)) == steps_per_epoch:
+            ends.append(rest.pop())
+        within += rest
+    within = within or list(pieces)
     step_s = sum(p.train_s for p in within) / sum(p.steps for p in within)
     over_s = [piece.train_s - piece.steps * step_s for piece in ends]
     beginning_s = fmean(group[0].train_s - group[0].steps * step_s for group in by_epoch)
