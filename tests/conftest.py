@@ -32,12 +32,12 @@ NO_MNIST = "no MNIST: "
 PROCESS, GROWN_BYTES = psutil.Process(), 64 << 20
 # what starts servers, browsers, compilers or long trainings: left out with --quick
 LONG = {
-    *("page", "platforms", "scale", "test_curves.py", "test_engines.py", "test_estimate.py"),
-    *("faults", "test_faults_mutations.py", "test_files.py", "test_files_others.py"),
-    *("test_keras_engine.py", "test_kernels.py", "test_lightning_trio.py", "test_mlx_engine.py"),
-    *("test_output.py", "test_readme.py", "test_run.py"),
-    *("test_tensorflow_engine.py", "test_timing_foreign.py", "test_torch_devices.py"),
-    *("test_torch_engine.py", "test_validate_mutations.py"),
+    *("any_trainer", "faults", "page", "platforms", "scale"),
+    *("test_curves.py", "test_engines.py", "test_estimate.py", "test_faults_mutations.py"),
+    *("test_files.py", "test_files_others.py", "test_keras_engine.py", "test_kernels.py"),
+    *("test_mlx_engine.py", "test_output.py", "test_readme.py", "test_run.py"),
+    *("test_tensorflow_engine.py", "test_torch_devices.py", "test_torch_engine.py"),
+    "test_validate_mutations.py",
 }
 
 

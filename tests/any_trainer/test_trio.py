@@ -7,8 +7,6 @@ import subprocess
 import sys
 import textwrap
 import zipfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -18,23 +16,13 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 
-from mnist_gpu import MNISTDataModule, MNISTModule
+from mnist_gpu import MNISTModule
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.streams import epoch_order
-from tests.trainers import IMAGES, STEPS, quiet, same, small, weights, without_dropout
+from tests.any_trainer.trainers import IMAGES, STEPS, same, small, weights, without_dropout
 from tests.wheels import build_wheel
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture
-def data(mnist_dir) -> MNISTDataModule:
-    return small(mnist_dir)
-
-
-@pytest.fixture
-def trainer(tmp_path) -> Callable[..., L.Trainer]:
-    return partial(quiet, tmp_path)
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def test_fit_counts_every_optimizer_step_and_leaves_the_epochs_metrics(trainer, data):
@@ -196,7 +184,7 @@ import sys
 import lightning.pytorch as L
 import numpy as np
 from mnist_gpu import MNISTDataModule
-from tests.test_lightning_trio import IMAGES, without_dropout
+from tests.any_trainer.trainers import IMAGES, without_dropout
 from tests.workloads import first_images, mnist
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateFinder, ModelCheckpoint
 
-from tests.fit_failures import (
+from tests.timing.failures import (
     FAILURES,
     data_that_cannot_be_prepared,
     failure_with_a_checkpoint,
@@ -15,7 +15,7 @@ from tests.fit_failures import (
     resumed_from_the_last_validation,
     resumed_within_an_epoch,
 )
-from tests.scripted_fit import (
+from tests.timing.scripted_fit import (
     BATCH,
     EVALUATION,
     FLUSH,

@@ -3,8 +3,6 @@
 import copy
 import pickle
 import signal
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as L
@@ -13,22 +11,7 @@ import pytest
 from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
 
 from mnist_gpu import MNISTDataModule, MNISTModule, TimingCallback
-from tests.trainers import STEPS, quiet, same, small, weights
-
-
-@pytest.fixture
-def data(mnist_dir) -> MNISTDataModule:
-    return small(mnist_dir)
-
-
-@pytest.fixture
-def trainer(tmp_path) -> Callable[..., L.Trainer]:
-    return partial(quiet, tmp_path)
-
-
-@pytest.fixture
-def timing() -> TimingCallback:
-    return TimingCallback()
+from tests.any_trainer.trainers import STEPS, same, small, weights
 
 
 @pytest.mark.parametrize("when", ["validation", "epoch"])

@@ -5,7 +5,7 @@ import pytest
 from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Diverged, Interrupted, Observer, Timeline
-from tests.test_stopwatch import FakeClock
+from tests.timing.clock import FakeClock
 
 GOOD = Metrics(0.1, 0.9)
 

@@ -1,7 +1,6 @@
 """The trio under whatever else Lightning's documentation has of a Trainer: its options, loggers and
 callbacks, its tuner, and subclasses."""
 
-from collections.abc import Callable
 from functools import partial
 
 import lightning.pytorch as L
@@ -18,24 +17,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader
 
-from mnist_gpu import MNISTDataModule, MNISTModule, TimingCallback
+from mnist_gpu import MNISTDataModule, MNISTModule
 from mnist_gpu.protocol.streams import epoch_order
-from tests.trainers import IMAGES, STEPS, quiet, same, small, weights
-
-
-@pytest.fixture
-def data(mnist_dir) -> MNISTDataModule:
-    return small(mnist_dir)
-
-
-@pytest.fixture
-def trainer(tmp_path) -> Callable[..., L.Trainer]:
-    return partial(quiet, tmp_path)
-
-
-@pytest.fixture
-def timing() -> TimingCallback:
-    return TimingCallback()
+from tests.any_trainer.trainers import IMAGES, STEPS, same, small, weights
 
 
 class Labels(L.Callback):

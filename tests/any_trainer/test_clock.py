@@ -289,7 +289,7 @@ def test_workers_of_a_validation_loader_are_evaluation_not_training(tmp_path):
 
 
 def test_the_documents_example_runs_with_any_module(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[1] / "docs" / "timing.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "docs" / "timing.md").read_text(encoding="utf-8")
     example = text.split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(tmp_path)
     exec(example, {"model": BoringModel()})

@@ -7,7 +7,7 @@ from mnist_gpu.protocol.workload import Metrics
 from mnist_gpu.timing.pieces import Enough, Piece, Pieces, extrapolate
 from mnist_gpu.timing.stopwatch import Stopwatch
 from mnist_gpu.timing.timeline import Timeline
-from tests.test_stopwatch import FakeClock
+from tests.timing.clock import FakeClock
 
 STEPS = 938
 

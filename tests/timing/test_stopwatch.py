@@ -6,24 +6,6 @@ from mnist_gpu.measure.rank import process_age_ns
 from mnist_gpu.timing.stopwatch import PHASES, Stopwatch
 
 
-class FakeClock:
-    """Nanoseconds that pass only when told to."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-    def passes(self, seconds: float) -> None:
-        self.now_ns += round(seconds * 1e9)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def test_every_nanosecond_is_credited_to_exactly_one_phase(clock):
     stopwatch = Stopwatch(clock)
     for phase, seconds in (("data", 1.5), ("train", 2.25), ("eval", 0.125), ("train", 4.0)):

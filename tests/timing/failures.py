@@ -5,7 +5,7 @@ from unittest import mock
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mnist_gpu.timing.callback import TimingCallback
-from tests.scripted_fit import (
+from tests.timing.scripted_fit import (
     BATCH,
     BEFORE,
     CLOSE,

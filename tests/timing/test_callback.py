@@ -6,8 +6,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from mnist_gpu.timing.callback import TimingCallback
 from mnist_gpu.timing.ledger import Ledger
-from tests.fit_scenarios import SCENARIOS, logging_at_every_step
-from tests.scripted_fit import (
+from tests.timing.scenarios import SCENARIOS, logging_at_every_step
+from tests.timing.scripted_fit import (
     EVALUATION,
     PHASES,
     PREPARE,
@@ -16,7 +16,6 @@ from tests.scripted_fit import (
     Module,
     Samples,
     SlowLogger,
-    World,
     counts,
     expected,
     loader,
@@ -25,11 +24,6 @@ from tests.scripted_fit import (
     timed,
     trainer,
 )
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch) -> World:
-    return World(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

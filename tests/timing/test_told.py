@@ -9,7 +9,7 @@ import torch
 
 from mnist_gpu.timing.callback import TimingCallback
 from mnist_gpu.timing.stopwatch import Stopwatch
-from tests.scripted_fit import (
+from tests.timing.scripted_fit import (
     BATCH,
     BEFORE,
     EVALUATION,
@@ -18,18 +18,12 @@ from tests.scripted_fit import (
     WORKERS,
     Module,
     SlowLogger,
-    World,
     expected,
     refit,
     row,
     timed,
     trainer,
 )
-
-
-@pytest.fixture
-def world(tmp_path, monkeypatch) -> World:
-    return World(tmp_path, monkeypatch)
 
 
 def test_loggers_get_a_row_once_an_epoch(world):
