@@ -32,7 +32,7 @@ NO_MNIST = "no MNIST: "
 PROCESS, GROWN_BYTES = psutil.Process(), 64 << 20
 # what starts servers, browsers, compilers or long trainings: left out with --quick
 LONG = {
-    *("any_trainer", "faults", "page", "platforms", "scale"),
+    *("any_trainer", "faults", "kernels", "page", "platforms", "scale"),
     *("test_curves.py", "test_engines.py", "test_estimate.py", "test_faults_mutations.py"),
     *("test_files.py", "test_files_others.py", "test_keras_engine.py", "test_kernels.py"),
     *("test_mlx_engine.py", "test_output.py", "test_readme.py", "test_run.py"),

@@ -1,8 +1,9 @@
 """The report's tables and Markdown: which there are, in which order, and that texts stay texts."""
 
+from mnist_gpu.report.answer import answer
 from mnist_gpu.report.table import escape, markdown, missing, sections
 from tests.records import make_record
-from tests.summaries import seeds, summary_of
+from tests.summaries import LABORATORY, seeds, summary_of
 
 
 def test_the_four_questions_are_answered_or_say_what_is_missing(field):
@@ -33,6 +34,32 @@ def test_the_promised_rows_come_first_and_are_tbd_without_records(field):
     assert len(standard.lines) == 2 + 7
     rehearsed = summary_of(*seeds(platform="jupyterhub", engine="keras", platform__rehearsal=True))
     assert "Keras on JupyterHub (CPU)" in missing(rehearsed)
+
+
+def test_the_first_answer_lists_machines_by_the_common_engine_and_those_that_nobody_tried():
+    stock = summary_of(
+        *seeds(3, epoch_s=9.0),
+        *seeds(3, epoch_s=2.0, **LABORATORY),
+        *seeds(3, epoch_s=1.0, engine__division="tuned", engine__switches={"compile": True}),
+        *seeds(3, engine="keras", epoch_s=1.0),
+        *seeds(3, epoch_s=1.0, epochs=3),
+        *seeds(2, platform="kaggle", epoch_s=4.0),
+    )
+    said = answer(stock)
+    first, second, third, *_ = said.split(" s on ")
+    assert first == "**So far**, the 50 epochs of stock lightning took 100.3 ± 0.2"
+    assert second.startswith("lab machine, AMD Ryzen 9 7950X, 4 threads (n = 3); 200.")
+    assert third.startswith("Kaggle (CPU), Intel(R) Xeon(R) CPU @ 2.20GHz, 4 threads (n = 2); 451.")
+    assert said.count(" s on ") == 3
+    assert "What has fewer than 3 runs (n) is compared with nothing." in said
+    nobody = said.split("**Nobody has run it yet** on these: ")[1].split(".")[0].split("; ")
+    assert nobody == [
+        "Keras on JupyterHub (CPU)",
+        "M1 MacBook (bare metal)",
+        "TensorFlow on Google Colab",
+        "GPU on Jetstream2",
+    ]
+    assert " took TBD. " in answer(summary_of())
 
 
 def test_a_name_alone_fills_no_promised_row():

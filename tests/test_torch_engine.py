@@ -44,6 +44,16 @@ def test_every_switch_alone_and_all_together_are_the_reference_in_float64(whole,
     assert max(difference.largest for difference in found) < 1e-9
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_open_of_a_small_network_is_the_reference_in_float64(whole, engine):
+    name, options = pairs.parse(f"{engine}+open")
+    load = compare.make_workload("mlp", "float64", 100, whole)
+    found = compare.differences(load, name, options)
+    assert len(found) == 10
+    assert max(difference.largest for difference in found) < 1e-9
+    assert built(load, name, division="open").facts().kernels == ["first_linear"]
+
+
 @pytest.mark.parametrize("variant", ["lightning", "torch+channels_last", "torch+open"])
 def test_ten_steps_of_the_standard_network_are_the_reference_in_float64(whole, variant):
     engine, options = pairs.parse(variant)

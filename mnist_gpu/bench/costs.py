@@ -39,27 +39,30 @@ STARTUP = {
 def where(models: Sequence[str], repeats: int) -> str:
     """Where the time of a stock step goes: a column a model."""
     columns = [_step_ms(model, STEPS[model], repeats) for model in models]
-    rows = [(part, *(f"{column[part]:.2f}" for column in columns)) for part in columns[0]]
-    return f"{machine()}; medians.\n\n{markdown(('ms a step', *models), rows)}"
+    rows = [(part, *(column[part] for column in columns)) for part in columns[0]]
+    return f"{machine()}; medians (least to most).\n\n{markdown(('ms a step', *models), rows)}"
 
 
-def _step_ms(model: str, steps: int, repeats: int) -> dict[str, float]:
+def _step_ms(model: str, steps: int, repeats: int) -> dict[str, str]:
     """Milliseconds of each part of PyTorch's plain loop, and what the Trainer adds to it: the
-    difference of the two, measured side by side."""
+    differences of the two, measured side by side."""
     load = slice_of(model, steps)
     plain, trainer = alone.torch_loop(load), alone.lightning_fit(load)
     plain(), trainer()
     sides = [(plain() / steps * 1e3, trainer() / steps * 1e3) for _ in range(repeats)]
-    plain_ms, trainer_ms = (median(side) for side in zip(*sides, strict=True))
+    added_ms = sorted(trainer_ms - plain_ms for plain_ms, trainer_ms in sides)
+    whole_ms = median(trainer_ms for _, trainer_ms in sides)
     began = time.perf_counter()
     ends = [time.perf_counter() for _ in _parts_of_steps(load, epochs=2)]
     part_s = np.diff([began, *ends]).reshape(-1, len(PARTS))
     # the first epoch warms up
     parts_ms = np.median(part_s[len(part_s) // 2 :], axis=0) * 1e3
     return {
-        **dict(zip(PARTS, parts_ms, strict=True)),
-        "the Trainer, logging included": trainer_ms - plain_ms,
-        "the whole step in the Trainer": trainer_ms,
+        **{part: f"{part_ms:.2f}" for part, part_ms in zip(PARTS, parts_ms, strict=True)},
+        "the Trainer, logging included": (
+            f"{median(added_ms):.2f} ({added_ms[0]:.2f} to {added_ms[-1]:.2f})"
+        ),
+        "the whole step in the Trainer": f"{whole_ms:.2f}",
     }
 
 

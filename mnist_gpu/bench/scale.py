@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mnist_gpu.bench.alone import BATCH
 from mnist_gpu.bench.tables import markdown, publish
+from mnist_gpu.paths import packaged
 from mnist_gpu.protocol.network import named_network
 from mnist_gpu.records.facts import facts
 
@@ -21,7 +20,7 @@ DEVICES = (1, 2, 4, 8, 16, 32)
 MANY_DEVICES = (1, 8, 32, 128, 512)
 TRAINING_IMAGES = 60_000
 FLOAT_BYTES = 4
-ASSUMED: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "links.yaml").read_text())
+ASSUMED: dict[str, Any] = packaged("bench/links")
 CNN = named_network("cnn")
 GRADIENT_BYTES = CNN.n_parameters * FLOAT_BYTES
 

@@ -14,7 +14,7 @@ from typing import Any
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
 from mnist_gpu.launch.openstack_cloud import NAME, NETWORK, Cloud
-from mnist_gpu.paths import conf_dir
+from mnist_gpu.paths import shipped
 from mnist_gpu.runs.process import GRACEFUL, handled
 
 POLL_S = 20
@@ -157,10 +157,7 @@ def _wait(
 
 def _rates() -> dict[str, float]:
     """Service units an hour, by flavor, as `conf/platform/jetstream.yaml` gives them."""
-    import yaml
-
-    path = conf_dir() / "platform" / "jetstream.yaml"
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["flavors"])
+    return dict(shipped("platform/jetstream")["flavors"])
 
 
 def _sweep() -> int:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 README = "README.md"
 # (document beside the README, marker)
-BLOCKS = ((README, "results"), (README, "published"), ("docs/reliability.md", "checkpoints"))
+BLOCKS = (
+    *((README, name) for name in ("answer", "results", "published")),
+    ("docs/reliability.md", "checkpoints"),
+)
 
 
 def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]:
@@ -69,9 +72,10 @@ def update(readme: Path, block: str, name: str = "results") -> bool:
 
 def blocks(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str]]:
     """(document, what should stand in it, marker) for the README and the documents beside it."""
+    from mnist_gpu.report.answer import answer
     from mnist_gpu.report.table import markdown, published_markdown
 
-    makers = (markdown, published_markdown, _checkpoint_share)
+    makers = (answer, markdown, published_markdown, _checkpoint_share)
     for (document, marker), make in zip(BLOCKS, makers, strict=True):
         path = readme if document == README else readme.parent / document
         # somebody else's README holds the results and need not hold the rest

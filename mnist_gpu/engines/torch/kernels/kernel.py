@@ -22,7 +22,7 @@ SOURCES: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "kernels.yaml").re
 TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
 FORMATS = {1: torch.contiguous_format, 2: torch.contiguous_format, 4: torch.channels_last}
 TOLERANCE = {torch.bfloat16: 2.0**-7, torch.float32: 1e-5, torch.float64: 1e-13}
-CHUNK, SPARE = 64, 16  # as in sparse_linear.c
+CHUNK, SPARE = 64, 16  # as in the sources of linear layers
 LARGEST_TILE_BLOCK = 6
 BFLOAT16_MULTIPLE = 32  # of the channels or features of an input of bfloat16
 
@@ -77,7 +77,7 @@ class Kernel:
         sides = [(side - 2) // sizes["WINDOW"] for side in self.input_shape[1:]]
         self.output_shape = (shape[0], *sides)
         whole = "x" not in self.source["bfloat16"] or shape[1] % BFLOAT16_MULTIPLE == 0
-        may = bfloat16 and whole and dtype == torch.float32
+        may = bfloat16 and bool(self.source["bfloat16"]) and whole and dtype == torch.float32
         narrow = may and "__AVX512BF16__" in compiler.predefined()
         self.dtype, self.narrow_dtype = dtype, torch.bfloat16 if narrow else dtype
         dtypes = dict.fromkeys(self.source["bfloat16"], self.narrow_dtype)
@@ -110,7 +110,7 @@ class Kernel:
                 return torch.empty(shape, dtype=self.output_dtype, memory_format=format_)
             case "winners":
                 return torch.empty_like(found["output"], dtype=torch.uint8)
-            case "rounded":
+            case "rounded" | "passed":
                 return torch.empty_like(found["gradient"], dtype=self.narrow_dtype)
             case "to_x" | "to_weight" | "to_bias":
                 return torch.empty_like(found[name.removeprefix("to_")])

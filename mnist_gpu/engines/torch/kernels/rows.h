@@ -1,5 +1,5 @@
-/* What `sparse_linear.c` does with the weights of one feature, or the gradients of one image: rows
- * of units. */
+/* What the linear layers do with the weights of one feature, or the gradients of one image: rows of
+ * units. */
 
 #ifdef BFLOAT16
 /* 32 numbers of a row, rounded, in the order in which unpacking two rows makes pairs of neighbours */
