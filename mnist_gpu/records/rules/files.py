@@ -35,10 +35,6 @@ class Fault:
         return printable(f"{self.path}: {self.field}: {self.reason} [{self.rule}]")
 
 
-Judged = tuple[Run, list[str]] | list[Fault]
-"""An acceptable file's run with the doubts on it, or what speaks against the file."""
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What became of the files; `doubts` of accepted ones by run id, a line each."""
@@ -57,25 +53,22 @@ def check_files(paths: Sequence[Path | str], now: datetime | None = None) -> Ver
     now = now or datetime.now(UTC)
     sound: list[Run] = []
     faults: list[Fault] = []
-    doubtful: dict[str, list[str]] = {}
     # records hold no cycles: searching them for some would take longer than judging them
     with no_collection():
         for outcome in _judge_all(find_records(paths), now):
-            if isinstance(outcome, list):
-                faults += outcome
+            if isinstance(outcome, Run):
+                sound.append(outcome)
             else:
-                run, why = outcome
-                sound.append(run)
-                doubtful |= {run.record.run_id: why} if why else {}
+                faults += outcome
     together = [Fault(run.path, *why) for run, *why in repeated(sound)]
     refused = {fault.path for fault in together}
     accepted = [run for run in sound if run.path not in refused]
-    kept = [run_id for run in accepted if (run_id := run.record.run_id) in doubtful]
-    return Verdict(accepted, faults + together, {run_id: doubtful[run_id] for run_id in kept})
+    doubtful = {run.record.run_id: list(doubts(run.record)) for run in accepted}
+    return Verdict(accepted, faults + together, {key: why for key, why in doubtful.items() if why})
 
 
-def _judge_all(paths: Sequence[Path], now: datetime) -> Iterator[Judged]:
-    """Of each file, in their order; many files are judged by all processors."""
+def _judge_all(paths: Sequence[Path], now: datetime) -> Iterator[Run | list[Fault]]:
+    """Each file's run, or what speaks against it; many files are judged by all processors."""
     judge = partial(_judge, now=now)
     # forking is safe without threads; other ways would run the caller's script anew
     alone = active_count() > 1 or "fork" not in get_all_start_methods()
@@ -87,7 +80,7 @@ def _judge_all(paths: Sequence[Path], now: datetime) -> Iterator[Judged]:
         yield from pool.map(judge, paths, chunksize=CHUNK)
 
 
-def _judge(path: Path, now: datetime) -> Judged:
+def _judge(path: Path, now: datetime) -> Run | list[Fault]:
     try:
         record = read_record(path)
     except RecordError as exc:
@@ -96,4 +89,4 @@ def _judge(path: Path, now: datetime) -> Judged:
             for field_, reason in exc.faults
         ]
     found = [Fault(path, *finding) for finding in check_record(record, now)]
-    return found or (Run.of(path, record), list(doubts(record)))
+    return found or Run.of(path, record)
