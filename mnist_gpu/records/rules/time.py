@@ -23,6 +23,7 @@ BEFORE = ("startup_s", "data_s", "build_s", "warmup_s")
 # while these last, the sampler runs
 SAMPLED = ("train_s", "eval_s", "checkpoint_s", "other_s")
 LIMIT = limits()
+MS_NS = 1_000_000
 
 
 def sampled_s(record: Record) -> float:
@@ -161,7 +162,7 @@ def clock_digits(record: Record) -> Iterator[Finding]:
     for field, scaled in zip(phases, _scaled(phases.values()), strict=True):
         if scaled:
             yield field, f"is {phases[field]}: no whole number of nanoseconds"
-    typed = [field for field, seconds in phases.items() if seconds and _rounded(seconds, 1e-3)]
+    typed = [field for field, seconds in phases.items() if seconds and not _ns(seconds) % MS_NS]
     if len(typed) > 1:
         yield typed[0], f"is rounded, as are {', '.join(typed[1:])}: the clock has nine digits"
 
@@ -175,14 +176,14 @@ def _scaled(times: Iterable[float | None]) -> list[bool]:
     ]
 
 
-def _rounded(seconds: float, unit_s: float) -> bool:
-    return abs(seconds - round(seconds / unit_s) * unit_s) < 3e-10
+def _ns(seconds: float) -> int:
+    return round(1e9 * seconds)
 
 
 def _too_many_rounded(times: Sequence[float]) -> bool:
     """Whether more times are round than a clock brings about: all, or more than a few."""
-    n, whole_ns = len(times), [round(1e9 * seconds) for seconds in times]
-    coarse_ns, fine_ns = (round(1e9 * unit_s) for unit_s in (LIMIT.coarse_s, LIMIT.fine_s))
+    n, whole_ns = len(times), list(map(_ns, times))
+    coarse_ns, fine_ns = _ns(LIMIT.coarse_s), _ns(LIMIT.fine_s)
     coarse = [ns % coarse_ns for ns in whole_ns].count(0)
     fine = n >= LIMIT.fine_from and not any(ns % fine_ns for ns in whole_ns)
     return n > 1 and (fine or coarse >= min(n, max(3, n / 50)))
