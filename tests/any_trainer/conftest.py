@@ -1,14 +1,27 @@
 """The trio, small, and a quiet Trainer: what a test of them asks for."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import lightning.pytorch as L
 import pytest
+import torch
 
 from mnist_gpu import MNISTDataModule, TimingCallback
 from tests.any_trainer.trainers import quiet, small
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """A Trainer sets what holds for the whole process: `deterministic=True` does, and a variable
+    of the environment with it."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    with mock.patch.dict(os.environ):
+        yield
+    torch.use_deterministic_algorithms(deterministic)
 
 
 @pytest.fixture
