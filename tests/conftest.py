@@ -34,7 +34,7 @@ PROCESS, GROWN_BYTES = psutil.Process(), 64 << 20
 LONG = {
     *("any_trainer", "faults", "kernels", "page", "platforms", "scale"),
     *("test_curves.py", "test_engines.py", "test_estimate.py", "test_faults_mutations.py"),
-    *("test_files.py", "test_files_others.py", "test_keras_engine.py", "test_kernels.py"),
+    *("test_files.py", "test_files_others.py", "test_keras_engine.py"),
     *("test_mlx_engine.py", "test_output.py", "test_readme.py", "test_run.py"),
     *("test_tensorflow_engine.py", "test_torch_devices.py", "test_torch_engine.py"),
     "test_validate_mutations.py",

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mnist_gpu.errors import UserError
+from mnist_gpu.paths import packaged
 from mnist_gpu.protocol.workload import EngineFacts, Metrics, State, Weights, Workload
 from mnist_gpu.timing.timeline import Timeline
 
 Switches = dict[str, bool | int | str]
-TABLE = Path(__file__).with_name("switches.yaml")
 KINDS = {bool: "true or false", int: "a whole number from 1"}
 
 
@@ -64,8 +64,6 @@ def switched_on(
         UserError: a switch that is not among the possible ones, or a value of another type; or
             `division=tuned` where no switch is known to help.
     """
-    import yaml
-
     there = ", ".join(possible) or "none"
     asked = {name: value for name, value in options.switches.items() if value is not None}
     for name, value in asked.items():
@@ -81,7 +79,7 @@ def switched_on(
             raise UserError(f"engine.switches.{name}={value}: {KINDS[kind]}")
     chosen = asked
     if options.division in ("tuned", "open"):
-        table = yaml.safe_load(TABLE.read_text("utf-8"))[options.division]
+        table = packaged("engines/switches")[options.division]
         helpful = table.get(engine, {}).get(device) or {}
         chosen = {name: value for name, value in helpful.items() if name in possible} | asked
     on = {k: v for k, v in chosen.items() if v != (stock or {}).get(k, False)}

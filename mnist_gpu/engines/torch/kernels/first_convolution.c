@@ -45,9 +45,7 @@ static void convolve(const REAL *x, const REAL *weight, const REAL *bias, pixel 
 #pragma GCC unroll 9
             for (int tap = 0; tap < TAPS; tap++)
                 sum += PIXEL(x, tap, at) * w[tap][v];
-            /* as it is said, so that a NaN stays one */
-            write_pixels(out + at * FILTERS + v * LANES,
-                         choose((mask)(sum <= 0), (vector){0}, sum));
+            write_pixels(out + at * FILTERS + v * LANES, rectified(sum, sum));
         }
 }
 
@@ -77,8 +75,8 @@ static void gather(const REAL *x, const pixel *output, const pixel *gradient, RE
 #pragma GCC unroll 4
         for (int v = 0; v < VECTORS; v++) {
             const int here = at * FILTERS + v * LANES;
-            const mask zero = (mask)(read_pixels(output + here) <= 0);
-            const vector passed = choose(zero, (vector){0}, read_pixels(gradient + here));
+            const vector passed =
+                rectified(read_pixels(output + here), read_pixels(gradient + here));
 #pragma GCC unroll 9
             for (int tap = 0; tap < TAPS; tap++)
                 sum[tap][v] += PIXEL(x, tap, at) * passed;

@@ -18,13 +18,9 @@
 #include "vectors.h"
 #include "pixels.h"
 #include "list.h"
-
-#define CHUNK 64              /* as much room for columns as `sparse_linear.c` has */
-#define GROUP 16              /* features at a time: a line of a cache holds them */
-#define BLOCK (REGISTERS / 4) /* vectors of units at a time */
-#define WIDE (BLOCK * LANES)
-
 #include "rows.h"
+
+#define GROUP 16 /* features at a time: a line of a cache holds them */
 
 static inline REAL background_of(const REAL *input)
 {
@@ -39,13 +35,11 @@ static inline void subtract(const REAL *x, REAL background, int n, REAL *rest)
         AT(rest + i) = GIVEN(x + i) - background;
 }
 
+/* one image's units */
 static inline void rectify(const REAL *output, const REAL *value, REAL *to)
 {
-    /* as it is said, so that a NaN stays one */
-    for (int unit = 0; unit < UNITS; unit += LANES) {
-        const mask zero = (mask)(GIVEN(output + unit) <= 0);
-        AT(to + unit) = choose(zero, (vector){0}, GIVEN(value + unit));
-    }
+    for (int unit = 0; unit < UNITS; unit += LANES)
+        AT(to + unit) = rectified(GIVEN(output + unit), GIVEN(value + unit));
 }
 
 /* bias (UNITS) and what the background alone adds to it */

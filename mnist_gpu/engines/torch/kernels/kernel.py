@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from mnist_gpu.engines.torch.kernels import compiler
 from mnist_gpu.engines.torch.network import build_module
+from mnist_gpu.paths import packaged
 from mnist_gpu.protocol.network import Layer, comes_from_relu
 
 log = logging.getLogger(__name__)
 FOLDER = Path(__file__).parent
-SOURCES: dict[str, dict[str, Any]] = yaml.safe_load((FOLDER / "kernels.yaml").read_text("utf-8"))
+SOURCES: dict[str, dict[str, Any]] = packaged("engines/torch/kernels/kernels")
 TYPES = {torch.float32: ("float", "int32_t"), torch.float64: ("double", "int64_t")}
 FORMATS = {1: torch.contiguous_format, 2: torch.contiguous_format, 4: torch.channels_last}
 TOLERANCE = {torch.bfloat16: 2.0**-7, torch.float32: 1e-5, torch.float64: 1e-13}

@@ -1,5 +1,8 @@
 /* What the linear layers do with the weights of one feature, or the gradients of one image: rows of
  * units. */
+#define CHUNK 64              /* features at a time: their weights stay in the nearest caches */
+#define BLOCK (REGISTERS / 4) /* vectors of units at a time */
+#define WIDE (BLOCK * LANES)
 
 #ifdef BFLOAT16
 /* 32 numbers of a row, rounded, in the order in which unpacking two rows makes pairs of neighbours */

@@ -17,14 +17,10 @@
 #include "vectors.h"
 #include "pixels.h"
 #include "list.h"
-
-#define CHUNK 64              /* features at a time: their weights stay in the nearest caches */
-#define BLOCK (REGISTERS / 4) /* vectors of units at a time */
-#define WIDE (BLOCK * LANES)
-#define LINE 64               /* bytes in a line of a cache */
-#define AHEAD 4               /* images; rows of one are too far apart for the processor to foresee */
-
 #include "rows.h"
+
+#define LINE 64 /* bytes in a line of a cache */
+#define AHEAD 4 /* images; rows of one are too far apart for the processor to foresee */
 
 static inline void fetch(const void *from, int size)
 {

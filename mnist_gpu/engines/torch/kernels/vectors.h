@@ -26,6 +26,12 @@ static inline vector choose(mask which, vector yes, vector no)
     return (vector)((which & (mask)yes) | (~which & (mask)no));
 }
 
+/* a value where a ReLU's output is positive, else 0; as it is said, so that a NaN stays one */
+static inline vector rectified(vector output, vector value)
+{
+    return choose((mask)(output <= 0), (vector){0}, value);
+}
+
 /* the sum of its numbers */
 static inline REAL total(vector v)
 {
