@@ -51,6 +51,7 @@ def _meant(name: str) -> str:
     known = f"one of {', '.join(COMMANDS)}"
     if not name:
         return f"which command? {known} (mnist-gpu --help)"
+    # the habit of `python -m mnist_gpu.train`
     if "=" in name or name in ("-m", "--multirun"):
         return f"{name} stands before any command: did you mean mnist-gpu train {name} ...?"
     close = get_close_matches(name.lower(), COMMANDS, 1, cutoff=0.75)

@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from mnist_gpu.checks.finding import show
 
         show(found)
+    # a warning is no reason for a script to stop
     return int(any(finding.status == "fail" for finding in found))
 
 
@@ -52,6 +53,7 @@ def _engine_of(platform: str) -> str:
     """The engine that a run there has unless another is asked for."""
     from mnist_gpu.paths import shipped
 
+    # without Hydra, which is slow to import
     chosen = [*shipped("train")["defaults"], *shipped(f"platform/{platform}").get("defaults", [])]
     groups = [pair for one in chosen if isinstance(one, dict) for pair in one.items()]
     engine = [name for key, name in groups if key.removeprefix("override /").startswith("engine")]

@@ -28,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if {"-h", "--help"} & set(given):
         print(HELP, end="")
         return 0
+    # Hydra would refuse a key that `conf/` does not have
     budget_s, overrides = _budget(given)
     from mnist_gpu.runs.execute import Estimating
     from mnist_gpu.train import run_app

@@ -83,8 +83,10 @@ def write_own(folder: Path, contents: Mapping[str, bytes]) -> None:
         UserError: a file of that name is not ours; nothing has been written.
         OSError: the disk is full, or the folder cannot be written to.
     """
+    # a digest, not a name: a file that somebody has edited is theirs now
     manifest = folder / MANIFEST
     known = _manifest(manifest)
+    # all are looked at before the first is written
     for path in (folder / name for name in contents):
         regular = path.is_file() and not path.is_symlink()
         ours = regular and (_sha256(path.read_bytes()), path.name) in known

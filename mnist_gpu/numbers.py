@@ -34,6 +34,7 @@ def seconds(value: float, sd: float | None = None) -> str:
 def percent(accuracy: float, sd: float | None = None) -> str:
     """`99.12 ± 0.04 %` of an accuracy from 0 to 1; never more than an image's worth of digits."""
     if sd:
+        # one of 10,000 test images is 0.01 %
         places = min(2, decimals(accuracy * 100, sd * 100))
         return f"{accuracy * 100:.{places}f} ± {sd * 100:.{places}f} %"
     return f"{accuracy * 100:.2f} %"

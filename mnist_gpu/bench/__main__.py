@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _kinds(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
     """What makes each table, by the option that asks for it."""
+    # --help need not wait for PyTorch
     from mnist_gpu.bench import costs, tables
 
     models = options.models.split(",")

@@ -90,6 +90,7 @@ def lightning_fit(load: Workload) -> Callable[[], float]:
     # the validation runs before `on_train_epoch_end`
     marks = LambdaCallback(on_train_epoch_start=mark, on_validation_start=mark)
     set_precision(load.precision, choose("auto"))
+    # nothing of this project is around it: no timeline, no observers, no run
     module = MNISTModule(load.network)
     data = MNISTDataModule.of(load.dataset, BATCH, load.seed)
     trainer = L.Trainer(max_epochs=0, callbacks=[marks], **QUIET)

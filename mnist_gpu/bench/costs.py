@@ -48,6 +48,7 @@ def _step_ms(model: str, steps: int, repeats: int) -> dict[str, str]:
     differences of the two, measured side by side."""
     load = slice_of(model, steps)
     plain, trainer = alone.torch_loop(load), alone.lightning_fit(load)
+    # warm-up, of both
     plain(), trainer()
     sides = [(plain() / steps * 1e3, trainer() / steps * 1e3) for _ in range(repeats)]
     added_ms = sorted(trainer_ms - plain_ms for plain_ms, trainer_ms in sides)
@@ -126,7 +127,8 @@ def startup(engines: Sequence[str], repeats: int) -> str:
             yield f"`{phase}`", *(f"{column[phase]:.2f}" for column in columns), meaning
         yield "to the first step", *(f"{sum(column.values()):.2f}" for column in columns), ""
 
-    return markdown(("phase", *engines, "what"), rows())
+    table = markdown(("phase", *engines, "what"), rows())
+    return f"{machine()}; medians of {repeats} runs, seconds.\n\n{table}"
 
 
 def _startup_s(engine: str, repeats: int) -> dict[str, float]:
@@ -137,6 +139,7 @@ def _startup_s(engine: str, repeats: int) -> dict[str, float]:
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            # a real run from the command line: what a user waits for
             records = list(Path(folder).glob("outputs/*/*/record.json"))
             if done.returncode or not records:
                 raise UserError(f"engine={engine}: {done.stderr.strip()[-200:]}")
@@ -151,6 +154,7 @@ def accuracy(variant: str, model: str, epochs: int, seeds: int) -> str:
     def rows() -> Iterator[Sequence[str]]:
         for seed in range(seeds):
             load = whole(model, epochs, seed)
+            # pairs: what a seed's weights and order do falls on both
             found.append((100 * _plain_accuracy(load), 100 * _engine_accuracy(variant, load)))
             yield _accuracies(str(seed), *found[-1])
         yield _accuracies("mean", *(mean(column) for column in zip(*found, strict=True)))
@@ -172,6 +176,7 @@ def _plain_accuracy(load: Workload) -> float:
 
     from mnist_gpu.engines.torch.data import tensors
 
+    # the loop's dropout, which no protocol restarts
     torch.manual_seed(load.seed)
     network, optimizer, images = alone.torch_parts(load)
     for epoch in range(1, load.epochs + 1):

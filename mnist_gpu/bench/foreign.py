@@ -23,6 +23,7 @@ def load(where: str) -> tuple[Any, Any]:
     path, _, name = where.partition(":")
     if not Path(path).is_file() or not name:
         raise UserError(f"--module {where}: give a file and a class, as path.py:MyModule")
+    # it may import what lies beside it
     sys.path.insert(0, str(Path(path).resolve().parent))
     code = importlib.import_module(Path(path).stem)
     own = [kind for kind in vars(code).values() if getattr(kind, "__module__", "") == code.__name__]
@@ -54,6 +55,7 @@ def epoch(where: str, switch: str | None, steps: int) -> Callable[[], float]:
         trainer.fit(module, datamodule=data)
         return float(timing.summary()["train_s"])
 
+    # compilation and the first batches are not what is compared
     once()
     return once
 

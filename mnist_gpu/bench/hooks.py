@@ -110,6 +110,7 @@ def traps(rounds: int, steps: int) -> Iterator[Sequence[str]]:
     fit(Plain("mlp"), train, first, max_epochs=4)
     times = first.summary()["first_epoch_s"] / first.summary()["steady_epoch_s"]
     yield "the first epoch", "with the median of the next three", f"{times:.2f} times"
+    # one fit for both: they time the very same epochs
     fit(Plain("mlp"), train, by_hand, timing, max_epochs=3, limit_val_batches=1.0)
     over = median(by_hand.epoch_s) / median(row.train_s for row in timing.epochs) - 1
     yield "validation inside the epoch", BY_HAND, f"{over:+.1%}"

@@ -46,6 +46,7 @@ def all_reduce_s(world: int, size_bytes: float, link: dict[str, Any]) -> float:
 
     Patarasu & Yuan 2009, https://doi.org/10.1016/j.jpdc.2008.09.002
     """
+    # once around to add up, once more to hand out
     messages = 2 * (world - 1)
     return float(messages * (link["latency_s"] + size_bytes / world / link["bytes_per_s"]))
 
@@ -59,6 +60,7 @@ def step_s(images: float) -> float:
 
 def _cells(world: int, images: float = BATCH) -> Iterator[str]:
     """For each link: a step of `images` on every device, and the efficiency beside one device."""
+    # as if one device's step shrank with its share of the batch, and nothing were sent
     perfect_s = step_s(BATCH) * images / BATCH
     for link in ASSUMED["links"]:
         now_s = step_s(images) + all_reduce_s(world, GRADIENT_BYTES, link)

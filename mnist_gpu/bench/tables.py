@@ -44,6 +44,7 @@ def publish(program: str, doc: Path | None, tables: Mapping[str, Callable[[], st
         if doc:  # a document that cannot take a table is told before minutes of work
             for name in tables:
                 replaced(doc, "", name)
+        # each is written once it is there: the next may fail after an hour
         for name, measure in tables.items():
             table = measure()
             print(table, flush=True)

@@ -34,6 +34,7 @@ class Sitting:
     @property
     def train_s(self) -> float:
         """Seconds of the whole training; a shorter run's later epochs stand for those it lacks."""
+        # the first epoch warms up, once, however long the run
         first_s, *later_s = [row.train_s for row in self.run.epochs]
         return first_s + fmean(later_s) * (self.estimates[0].epochs - 1)
 
@@ -63,6 +64,7 @@ def sittings(folder: Path) -> Iterator[Sitting]:
 
 def table(folder: Path) -> str:
     """A line an engine, and one for all of them."""
+    # all together count once more: the claim is of nine in ten over all engines
     every = list(sittings(folder))
     rows = [(*_run(sitting), *_estimates([sitting])) for sitting in every]
     return markdown(HEADINGS, [*rows, ("together", "", "", *_estimates(every))])

@@ -38,6 +38,7 @@ def interleave(
             processes[name] = held.enter_context(process)
             found[name] = []
             _keep(found, name, process.submit(_prepare, task), refused)
+        # the outer loop: one repeat of each, then the next of each
         for _ in range(repeats):
             for name in list(found):
                 _keep(found, name, processes[name].submit(_work), refused)

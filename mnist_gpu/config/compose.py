@@ -69,6 +69,7 @@ def compose_config(given: Sequence[str]) -> DictConfig:
     Raises:
         UserError: something in it is not possible; the message names it and what is.
     """
+    # Hydra's own parser: --config-dir means here what it means to `train`
     options = get_args_parser().parse_args(arguments(given))
     overrides = list(options.overrides)
     if options.config_dir:
@@ -79,6 +80,7 @@ def compose_config(given: Sequence[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            # the node of Hydra has the run's folder
             return compose("train", overrides=overrides, return_hydra_config=True)
     except Exception as exc:  # Hydra lets what a damaged file causes through as it is
         raise format_error(exc) from None
@@ -93,6 +95,7 @@ def check(config: DictConfig) -> Settings:
         UserError: a key or value is not allowed; the message names key, value and choices.
     """
     try:
+        # the node of Hydra has its own keys and its own rules
         own = without_hydra(config)
         # references like ${hydra:runtime.output_dir} are those of the whole
         own._set_parent(config)
@@ -102,6 +105,7 @@ def check(config: DictConfig) -> Settings:
         raise
     except Exception as exc:  # OmegaConf raises many kinds
         raise format_error(exc) from None
+    # old names first: the model knows only the present ones
     settings = _from_where_it_was_started(_checked(_modernise(plain), Settings))
     platform = settings.platform
     # `mnist_gpu.validate` would refuse the finished record
@@ -162,6 +166,7 @@ def refuse_shared_devices(launcher: str) -> None:
 
 
 def _refuse_resolvers(own: DictConfig) -> None:
+    # `oc.env` could carry a token into a record that is published
     for group in RECORDED:
         raw = OmegaConf.to_container(own, resolve=False).get(group)  # type: ignore[union-attr]
         if "${oc." in str(raw) or "${hydra" in str(raw):
@@ -185,6 +190,7 @@ def _present(override: str) -> str:
     name = _present_name(key)
     if value is None:
         return override
+    # with + or ~ a group is added or taken away, which Hydra judges itself
     known = choices(key) if not sign and key not in SEVERAL else []
     if known and value in ("=", "=null"):
         raise UserError(no_such_choice(key, value[1:], known))

@@ -32,7 +32,9 @@ def deviations(settings: Settings, dataset: str) -> list[str]:
         "n_parameters": network.n_parameters,
         "flops_per_sample": network.flops_per_sample,
     }
+    # the rules for records ask the same function: what is declared here is what they expect
     found = deviating(facts)
+    # two networks may have the same numbers of parameters and operations
     if model.layers != shipped("model/cnn")["layers"]:
         found.setdefault("model", "model cnn with other layers (standard: cnn)")
     return [*found.values(), *configured_classes(settings)]
@@ -50,6 +52,7 @@ def fingerprint(settings: Settings, dataset_sha256: str) -> str:
     kept = settings.model_dump(mode="json", exclude=NOT_TRAINED)
     kept["platform"] = settings.platform.name
     kept["dataset_sha256"] = dataset_sha256
+    # another version may train otherwise: its runs are not gone on with
     kept["version"] = __version__
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

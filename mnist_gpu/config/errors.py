@@ -20,6 +20,7 @@ LONGEST = 300
 def near(word: str, known: Iterable[str]) -> str:
     """` (did you mean ...?)`, or nothing where no known word is like it."""
     known = list(known)
+    # who stops typing early means the beginning
     begun = [one for one in known if len(word) > 2 and one.startswith(word)]
     found = begun or difflib.get_close_matches(word, known, n=1)
     return f" (did you mean {found[0]}?)" if found else ""
@@ -56,6 +57,7 @@ def format_error(exc: Exception) -> UserError:
 
 def refused(exc: ValidationError, model: type[BaseModel]) -> str:
     """The first thing that `model` refuses, unknown keys before values."""
+    # a key that is misspelled is often also the one that is missing
     error = min(exc.errors(), key=lambda error: error["type"] != "extra_forbidden")
     loc, value = error["loc"], error["input"]
     if error["type"] == "extra_forbidden":
@@ -82,6 +84,7 @@ def _composing(exc: BaseException) -> str:
         return _missing(exc)
     if isinstance(exc, OverrideParseException):
         return _how_to_quote(str(exc.override))
+    # Hydra wraps what OmegaConf raises, which alone knows the node
     cause: BaseException | None = exc
     while cause is not None:
         parent = getattr(cause, "parent_node", None)

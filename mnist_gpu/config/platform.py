@@ -56,6 +56,7 @@ class PriceSettings(Group):
 
     @model_validator(mode="after")
     def _consistent(self) -> "PriceSettings":
+        # the same judgement as of a finished record, but before hours of training
         for field, reason in acceptable.price_faults(self):
             raise UserError(f"platform.price.{field}: {reason}")
         if self.free and self.amount_per_hour:

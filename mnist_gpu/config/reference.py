@@ -46,6 +46,7 @@ def keys_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
 
 def _mapping(schema: dict[str, Any]) -> dict[str, Any]:
     """The one of a schema's alternatives that is a mapping."""
+    # a group that may be null is a choice of two
     every = schema.get("anyOf", [schema])
     return next((entry for entry in every if entry.get("type") == "object"), {})
 

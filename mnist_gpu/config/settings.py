@@ -52,10 +52,12 @@ class EngineSettings(Group):
         if self.name not in choices("engine"):
             raise UserError(f"engine.name={self.name}: choose from {', '.join(choices('engine'))}")
         own = shipped(f"engine/{self.name}")
+        # they are not declared above, as each engine has its own
         for key in self.options:
             if key not in own:
                 raise UserError(no_such_key(f"engine.{key}", own))
         for key in self.switches:
+            # pydantic lets any through here: what there is depends on the engine
             if key not in own["switches"]:
                 raise UserError(no_such_key(f"engine.switches.{key}", own["switches"]))
         return self
@@ -238,6 +240,7 @@ class Settings(Group):
             )
         if self.platform.accelerator == "mps":
             raise UserError(f"{asked}: a Mac has one Metal GPU; use devices=1")
+        # a trace of one process would show the others as waiting
         if self.profile_steps:
             raise UserError(f"profile_steps={self.profile_steps}: traces one device; use devices=1")
         self.refuse_uneven(USUAL_TRAINING_IMAGES)

@@ -87,6 +87,7 @@ def published(dataset: Dataset, folder: Path) -> Iterator[None]:
         # what a killed run of the same name left
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
+        # whole files that are mapped: a copy for each process would be 55 MB
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(dataset, name))
         # the last to appear: whoever sees it finds the arrays whole

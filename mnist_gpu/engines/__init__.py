@@ -36,6 +36,7 @@ def find(name: str) -> type["Engine"]:
         with no_collection():
             module = importlib.import_module(f"mnist_gpu.engines.{name}")
     except ModuleNotFoundError as fault:
+        # a mistake of ours is no framework that is missing
         if fault.name and fault.name.partition(".")[0] == "mnist_gpu":
             raise
         raise UserError(

@@ -81,7 +81,9 @@ def switched_on(
     if options.division in ("tuned", "open"):
         table = packaged("engines/switches")[options.division]
         helpful = table.get(engine, {}).get(device) or {}
+        # what is asked for wins, also where it switches something off
         chosen = {name: value for name, value in helpful.items() if name in possible} | asked
+    # so that a stock run stays one, however it was asked for
     on = {k: v for k, v in chosen.items() if v != (stock or {}).get(k, False)}
     if options.division == "tuned" and not on:
         raise UserError(
@@ -172,6 +174,7 @@ class Engine(ABC):
 
     def steps_made(self) -> int:
         """Optimizer steps made so far, as the optimizer itself counts them."""
+        # not the number of batches: a scaler of 16-mixed leaves steps out
         return int(self.state()["adam_step"])
 
     def close(self) -> None:  # noqa: B027 - most hold nothing

@@ -111,6 +111,7 @@ def _until_complete(
         if code != -signal.SIGKILL:
             campaign.faults.append(f"{where.name}: exit code {code}: {output[-300:]}")
             return None
+        # the last entry is the end: it died in the one before
         campaign.stages[stages[-2][0]] += 1
     campaign.faults.append(f"{where.name}: not complete after {MOST_ATTEMPTS} attempts")
     return None
@@ -142,6 +143,7 @@ def _attempt(
     with os.fdopen(reader) as told:
         for line in chain(["start-up"], told):
             stages.append((line.strip(), time.monotonic()))
+            # the first time that the stage comes; a thread starts but once
             if line.strip() == stage and timer.ident is None:
                 timer.start()
     output, _ = process.communicate()

@@ -37,6 +37,7 @@ def main() -> None:
 
         return told
 
+    # of the class: the run makes its stopwatch itself
     enter = Stopwatch.enter
 
     def enter_and_tell(self: Stopwatch, phase: str, wait: bool = True) -> str:

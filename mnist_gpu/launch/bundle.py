@@ -78,6 +78,7 @@ def make(out: Path, mnist: list[Path], pythons: Sequence[str]) -> None:
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
+        # the project's own wheel, of this checkout
         _do([*BUILD, str(folder), str(CHECKOUT)])
         for python in pythons:
             _fetch(folder, python)
@@ -86,6 +87,7 @@ def make(out: Path, mnist: list[Path], pythons: Sequence[str]) -> None:
             shutil.copyfile(path, folder / path.name)
         (folder / "bootstrap.py").write_text(payload.bootstrap(), encoding="utf-8")
         files = sorted(folder.iterdir())
+        # a platform's upload may cut a file off: what arrives is checked before it is installed
         sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
         manifest = {"commit": payload.commit(), "sha256": sums}
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")

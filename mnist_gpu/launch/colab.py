@@ -98,6 +98,7 @@ def _relay(command: list[str], timeout_s: int) -> str:
     for reader in readers:
         reader.join(10)
     text = "".join(log)
+    # a client that failed after the run has brought its result
     if client.returncode and marked.MARK not in text:
         raise UserError(entry.explain("colab run", "".join(chatter) or text, MEANINGS))
     return text
@@ -125,6 +126,7 @@ def _copy(source: BinaryIO, screen: TextIO, kept: list[str]) -> None:
         kept.append(text)
         for piece in text.splitlines(keepends=True):
             line += piece
+            # a record is a long line, and for programs
             begins = line.lstrip()[: len(marked.MARK)]
             # what may still become the mark is held back until it has or has not
             hold = not line.endswith("\n") and begins and marked.MARK.startswith(begins)

@@ -69,6 +69,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
     if not any(override.startswith("platform=") for override in chosen.overrides):
         suffix = "_t4" if getattr(chosen, "accelerator", "") == "t4" else ""
         chosen.overrides = [f"platform={chosen.platform}{suffix}", *chosen.overrides]
+    # whoever names an engine wants that one, and no common one before it
     named = any(override.startswith("engine=") for override in chosen.overrides)
     chosen.engines = chosen.engines or ("own" if named else ENGINES)
     if not re.fullmatch(r"\w+(,\w+)*", chosen.engines):
@@ -77,6 +78,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
         raise UserError(f"--timeout {chosen.timeout}: a number of seconds above 0", exit_code=2)
     if chosen.bundle and not chosen.bundle.is_file():
         raise UserError(f"--bundle {chosen.bundle}: no such file; scripts/make_bundle.py makes one")
+    # user:password@host
     if re.search(r"://[^/@\s]+@", chosen.source or ""):
         raise UserError("--source: a password in a URL would be sent and logged")
     if not (chosen.source or chosen.bundle):
@@ -84,6 +86,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.N
             payload.default_source(), payload.WHICH_SOURCE, payload.EXAMPLE, chosen.dry_run, 1
         )
     check_folder(chosen.out)
+    # tells this launch's lines, folders and servers from any other's
     chosen.tag = secrets.token_hex(6)
     return chosen
 
@@ -114,6 +117,7 @@ def run_there(chosen: argparse.Namespace) -> str:
 
 def check_folder(out: Path) -> None:
     """Refuse a folder that cannot be written to, before a record is lost with its machine."""
+    # it need not be there yet: what is there of the way to it decides
     there = next(path for path in (out, *out.absolute().parents) if os.path.lexists(path))
     if not there.is_dir():
         raise UserError(f"--out {out}: {there} is no folder")
@@ -144,6 +148,7 @@ def without_secrets(text: str, queries: bool = True) -> str:
     (`?private_token=`).
     """
     for name, value in os.environ.items():
+        # a value as short as `1` would blot out half the text
         if re.search(r"TOKEN|SECRET|PASSWORD|_KEY$", name) and len(value) >= 6:
             text = text.replace(value, "***")
     text = re.sub(r"(\w+://)[^/@\s]+@", r"\1***@", text)

@@ -58,6 +58,7 @@ class Api:
             raise UserError(f"timeout: no answer from {self.base} in {wait_s:g} s") from None
         except requests.RequestException:
             raise UserError(f"cannot reach {self.base}: wrong URL, or no network?") from None
+        # the body says in words what the status says as a number
         if reply.status_code >= 400:
             why = str(reply.reason)
             with contextlib.suppress(ValueError, AttributeError):  # no JSON, or no object
@@ -111,6 +112,7 @@ class Hub:
         path = self._path(user, server)
         reply = self._api.raw("POST", path, dict(choices))
         try:
+            # it is still starting; 201 says that it is up
             if reply.status_code == 202:
                 self._watch(f"{path}/progress", deadline)
             while not (url := self._ready(user, server)):
@@ -189,6 +191,7 @@ class Server(Api):
         """Write a file; a large one in pieces, below the server's limit on a request."""
         pieces = [content[i : i + CHUNK_BYTES] for i in range(0, len(content), CHUNK_BYTES)]
         for number, piece in enumerate(pieces, start=1):
+            # JSON holds texts alone
             text = base64.b64encode(piece).decode()
             body: dict[str, Any] = {"type": "file", "format": "base64", "content": text}
             if len(pieces) > 1:

@@ -79,6 +79,7 @@ def user_data(settings: dict[str, Any]) -> str:
         "packages": ["python3-pip", "python3-venv"],
         "write_files": [file],
         "runcmd": [
+            # the last resort, should cloud-init hang
             ["shutdown", "-h", f"+{settings['timeout'] // 60 + 5}"],
             ["sh", "-c", WAIT_FOR_DRIVER],
             ["env", "HOME=/root", "python3", f"{FOLDER}/bootstrap.py"],
@@ -99,6 +100,7 @@ def bench(
     """
     server = None
     deadline = entry.Deadline(chosen.timeout)
+    # outside the `try`: until now there is nothing to give back
     ids = cloud.resolve(chosen.flavor, chosen.image, chosen.network)
     try:
         server = cloud.create(tag, ids, chosen.flavor, user_data)

@@ -32,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
     hub, deadline = Hub(hub_url, token), entry.Deadline(chosen.timeout)
     user = hub.user()
     choices = dict(option.split("=", 1) for option in chosen.option)
+    # a server that ran before is somebody's session
     url, started = hub.start(user, chosen.server, choices, deadline)
     print(f"server {'started' if started else 'was running'}: {url}", flush=True)
     try:

@@ -130,6 +130,7 @@ def _follow(kernel: str, chosen: argparse.Namespace, out: Path) -> dict[str, mar
     deadline = entry.Deadline(chosen.timeout + chosen.queue)
     last = ""
     try:
+        # one that nobody knows yet counts as an end: its log is shown
         while (status := _status(chosen.client, kernel)) in RUNNING:
             if status != last:
                 print(f"kaggle: {status.lower()}  https://www.kaggle.com/code/{kernel}", flush=True)

@@ -67,12 +67,14 @@ def find_results(log: str, tag: str) -> dict[str, Result]:
 
 def _parse(text: str, tag: str) -> Result | None:
     try:
+        # what a console appended to the line is left alone
         found, _ = json.JSONDecoder().raw_decode(text.strip())
     except ValueError:
         return None
     if not isinstance(found, dict) or found.get("tag", "") != tag:
         return None
     record, reason = found.get("record"), found.get("reason")
+    # a console that dropped a few digits would give another time
     if record is not None and digest(record) != found.get("sha256"):
         return None
     return Result(

@@ -74,6 +74,7 @@ class Cloud:
                 image_id=ids["image"],
                 networks=[{"uuid": ids["network"]}],
                 user_data=base64.b64encode(user_data.encode()).decode(),
+                # user data without asking the network for it
                 config_drive=True,
                 metadata=metadata,
             )

@@ -74,6 +74,7 @@ def default_source() -> str:
 
 def commit() -> str | None:
     """The checkout's commit, unless files differ from it."""
+    # a commit that is not what runs would be a lie in the record
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return None if changed else _git("rev-parse", "HEAD") or None
 

@@ -31,6 +31,7 @@ def detect(
 ) -> Detection:
     """Look at the environment, the hardware's own names and, only where these say OpenStack, at
     the cloud's metadata (waiting at most a second)."""
+    # of the others only that they are there: a value may be a token or a name
     shown = packaged("measure/data/places")["shown"]
     known = [name for names in FRONTENDS.values() for name in names if environ.get(name)]
     signals = {name: environ[name][:100] if name in shown else "set" for name in known}
@@ -39,6 +40,7 @@ def detect(
         if sysctl("sysctl.proc_translated") == "1":
             signals["rosetta"] = "this Python is translated: not native arm64"
     elif from_signals(signals).host == "none":
+        # asked last, since only this may take a while
         signals |= _openstack(root, http_get or _http_get)
     if kind := virtualisation(root, environ, sysctl):
         signals["virtualisation"] = kind

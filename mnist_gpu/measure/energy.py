@@ -78,6 +78,7 @@ class EnergyMeter:
             energy_j = self.gpu.read("energy_j") if self.gpu is not None else None
             return {} if energy_j is None else {"gpu": energy_j}
         if self._apple is not None:
+            # it counts in windows: one ends, and the next begins at once
             used = self._apple.end_window(WINDOW)
             self._apple.begin_window(WINDOW)
             self._apple_j += ((used.cpu_total_mj or 0) + (used.gpu_mj or 0)) / 1000

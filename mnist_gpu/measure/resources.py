@@ -93,6 +93,7 @@ class Sampler:
         # the thread and a checkpoint both take what the meter has counted
         self._meter_lock = threading.Lock()
         self._done = threading.Event()
+        # a daemon: a reading that hangs must not keep the process alive
         self._thread = threading.Thread(target=self._run, name="resources", daemon=True)
 
     def carry(self, before: Resources) -> None:
@@ -102,6 +103,7 @@ class Sampler:
     def start(self) -> None:
         """Begin; call it once the engine is warm."""
         self.meter.start()
+        # what start-up and warming up have used is not the training's
         self._opened = self._counters()
         self._try("thread", self._thread.start)
 
@@ -147,6 +149,7 @@ class Sampler:
         self._add("gpu_memory_mib", lambda: gpu.memory_mib(own))
         self._seen.slowed += bool(gpu.read("slowed"))
         if seldom:
+            # the most at once: one that came and went has disturbed, too
             self._seen.others = max(self._seen.others, gpu.other_processes(own) or 0)
 
     def _run(self) -> None:
@@ -173,6 +176,7 @@ class Sampler:
 
     def _look(self) -> None:
         """Find the descendants anew; psutil goes through every process of the machine for it."""
+        # loaders and compilers are processes of their own, and part of the run
         self._family[1:] = self._family[0].children(recursive=True)
 
     def _total(self, reading: Callable[[Any], float]) -> float:

@@ -34,6 +34,7 @@ def from_signals(signals: Mapping[str, str]) -> Detection:
     """What a record's signals speak for; its name is `none` where only the machine's own system
     would be one."""
     seen = (front for front, names in FRONTENDS.items() if any(name in signals for name in names))
+    # in the file's order: an image of Kaggle's carries variables of Colab's, too
     front, host, chip = next(seen, "none"), "none", signals.get("chip", "")
     if chip:
         host = "apple"
@@ -80,6 +81,7 @@ def choose(
             of_place = len(rule.keys() - {"gpu_contains"})
             another = accelerator is not None and entry["accelerator"] != accelerator
             fitting.append((-of_place, another, -len(rule), name))
+    # tuples compare from the left, and False comes before True
     return min(fitting)[-1] if fitting else None
 
 

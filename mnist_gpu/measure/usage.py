@@ -59,6 +59,7 @@ def summarise(seen: Seen, energy: Reading, energy_source: str | None) -> Resourc
         "throttled_s": seen.passed.get("throttled_s", "no cgroup counts it"),
         "suspended_s": suspended,
     }
+    # two counters that are read one after the other may differ by less than nothing
     known = {name: max(0.0, one) for name, one in readings.items() if not isinstance(one, str)}
     return Resources(
         energy_source=energy_source if "energy_j" in known else None,

@@ -50,9 +50,11 @@ def private_part_of(text: str) -> str | None:
 
 def harmless(text: str) -> str:
     """`text` as a record may hold it: nothing that acts on a reader, no path, 300 characters."""
+    # the name of a user stands in it
     text = text.replace(str(Path.home()), "~")
     text = "".join(" " if _acts(c) else c for c in text)
     text = MARKUP.sub("?", text)
+    # what one pattern leaves may be what another finds
     while private_part_of(text):
         for whole in WHOLE_PRIVATE:
             text = whole.sub(" ...", text)
@@ -85,6 +87,7 @@ def hardware_name_fault(name: str) -> str | None:
 def label_fault(label: str) -> str | None:
     """Why `label` cannot stand in a table as a platform's name; None where it can."""
     shortest, longest = limits().label_columns
+    # Chinese and Japanese letters take two
     columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in label)
     if not shortest <= columns <= longest or label != label.strip():
         return f"has {columns} columns; {shortest} to {longest} fit"

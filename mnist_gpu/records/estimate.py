@@ -86,6 +86,7 @@ def _unpack(text: str) -> Estimate:
         # four letters are three bytes; what is left over is no part of it, or the end of its last
         whole = packed if len(packed) % 4 != 1 else packed[:-1]
         raw = base64.urlsafe_b64decode(whole + "=" * (-len(whole) % 4))
+        # anybody may have pasted it: it could unpack to any size
         content = unpacker.decompress(raw, MOST_BYTES)
     except (binascii.Error, zlib.error):
         content = b""
@@ -100,6 +101,7 @@ def read_json(content: bytes, where: str) -> Estimate:
     Raises:
         UserError: it is none.
     """
+    # before the schema, whose first complaint would be of some field
     if RECORDS_KEY in content:
         raise UserError(f"{where}: a record, not an estimate: leave --estimates out")
     try:

@@ -31,6 +31,7 @@ def fit(estimate: Estimate) -> Fit:
     limits, total = estimate.limits, estimate.total_s
     session = "no limit known"
     if limits.session_s is not None:
+        # the interval reaches over the limit
         answer = "may not fit"
         if total.high_s <= limits.session_s:
             answer = "fits"
@@ -39,6 +40,7 @@ def fit(estimate: Estimate) -> Fit:
         session = f"{answer} {duration(limits.session_s)}"
     week = "no quota known"
     if limits.quota_s_per_week is not None:
+        # whole runs: a part of one has no result
         count = int(limits.quota_s_per_week // max(total.value_s, 1))
         week = f"{count:,} such runs" if count != 1 else "1 such run"
     return Fit(session, week)

@@ -72,6 +72,7 @@ def cost_of(
         return Cost(price.reason or "free of charge", free=True)
     if price.amount_per_hour:
         return _priced(price, held_s / SECONDS_PER_HOUR)
+    # a rented machine's electricity is in its price
     if kind != "local":
         return Cost(price.reason or "unknown")
     if energy_j:
@@ -89,6 +90,7 @@ def _priced(price: Price, hours: float) -> Cost:
     amount = hours * (price.amount_per_hour or 0)
     # by any of its names
     unit = table["aliases"].get(unit, unit)
+    # a service unit is worth what its cloud asks for it; of many units nobody knows
     usd_each = table["units"].get(unit, {}).get("usd")
     usd = None if usd_each is None else amount * usd_each
     basis = f"{price.amount_per_hour:g} {unit}/h, {price.source}, {price.as_of}"

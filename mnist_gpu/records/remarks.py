@@ -21,6 +21,7 @@ def remarks(record: Record) -> list[str]:
     """What the record's own readings say; nothing of what was not measured."""
     timing, used = record.timing, record.resources
     found = []
+    # null is unknown, and not a wait of 0
     if timing.data_wait_s is not None and timing.train_s:
         found.append(waited(f"{100 * timing.data_wait_s / timing.train_s:.0f} %", record))
     if used.gpu_percent is not None:
@@ -113,6 +114,7 @@ def _tuned(record: Record) -> list[str]:
     """What `division=tuned` brought on this kind of device, to a stock run of the standard
     network."""
     engine, workload = record.engine, record.workload
+    # measured by the bench on a machine that is named: another may differ
     by_device = facts("tuned")["times_as_fast"].get(engine.name, {})
     measured = by_device.get(record.hardware.accelerator)
     if measured is None or engine.division != "stock" or not workload.standard:

@@ -46,5 +46,6 @@ class Run:
     @classmethod
     def of(cls, path: Path, record: Record) -> "Run":
         """Turn the history of a record into columns."""
+        # thousands of records are held at once, and rows of objects would be most of their memory
         columns = [tuple(column(record, name)) for name in COLUMNS]
         return cls(path, record.model_copy(update={"epochs": []}), *columns)

@@ -48,6 +48,7 @@ def compare(asked: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     if not all(there) and not any(map(os.path.exists, paths)):
         lacking = asked[there.index(False)]
         raise UserError(f"--compare {printable(lacking)}: no such file or folder")
+    # thousands of records are read only where a row is asked for by its name
     named = [] if all(there) else load(paths).rows
     sides = [
         load([name]).rows if is_path else [row for row in named if row.ref == name]
@@ -87,6 +88,7 @@ def _only(asked: str, rows: Sequence[Row], is_path: bool) -> Row:
 def ratio_of(a: Row, b: Row, measure: str) -> Ratio | None:
     """The ratio of the medians of a measure; None where a run of either lacks it."""
     points = [MEASURES[measure](row) for row in (a, b)]
+    # 0 is no measurement either: nothing can be divided by it
     if not all(map(all, points)):
         return None
     drawn = [
@@ -128,6 +130,7 @@ def _resampled(row: Row, points: list[float], measure: str, side: int) -> "Array
     random = np.random.default_rng((len(points), side))
     drawn = []
     for run in row.runs:
+        # epochs of one run are no independent runs; it is said beside the interval
         epochs = np.asarray(run.train_s)
         sample = epochs[random.integers(0, len(epochs), (RESAMPLES, len(epochs)))]
         whole = measure == "training time"
@@ -148,6 +151,7 @@ def _limits(a: Row, b: Row, n_differences: int) -> Iterator[str]:
         yield "the divisions differ: this is what switches or kernels add, not what machines do"
     if n_differences > 1:
         yield f"which of the {n_differences} differences makes the ratio"
+    # chance, load and temperature are in no record
     elif not n_differences:
         yield "a cause of any ratio: nothing that is recorded differs"
     train = ratio_of(a, b, "training time")

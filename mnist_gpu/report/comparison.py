@@ -66,6 +66,7 @@ def fields(rows: Rows) -> list[Rows]:
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
         key = row.key
+        # False comes before True
         group = (key.engine != common, key.engine, key.backend, key.precision)
         # sorted below: the newest engine version of each comes first
         found.setdefault((*group, -key.engine_version), []).append(row)
@@ -98,6 +99,7 @@ def against(found: Ratio) -> str:
 
 def leader(rows: Rows, what: str) -> str:
     """`is the fastest of 3 machines`, where the next of the sorted rows can be told apart."""
+    # only what is told apart is called the fastest
     apart = beside(rows[1], rows[0]).tells_apart
     return f"{'is the fastest' if apart else 'has the shortest median'} of {len(rows)} {what}"
 
@@ -128,6 +130,7 @@ def _lacking(rows: Rows, side: Side) -> Iterator[str]:
     engine = protocol()["common_engine"]
     wanted = ("standard", "stock", engine)
     ours = [r for r in rows if (r.category, r.key.division, r.key.engine) == wanted]
+    # what one run more would settle is asked for before a whole new row
     there = list(filter(side.holds, ours))
     if any(map(comparable, there)):
         return
@@ -141,6 +144,7 @@ def _lacking(rows: Rows, side: Side) -> Iterator[str]:
 
 
 def _obstacle(row: Row) -> str:
+    # the reason that weighs most: a doubt is not mended by more seeds
     if row.doubts:
         return f"{row.ref} without its doubt ({row.doubts[0]})"
     if row.gate.failed:

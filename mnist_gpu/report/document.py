@@ -32,11 +32,13 @@ def replaced(readme: Path, block: str, name: str = "results") -> tuple[str, str]
         text = readme.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise UserError(f"{where}: cannot be read ({exc})") from None
+    # a marker within what is replaced would be lost, and with it what follows
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise UserError(f"{where}: needs the lines {begin} and {end}, each once and in this order")
     before, rest = text.split(begin)
     after = rest.split(end)[1]
     block = f"\n{block}"
+    # a checkout on Windows has such lines, and keeps them
     if rest.startswith("\r\n"):
         block = block.replace("\n", "\r\n")
     return text, f"{before}{begin}{block}{end}{after}"

@@ -39,6 +39,7 @@ def gather(paths: Sequence[str]) -> list[Estimate]:
 
 def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
     """Print the estimates, the shortest run first, and what casts doubt on any."""
+    # by the whole run: who waits, waits for that
     ranked = sorted(estimates, key=lambda one: one.total_s.value_s)
     console = output.console(out, markup=False)
     console.print(_list(ranked) if console.width < NARROW else _table(ranked))
@@ -46,6 +47,7 @@ def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
         of = f"{one.label}, {one.engine} on {one.hardware}"
         for warning in one.warnings:
             console.print(printable(f"warning: {of}: {warning}"))
+    # a ranking of different trainings would answer nothing
     unlike = sorted({f"{one.model}, {_epochs(one)}, batch {one.batch_size}" for one in ranked})
     if len(unlike) > 1:
         console.print(f"not all of the same training: {'; '.join(unlike)}")

@@ -99,6 +99,7 @@ def _parts(records: list[Record]) -> Columns:
         for part in PARTS
         for name, field in type(getattr(records[0], part)).model_fields.items()
     }
+    # a mapping has other keys in each record, and a table has columns
     names = [name for name, kind in kinds.items() if kind is not dict]
     # all of one record at once: thousands of records do not fit the processor's cache
     found = dict(zip(names, zip(*map(attrgetter(*names), records), strict=True), strict=True))

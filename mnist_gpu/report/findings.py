@@ -106,6 +106,7 @@ def cost_effectiveness(rows: Rows, fields: Fields) -> Sentences:
     priced = [[row for row in field if row.cost.amount is not None] for field in fields]
     free = [[row for row in field if row.cost.free] for field in fields]
     for costing, others in zip(priced, free, strict=True):
+        # what nobody can convert stands behind what has dollars
         costing.sort(key=lambda row: (row.cost.usd is None, row.cost.usd or 0.0))
         for what, named in (("a run costs", costing), ("free of charge", others)):
             if named:
@@ -119,6 +120,7 @@ def time_to_accuracy(_: Rows, fields: Fields) -> Sentences:
     """Who is first at 99 %, on the training clock."""
     clock = "on the training clock, which stands still during evaluations"
     for field in fields:
+        # where some runs never get there, the rest are the lucky ones
         arrived = [row for row in field if row.reached[TARGET].n == row.n]
         arrived.sort(key=lambda row: row.reached[TARGET].train_s or 0.0)
         if not arrived:
@@ -142,6 +144,7 @@ def frameworks(rows: Rows, _: Fields) -> Sentences:
     """Engines on one machine by one program version."""
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in filter(comparable, rows):
+        # by two versions of this program an engine may be two engines
         programs = set(row.over("software.program_version"))
         if len(programs) == 1:
             key = row.key
@@ -172,6 +175,7 @@ def switches_and_kernels(rows: Rows, _: Fields) -> Sentences:
         base = stock.get(row.key.stock)
         if base and row.key.division != "stock" and comparison.trusted(row) and row.n >= ENOUGH:
             found.setdefault(base.ref, []).append(row)
+    # in the order of the rows, the fastest stock first
     for base in stock.values():
         if members := found.get(base.ref, [])[:MOST_NAMED]:
             said = "; ".join(_beside_stock(row, base) for row in members)
@@ -191,6 +195,7 @@ def accuracy(rows: Rows, _: Fields) -> Sentences:
         else:
             span = f"medians from {low.accuracy} to {high.accuracy}"
             yield f"{len(passed)} rows pass the accuracy gate: {span}.", (low, high)
+    # each by name, with its numbers: it is a fast row that may have trained less
     for row in judged[NOT_SHOWN]:
         yield f"{row.name} is {NOT_SHOWN}: {row.gate.basis}.", (row,)
     if unjudged := judged[NOT_JUDGED]:
@@ -230,6 +235,7 @@ def _between(
     said = False
     for field in fields:
         ours, theirs = (list(filter(side.holds, field)) for side in sides)
+        # the first of each side alone: a row that its own side beats answers no question
         if ours and theirs and differ(ours[0], theirs[0]):
             said = True
             fast, slow = sorted((ours[0], theirs[0]), key=lambda row: row.train_s.median)
@@ -268,11 +274,13 @@ def _busy(row: Row) -> str:
 def _share(row: Row, phase: str) -> float:
     """The median share of a phase in the whole time, 0 to 1."""
     spent = zip(row.over(f"timing.{phase}_s"), row.total_s.points, strict=True)
+    # of the runs' shares: medians of phases may be of different runs and exceed the whole
     return median([part_s / total_s for part_s, total_s in spent if total_s] or [0.0])
 
 
 def _waiting(row: Row) -> str:
     waits = row.over("timing.data_wait_s")
+    # unknown in one run is unknown of the row
     if None in waits or not all(row.train_s.points):
         return ""
     share = median(map(truediv, waits, row.train_s.points))

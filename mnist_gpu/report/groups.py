@@ -92,6 +92,7 @@ class Key:
             "machine": Machine.of(record),
             "engine": engine.name,
             "engine_version": engine.version,
+            # a patch release seldom changes speed, a minor one may
             "framework": f"{engine.framework} {'.'.join(engine.framework_version.split('.')[:2])}",
             "switches": _named(engine.switches),
             "kernels": tuple(sorted(engine.kernels)),
@@ -114,6 +115,7 @@ class Key:
 
 def category(record: Record) -> str:
     """The table in which a completed run stands."""
+    # the first that applies: what was trained says more than where
     if record.workload.dataset != "mnist":
         return "synthetic"
     if not record.workload.standard:
@@ -131,6 +133,7 @@ def refs(keys: Sequence[Key]) -> list[str]:
     digests = []
     for key in keys:
         plain = {**vars(key), "machine": vars(key.machine)}
+        # not `hash`: Python salts it anew in every process, and links to rows are to last
         digests.append(hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest())
     # among some thousand rows six digits meet by chance
     times = Counter(digest[:HASH_DIGITS] for digest in digests)
@@ -147,6 +150,7 @@ def _those_of(names: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _slug(name: str) -> str:
+    # in a link and in HTML's `id` as it is
     return "".join(c if c.isalnum() else "-" for c in name.lower())[:20]
 
 

@@ -93,6 +93,7 @@ def doubts(row: Row, of_run: Lines) -> Iterator[str]:
     for line, count in lines.items():
         yield f"{line} ({count} of {row.n} runs)" if row.n > 1 else line
     published = protocol()["seeds"]
+    # whoever is free to choose seeds can choose the best ones
     if others := sorted(row.seeds - set(published)):
         yield f"seeds that are not of the published list: {', '.join(map(str, others))}"
     wanted = [seed for seed in published if seed < max(row.seeds)]

@@ -95,11 +95,13 @@ class Row:
     @property
     def gated(self) -> bool:
         """Whether its accuracy can be judged beside the reference's."""
+        # the others train something else, on which no reference was trained
         return self.category in ("standard", "unverified", "resumed")
 
     @property
     def kind(self) -> str:
         """The platform's, `local`, `cloud` or `hpc`; `rehearsal` for a stand-in at home."""
+        # a hub on one's own laptop is no cloud, whatever platform it plays
         return "rehearsal" if self.key.rehearsal else self.newest.platform.kind
 
     @property
@@ -140,6 +142,7 @@ class Row:
         for target in protocol()["targets"]:
             times = [time_to(run, target) for run in self.runs]
             typical = median(math.inf if time is None else time for time in times)
+            # infinity is the median where half of them never got there: no number for a table
             got_there = len(times) - times.count(None)
             train_s = typical if math.isfinite(typical) else None
             found[target] = Reached(train_s, got_there, len(times))
@@ -180,6 +183,7 @@ class Row:
     def machine(self) -> str:
         """What it ran on, in a few words: the accelerator, else the processor and its threads."""
         machine, devices = self.key.machine, self.key.devices
+        # how many threads compute is what tells the rows of one CPU apart
         if self.on_cpu:
             return f"{machine.cpu_model or 'CPU'}, {counted(machine.threads, 'thread')}"
         name = machine.accelerator_name or machine.accelerator
@@ -213,6 +217,7 @@ class Row:
 
     def typical(self, field: str) -> float | None:
         """The median of a reading over the runs that have it."""
+        # a reading that a container hides is not zero there
         known = [value for value in self.over(field) if value is not None]
         return median(known) if known else None
 
@@ -223,9 +228,11 @@ def group_runs(runs: Iterable[Run]) -> list[Row]:
     seeds: dict[Key, set[int]] = {}
     for run in sorted(runs, key=lambda run: (run.record.created_at, run.record.run_id)):
         key = Key.of(run.record)
+        # those that failed count as tried: who leaves out slow seeds is doubted
         seeds.setdefault(key, set()).add(run.record.workload.seed)
         if run.record.status == "completed":
             found.setdefault(key, []).append(run)
+    # of all at once: whether a short name is another row's too shows among all alone
     names = refs(list(found))
     rows = [
         Row(ref, key, runs, seeds[key])
@@ -240,8 +247,10 @@ def _typical(costs: Sequence[Cost]) -> Cost:
     comparable = len({cost.unit for cost in costs}) == 1 and costs[0].amount is not None
     if not comparable:
         return costs[-1]
+    # the dearer of two in the middle: a cost that a run really had
     return sorted(costs, key=lambda cost: cost.amount or 0.0)[len(costs) // 2]
 
 
 def _few(values: set[str], what: str) -> Sequence[str]:
+    # more would make this cell wider than all others
     return sorted(values) if len(values) < 3 else [f"{len(values)} {what}"]

@@ -139,6 +139,7 @@ def equivalence_p(points: Sequence[float], reference: Sequence[float], margin: f
 
     The larger p of the two one-sided tests. Both samples need two points or more.
     """
+    # the larger p is that of the side that is nearer
     difference = abs(fmean(points) - fmean(reference))
     errors = [stdev(values) ** 2 / len(values) for values in (points, reference)]
     # accuracies are whole images: three runs may well have the same
@@ -176,6 +177,7 @@ def drift(run: Run) -> float | None:
     times = run.train_s[1:]
     if len(times) < 2 * DRIFT_EPOCHS:
         return None
+    # medians: one epoch beside a backup is no drift
     before = median(times[:DRIFT_EPOCHS])
     return median(times[-DRIFT_EPOCHS:]) / before - 1 if before else None
 

@@ -90,6 +90,7 @@ def summarise(
         reference: run_id -> test accuracy of the gate's reference, by default the pinned one.
         published: what others report.
     """
+    # an empty one is a reference, too: of nothing
     reference = pinned() if reference is None else reference
     of_run = run_doubts(runs, given_doubts or {})
     rows = group_runs(runs)

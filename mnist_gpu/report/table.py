@@ -206,6 +206,7 @@ def _entries(
     rows: Sequence[Row], promises: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[Row | None, str]]:
     """Stock rows in front, what is tuned or open beneath its own stock row; with their labels."""
+    # by what it shares with its stock row
     beneath: dict[object, list[Row]] = {}
     for row in rows:
         if row.key.division != "stock":
@@ -214,6 +215,7 @@ def _entries(
         yield stock, label
         if stock and beneath:
             yield from ((row, BENEATH + label) for row in beneath.pop(stock.key.stock, ()))
+    # tuned rows for which nobody has run stock
     yield from ((row, row.label) for members in beneath.values() for row in members)
 
 
@@ -223,6 +225,7 @@ def _in_order(
     """Rows and their labels; None for a promised row that is not there yet."""
     left = list(rows)
     for promised in promises:
+        # each row stands in one place, whatever promises it fits
         fitting = [row for row in left if _fits(row, promised)]
         left = [row for row in left if row not in fitting]
         # what is not of full precision stands behind, under its platform's own name
@@ -261,6 +264,7 @@ def _rich_table(section: Section) -> "RenderableType":
 
     table = Table(title=section.title, title_justify="left", title_style="bold", box=SIMPLE)
     for heading in section.headings:
+        # digits beneath digits
         table.add_column(heading, justify="right" if heading in RIGHT_ALIGNED else "left")
     for entry in section.lines:
         # Text, because a string would be read for markup

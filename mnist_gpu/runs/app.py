@@ -67,6 +67,7 @@ class App:
         """
         refuse_lost_folder()
         compose.register()
+        # `hydra.main` would take the terminal's arguments and exit by itself
         parser = get_args_parser()
         options = parser.parse_args(compose.arguments(given))
         with self._judging(), environment(HANDED_ON):
@@ -146,6 +147,7 @@ def forget_the_last_run() -> None:
     Frameworks' objects refer to each other in circles, which Python seldom looks for in a process
     as large as this: the last data set would count in the next run's memory.
     """
+    # no engine has been here before it is imported
     if "mnist_gpu.runs.execute" in sys.modules:
         gc.collect()
 

@@ -40,6 +40,7 @@ class PlatformFacts:
             name: {"detect": entry.rule, "accelerator": entry.accelerator}
             for name, entry in known.items()
         }
+        # only now: of two platforms in one place the accelerator decides
         found = signals.choose(rules, self.detection, facts.accelerator, facts.accelerator_name)
         return known.get(found or "", self.asked)
 
@@ -96,6 +97,7 @@ def record(
         run_id=run.before.run_id,
         created_at=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         status=outcome.status,
+        # an exception's text may hold a path, and a path a name
         status_reason=None if outcome.reason is None else harmless(outcome.reason),
         platform=schema.Platform(
             **_of(place, "name", "label", "kind"),
@@ -190,6 +192,7 @@ def _result(
     images = len(history) * len(workload.dataset.train_labels)
     images_per_s = images / timing.train_s if history and timing.train_s else None
     return schema.Result(
+        # the last, as the protocol has it: to take the best would be to look at the test set
         test_accuracy=history[-1].test_accuracy if history else None,
         test_loss=history[-1].test_loss if history else None,
         weights_sha256=checkpoint.weights_sha256(weights) if weights is not None else None,

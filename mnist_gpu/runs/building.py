@@ -73,6 +73,7 @@ def _options(settings: Settings) -> EngineOptions:
         switches=engine.switches,
         backend=str(engine.options.get("backend", "tensorflow")),
     )
+    # only its Trainer takes them; `Settings` has refused them for the others
     if engine.name != "lightning":
         return options
     node = settings.logger.node

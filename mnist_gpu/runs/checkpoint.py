@@ -84,12 +84,14 @@ class Saver(Observer):
         if self.resumes is None:
             return
         self._kept = [path for path in reversed(find(self.folder)) if self._is_ours(path)]
+        # what that process was writing when it died, under its temporary name
         for pattern in (".epoch-*", ".weights.npz.*", "../.record.json.*"):
             for partial in self.folder.glob(f"{pattern}{PARTIAL}"):
                 partial.unlink(missing_ok=True)
 
     def epoch_ended(self, row: Epoch) -> None:
         """Write the checkpoint of this epoch if it is its turn."""
+        # not even a copy in memory: it would cost the time that the user saves
         if not self.every:
             return
         assert self._timeline is not None
@@ -137,6 +139,7 @@ def write(checkpoint: Checkpoint, path: Path) -> None:
     notes["history"] = [asdict(row) for row in checkpoint.history]
     notes["resources"] = checkpoint.resources and checkpoint.resources.model_dump()
     arrays = {**checkpoint.state, NOTES: np.array(json.dumps(notes))}
+    # zip's own CRC covers an entry, not that all of them are there
     arrays[DIGEST] = np.array(weights_sha256(arrays))
     _write_arrays(arrays, path)
 

@@ -30,6 +30,7 @@ def announce(settings: Settings, standard: str) -> None:
     names = ["seed", "epochs", "batch_size", "learning_rate", "precision", "devices"]
     names += [name for name in ("num_nodes", "scaling") if getattr(settings, name) != usual[name]]
     output.say("           " + "  ".join(f"{name}={getattr(settings, name)}" for name in names))
+    # what a division adds is known only once the engine is built
     on = {name: value for name, value in settings.engine.switches.items() if value is not None}
     if on:
         asked = "  ".join(f"engine.switches.{name}={value}" for name, value in on.items())
@@ -109,6 +110,7 @@ class Progress(Observer):
             self._draw("")
 
     def _left(self, done: float) -> str:
+        # epochs of this process: a resumed run has others behind it
         to_do = self._epochs - self._first + 1 - done
         if done <= 0 or to_do <= 0:
             return ""

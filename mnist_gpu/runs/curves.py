@@ -177,6 +177,7 @@ class Curves(Table):
         self._write(step, [{"tag": tag, "image": image}])
 
     def _hparams(self, tag: str, **data: Any) -> None:
+        # TensorBoard's plugin reads it from the metadata, not from the value
         content = plugin_data_pb2.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **data)
         about = metadata.create_summary_metadata(content)
         self._write(0, [{"tag": tag, "metadata": about, "tensor": metadata.NULL_TENSOR}])

@@ -51,6 +51,7 @@ def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> 
         total_s=Span(value_s=total[0], low_s=total[1], high_s=total[2]),
         price=record.price,
         limits=record.limits,
+        # an estimate beside other work is as doubtful as a run beside it
         warnings=[*unverified(record), *record.resources.warnings],
     )
 
@@ -64,5 +65,6 @@ def of_run(record: Record, pieces: Pieces) -> Estimate:
 def write(estimate: Estimate, folder: Path) -> Path:
     """Leave `estimate.json` in the run's folder; OSError where it cannot be written."""
     path = folder / NAME
+    # never over another: a folder may be named twice
     files.write_whole(path, (estimate.model_dump_json(indent=2) + "\n").encode(), new=True)
     return path

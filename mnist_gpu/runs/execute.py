@@ -62,6 +62,7 @@ def execute(
                 why = "an estimate trains on one device, here; leave it out"
                 raise UserError(f"{key}={value}: {why}")
     with run_log() as write_log_to:
+        # before anything is loaded or trained: a used folder is a mistake of a second
         if settings.resume is None and not restarts():
             refuse_used(folder)
         console.announce(settings, deviations.describe(settings))
@@ -75,6 +76,7 @@ def execute(
             path, record = done
             output.say(f"already there: {path} (rerun=true redoes it)")
             return record, Outcome()
+        # by the fingerprint: only a run of this very configuration is gone on with
         before = find_continuation(settings.resume, folder, fingerprint, sweep)
         # the folder is held first and let go last: nobody resumes a run that still writes
         with (
@@ -84,6 +86,7 @@ def execute(
         ):
             _load(before, engine, stopwatch)
             if before.checkpoint is None:
+                # only now, with the engine built: what cannot start leaves nothing behind
                 claim(before.folder, texts)
             write_log_to(before.folder)
             run = Run(settings, platform, engine, stopwatch, before, fingerprint)
@@ -136,6 +139,7 @@ def _train(run: Run) -> tuple[Record, Outcome]:
     with process.noted(lambda signum: setattr(timeline, "interrupted_by", signum)):
         run.stopwatch.enter("warmup")
         outcome = guarded(lambda: _fit(run, timeline, sampler), timeline)
+        # still a record, of a failed run: it says what happened
         outcome = _refuse_missing_steps(run, timeline, outcome)
         resources = sampler.stop()
         # the weights are copied from the device: this waits for it
@@ -240,6 +244,7 @@ class Estimating:
             sampler.start()
             try:
                 engine.fit(timeline)
+            # raised within the framework's own loop, which knows no other way to be ended
             except Enough:
                 stopwatch.enter("other")
             timeline.ended()

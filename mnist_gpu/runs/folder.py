@@ -111,6 +111,7 @@ def run_log() -> Iterator[Callable[[Path], None]]:
         A function that writes `train.log` into a folder from then on; a resumed run's has a
         number. It raises OSError where it cannot be made.
     """
+    # no level is as high: it is emptied when there is a file, not before
     held_back = logging.handlers.MemoryHandler(MOST_EARLY_LINES, logging.CRITICAL + 1)
 
     def write_to(folder: Path) -> None:

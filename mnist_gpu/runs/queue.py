@@ -124,6 +124,7 @@ class QueueLauncher(BaseSubmititLauncher):
         if ranks.follows():
             ranks.follow_settings(check(config))
             return None
+        # the app has kept what Ctrl-C or a signal ended
         with suppress(KeyboardInterrupt), environment(HANDED_ON):
             returned = run_job(
                 hydra_context=self.hydra_context,
@@ -215,6 +216,7 @@ class SlurmLauncher(QueueLauncher):
         waiting: list[tuple[Job, Any]] = []
         groups: dict[str, list[Job]] = {}
         for job in jobs:
+            # jobs of an array all ask for the same
             groups.setdefault(repr(self._options(job.settings)), []).append(job)
         for members in groups.values():
             submitted = self._submit(members, folder, self._options(members[0].settings))

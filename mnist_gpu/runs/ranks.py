@@ -116,6 +116,7 @@ def _start(settings: Settings) -> list[subprocess.Popen[str]]:
             [sys.executable, "-m", FOLLOWER],
             env={**os.environ, "RANK": str(local), "LOCAL_RANK": str(local)},
             stdin=subprocess.PIPE,
+            # what it says the first process says, too; its errors are shown
             stdout=subprocess.DEVNULL,
             text=True,
             # Ctrl-C is for the first process, which tells the others when to end
@@ -168,6 +169,7 @@ def follow_settings(settings: Settings) -> None:
             dataset = data.load(settings.data.model_dump(), announce=lambda line: None)
             held.enter_context(data.published(dataset, job_folder()))
         else:
+            # mapped: one copy in memory for all processes of a machine
             dataset = data.attached(job_folder())
         held.enter_context(noted(asked.append))
         stopwatch = Stopwatch()
@@ -183,6 +185,7 @@ def follow_settings(settings: Settings) -> None:
 def main() -> int:
     """Read the settings, train along, end."""
     settings = Settings.model_validate_json(sys.stdin.readline())
+    # a collective operation waits in C for a peer that may be gone
     threading.Thread(target=_end_with_the_leader, daemon=True).start()
     try:
         follow_settings(settings)

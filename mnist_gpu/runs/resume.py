@@ -52,6 +52,7 @@ def find_continuation(
         return _named(Path(str(resume)), fingerprint)
     candidates = [folder] if resume == "auto" or restarts() else []
     candidates += _unfinished(folder, sweep) if resume == "auto" else []
+    # the newest first
     for other in candidates:
         found = None if _completed(other) else _newest_readable(other)
         if found and found.fingerprint == fingerprint and not _foreign(other, found):

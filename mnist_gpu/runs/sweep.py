@@ -39,12 +39,14 @@ def find_done(fingerprint: str, sweep: Sweep) -> "tuple[Path, Record] | None":
 
     paths = sweep.folder.parent.glob("*/*/record.json")
     others = [path for path in paths if sweep.folder not in path.parents]
+    # the newest: what a user has just mended counts
     for path in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             record = read_record(path)
             settings = read_settings(path.parent / ".hydra" / "config.yaml")
         except UserError:
             continue
+        # of the data that it had: a folder may hold others by now
         same = deviations.fingerprint(settings, record.workload.dataset_sha256) == fingerprint
         current = record.software.program_version == __version__
         whole = record.status == "completed" and len(record.epochs) == record.workload.epochs

@@ -87,6 +87,7 @@ class LayersEngine(LoopEngine):
 
     def try_out(self, order: npt.NDArray[np.int64]) -> None:
         """Train on some images, and leave everything as it was."""
+        # Adam's moments and its count included
         before = self.state()
         self.train_on(order)
         self.load_state(before)
@@ -101,6 +102,7 @@ class LayersEngine(LoopEngine):
         """Set every dropout layer's seed from (seed, epoch)."""
         seed = dropout_seed(self.workload.seed, epoch)
         for position, layer in enumerate(self.model.layers):
+            # every dropout layer has one
             if hasattr(layer, "seed_generator"):
                 # the second word counts the draws; a seed has 31 bits on every backend
                 layer.seed_generator.state.assign([(seed + position) & 0x7FFFFFFF, 0])
@@ -214,6 +216,7 @@ class KerasEngine(LayersEngine):
         # on the host, in the form in which `fit` takes images without another copy
         with self.keras.device("cpu"):
             images = self.keras.ops.take(self.rows, order, axis=0)
+        # a call for each epoch: `fit` by itself would draw an order of its own, or keep the first
         history = self.trained.fit(
             **self._given(images, self.labels[order], self.workload.batch_size),
             shuffle=False,

@@ -36,6 +36,7 @@ def choose(name: str, accelerator: str, precision: str) -> tuple[str, str, int]:
                 f"engine.backend={name} needs {package}, which is not installed:"
                 f' pip install "mnist-gpu[{EXTRAS[name]}]"'
             )
+    # Keras reads its backend once, at its import
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.backend.backend() != name:
         raise UserError(
@@ -52,6 +53,7 @@ def choose(name: str, accelerator: str, precision: str) -> tuple[str, str, int]:
             f"platform.accelerator={accelerator}: no such device that Keras on {name} can use here;"
             " use platform=cpu (or on a Mac engine=lightning or engine=mlx) instead"
         )
+    # after the device is known: what it can do depends on it
     if precision not in POSSIBLE[kind]:
         raise UserError(
             f"precision={precision}: with {name} on {kind} choose from {', '.join(POSSIBLE[kind])}"
@@ -65,6 +67,7 @@ def _tensorflow(gpu: bool, precision: str) -> tuple[str, str, int]:
     gpus = tf.config.list_physical_devices("GPU")
     if gpus and not gpu:
         try:
+            # TensorFlow would otherwise take the GPU's whole memory, whatever it computes on
             tf.config.set_visible_devices([], "GPU")
         except RuntimeError:
             raise UserError(
@@ -82,6 +85,7 @@ def _tensorflow(gpu: bool, precision: str) -> tuple[str, str, int]:
 def _jax(gpu: bool, precision: str) -> tuple[str, str, int]:
     import jax
 
+    # without it JAX makes float32 of every float64
     jax.config.update("jax_enable_x64", precision == "float64")
     products = "highest" if precision == "float32" else None
     jax.config.update("jax_default_matmul_precision", products)

@@ -19,6 +19,7 @@ def _layers(network: Network) -> Iterator[keras.layers.Layer]:
     for layer in network.layers:
         match layer.kind:
             case "conv":
+                # Keras pads by words, not by a number
                 same = 2 * layer.padding == layer.kernel - 1
                 if layer.padding and not same:
                     yield keras.layers.ZeroPadding2D(layer.padding)

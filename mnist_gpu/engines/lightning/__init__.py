@@ -63,6 +63,7 @@ class LightningEngine(PyTorchEngine):
             accelerator=device.type,
             devices=workload.devices,
             num_nodes=workload.num_nodes,
+            # plain DDP: the module is stock on several devices, too
             strategy=DDPStrategy(timeout=ANSWER_WITHIN) if workload.world_size > 1 else "auto",
             plugins=[_environment()],
             precision=PRECISIONS.get(workload.precision, workload.precision),
@@ -107,6 +108,7 @@ class LightningEngine(PyTorchEngine):
         images = (len(self.train), len(self.test))
         callback = RunCallback(timeline, images, partial(self._began, timeline))
         self.trainer.callbacks.insert(0, callback)
+        # a Trainer counts on from the epochs that it has seen
         self.trainer.fit_loop.max_epochs = trained + len(timeline.remaining())
         try:
             self.trainer.fit(self.module, datamodule=self.data)
@@ -124,6 +126,7 @@ class LightningEngine(PyTorchEngine):
             first = trainer.strategy.broadcast(first)
             self._pending = trainer.strategy.broadcast(self._pending)
         if self._pending is not None:
+            # only here are the weights on their device and the optimizer made
             load_state(self.network, trainer.optimizers[0], self._pending)
             self._pending = None
         self.module.first_epoch = self.data.first_epoch = first - trainer.current_epoch
@@ -178,6 +181,7 @@ def _environment() -> ClusterEnvironment:
 def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # about workers and logging intervals: advice that the protocol leaves no room for
     warnings.filterwarnings("ignore", module=r"lightning\.")
 
 

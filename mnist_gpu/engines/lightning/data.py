@@ -54,6 +54,7 @@ class MNISTDataModule(L.LightningDataModule):
         self.setup("fit")
 
     def setup(self, stage: str) -> None:
+        # the Trainer calls this for each stage, and again in every process
         if not hasattr(self, "train"):
             from mnist_gpu import data
 

@@ -54,6 +54,7 @@ class MNISTModule(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         epoch = self.first_epoch + self.current_epoch
+        # each device drops by a stream of its own, as parts of one batch do
         torch.manual_seed(dropout_seed(self.seed, epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -78,6 +79,7 @@ class MNISTModule(L.LightningModule):
         logits = self(images)
         loss = F.cross_entropy(logits, labels)
         accuracy = (logits.argmax(1) == labels).float().mean()
+        # the Trainer averages over the epoch, a batch weighing as many images as it has
         self.log_dict(
             {f"{stage}_loss": loss, f"{stage}_accuracy": accuracy},
             on_step=False,

@@ -108,6 +108,7 @@ class MLXEngine(LoopEngine):
         loss_sum, correct, seen = 0.0, 0, 0
         for images, labels in batches:
             loss, right = self.train_step(images, labels)
+            # MLX is lazy: without it a graph of all steps would grow until memory ends
             mx.eval(loss, right, self.model.state, self.optimizer.state)
             loss_sum += loss.item() * len(labels)
             correct += right.item()

@@ -65,6 +65,7 @@ class TensorFlowEngine(LayersEngine):
         size, tf = self.workload.batch_size, self.tf
 
         def steps(*rows: Any) -> None:
+            # AutoGraph makes a loop of the graph of this
             for start in tf.range(0, tf.shape(rows[0])[0], size):
                 train(*[row[start : start + size] for row in rows])
 
@@ -87,6 +88,7 @@ class TensorFlowEngine(LayersEngine):
 
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
         self.restart_dropout(epoch)
+        # the last call of several steps may make fewer
         total = self.workload.steps_per_epoch
         made = (min(step, total) for step in count(self.steps, self.steps))
         for batch in timeline.batches(self._batches(self.workload.order(epoch)), made):

@@ -46,6 +46,7 @@ class PyTorchEngine(Engine):
         self.switches = switched_on(self.options, name, device.type, possible)
         self.device, self.dtype = device, parameter_dtype(workload.precision)
         self.network = self._network().to(device, self.dtype)
+        # after it has its place and type: neither changes what was drawn
         self.network.load(workload.initial_weights)
         tuning.prepare(self.switches, self.network)
         self.train = tensors(dataset.train_images, dataset.train_labels)
@@ -77,6 +78,7 @@ class PyTorchEngine(Engine):
 
     def warm_up(self) -> None:
         size = self.workload.batch_size // self.workload.world_size
+        # kernels are chosen for each shape: the last batch of an epoch is smaller
         self.rehearse([size, len(self.train) % size or size], nullcontext())
         self.evaluate()
 
@@ -155,9 +157,11 @@ class TorchEngine(PyTorchEngine, LoopEngine):
 
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:
         torch.manual_seed(dropout_seed(self.workload.seed, epoch))
+        # DistributedSampler counts epochs from 0
         self.order.set_epoch(epoch - 1)
         self.network.train()
         for images, labels in timeline.batches(self.loader):
+            # to(...) is nothing where a tensor is there already
             self.train_on(images.to(self.device, self.dtype), labels.to(self.device))
         return self.step.metrics()
 
@@ -168,6 +172,7 @@ class TorchEngine(PyTorchEngine, LoopEngine):
             self.train_on = tuning.GraphedStep(self.step, *batch)
 
     def rehearse(self, sizes: Sequence[int], watched: AbstractContextManager[Any]) -> None:
+        # weights, moments and the step count: warming up is no training
         before = self.state()
         self.network.train()
         with watched:

@@ -57,6 +57,7 @@ class EpochOrder(DistributedSampler[Batch]):
         """Images of this device in the epoch that `set_epoch` chose: (len(self),) int64."""
         n = len(self.dataset)  # type: ignore[arg-type]
         order = epoch_order(self.seed, self.first_epoch + self.epoch, n)
+        # as many indices for each device, or one of them would wait for the others for ever
         order = np.concatenate([order, order[: -n % self.num_replicas]])
         whole = len(order) - len(order) % (self.batch_size * self.num_replicas)
         # of every whole batch each device has one run; what is left is cut likewise

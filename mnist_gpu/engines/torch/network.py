@@ -79,6 +79,7 @@ def take_state(network: MNISTNetwork, optimizer: Optimizer | None) -> State:
         for kind, slot in MOMENTS.items():
             tensors[kind] = slots.get(slot, torch.zeros_like(parameter))
         for kind, tensor in tensors.items():
+            # in PyTorch's layout, so that any engine can go on from it
             neutral = network.to_neutral(name, tensor.cpu())
             state[f"{kind}/{name}"] = np.array(neutral.numpy(), order="C")
         if "step" in slots:

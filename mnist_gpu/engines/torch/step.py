@@ -29,6 +29,7 @@ class EpochMeans:
 
     def add(self, loss: Tensor, images: int) -> None:
         """Add a batch's mean loss over so many images."""
+        # detached: the sum would hold on to every graph of the epoch
         self.loss_sum.add_(loss.detach(), alpha=images)
 
     def keep(self, logits: Tensor, labels: Tensor) -> None:
@@ -76,6 +77,7 @@ class TrainStep(EpochMeans):
 
     def run(self, images: Tensor, labels: Tensor) -> Tensor:
         """The step's work on the device; gives the logits."""
+        # before the forward pass, as the tutorials have it; sets gradients to None
         self.optimizer.zero_grad()
         with self.autocast():
             logits: Tensor = self.network(images)
@@ -84,6 +86,7 @@ class TrainStep(EpochMeans):
             loss.backward()
             self.optimizer.step()
         else:
+            # half precision loses small gradients; the scaler skips a step whose gradients overflow
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
             self.scaler.update()

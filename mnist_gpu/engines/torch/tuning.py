@@ -72,6 +72,7 @@ class ResidentLoader:
         self.images, self.labels = images.to(device), labels.to(device)
 
     def __iter__(self) -> Iterator[Batch]:
+        # once an epoch, instead of a copy a batch
         indices = torch.from_numpy(self.sampler.indices()).to(self.labels.device)
         for batch in indices.split(self.sampler.batch_size):
             yield self.images[batch], self.labels[batch]
@@ -114,6 +115,7 @@ class GraphedStep:
             return
         self._images.copy_(images, non_blocking=True)
         self._labels.copy_(labels, non_blocking=True)
+        # the addresses are those of the capture: a batch is copied to where the graph reads
         self._replay()
         # the next replay writes its own over them
         self.step.keep(self._logits.clone(), labels)

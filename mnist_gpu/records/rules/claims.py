@@ -48,6 +48,7 @@ def deviations_declared(record: Record) -> Iterator[Finding]:
             yield "workload.deviations", reason
     words = protocol(record.protocol_version)["standard"].keys()
     for number, line in enumerate(work.deviations):
+        # a list of deviations is no place for advertisement
         if line.split(" ")[0] not in words and not line.startswith(CONFIGURED):
             yield f"workload.deviations.{number}", f"{line[:60]!r} is no deviation of a run"
 
@@ -56,6 +57,7 @@ def _deviating(record: Record) -> dict[str, str]:
     """How this record must declare its deviations, by word, from the record's own fields."""
     known = dict(record.workload)
     known["precision"] = record.engine.precision
+    # whoever trained on eight and declares one has deviated all the same
     known["devices"] = max(known["devices"], record.hardware.accelerator_count)
     return deviating(known, record.protocol_version)
 

@@ -19,6 +19,7 @@ SAME_ARITHMETIC = {"tf32": "float32"}
 def repeated(runs: Sequence[Run]) -> Iterator[Together]:
     """Whatever speaks against records that is seen only beside others; each of them is named, for
     nothing says which was first."""
+    # drawn by each run at random: two that are equal are one
     for group in _groups(runs, lambda run: run.record.run_id):
         yield from _named(group, "run_id_unique", "run_id")
     for group in _groups(runs, _few_times):

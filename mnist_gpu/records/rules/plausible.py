@@ -59,6 +59,7 @@ def processor_time(record: Record) -> Iterator[Finding]:
     most = _most_of_threads(record)
     if percent > most:
         yield "hardware.threads", f"is {hardware.threads}, too few for {percent} % of a CPU"
+    # under a quota of half a CPU no more than that is used
     least = LIMIT.least_busy_percent * min(1.0, hardware.cpu_quota or 1.0)
     if percent < least and not record.resources.warnings:
         yield "resources.cpu_percent", f"is {percent}: too little CPU time for any training"

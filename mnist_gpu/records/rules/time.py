@@ -74,6 +74,7 @@ def epochs_add_up(record: Record) -> Iterator[Finding]:
 def epoch_figures(record: Record) -> Iterable[Finding]:
     """First and steady epoch follow from the epochs."""
     timing, times = record.timing, column(record, "train_s")
+    # without the first epoch, in which kernels are loaded and chosen
     steady_s = median(times[1:]) if len(times) > 1 else None
     stated = [
         ("timing.first_epoch_s", timing.first_epoch_s, times[0] if times else None),
@@ -205,8 +206,10 @@ def times_are_measured(record: Record) -> Iterator[Finding]:
     for times, field in ((trains, "epochs.*.train_s"), (evals, "epochs.*.eval_s")):
         if all(a < b for a, b in pairwise(times)) or all(a > b for a, b in pairwise(times)):
             yield field, f"rise, or fall, in each of {len(times)} epochs"
+        # a clock that ticks has jitter; a formula has none
         if _steady(times):
             yield field, "are steadier than any clock"
+    # two measurements of two things: their ratio scatters as each of them does
     if all(trains) and _steady([b / a for a, b in zip(trains, evals, strict=True)]):
         yield "epochs.*.eval_s", "are always the same share of train_s: worked out from it"
     if where := repetition(trains):

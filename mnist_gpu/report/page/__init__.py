@@ -67,6 +67,7 @@ def page(summary: Summary) -> str:
 
 def json_block(data: Any) -> str:
     """JSON that cannot end the script element around it, nor begin markup."""
+    # NaN is no JSON: a browser would refuse the whole page
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -92,6 +93,7 @@ def payload(summary: Summary) -> dict[str, Any]:
     """Plain values for JSON. Colours and layout are the page's business."""
     # a run of each row at a time, so that these few are spread over all rows
     layers = zip_longest(*(row.runs for row in summary.rows))
+    # the page is one file: what it holds of 10,000 runs nobody could load
     spread = list(islice(filter(None, chain.from_iterable(layers)), MOST_DETAILS))
     # all runs of a row, unless there are too many for any page
     share = min(1.0, MOST_RUNS_LISTED / max(1, len(summary.runs)))

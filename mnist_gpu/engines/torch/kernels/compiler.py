@@ -63,6 +63,7 @@ def load(source: Path, definitions: Mapping[str, str | int]) -> ctypes.CDLL:
 
 
 def _key(source: Path, command: list[str]) -> str:
+    # the headers as well: a source includes what it likes
     texts = [path.read_text("utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
     parts = [*texts, *command, predefined()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
@@ -141,6 +142,7 @@ def _open(library: Path) -> ctypes.CDLL:
 def _compiler() -> list[str]:
     """`$CC`, which may carry options, else gcc or cc."""
     given = shlex.split(os.environ.get("CC", ""))
+    # not clang by name: its OpenMP is another library
     for command in (given, ["gcc"], ["cc"]):
         if command and (found := shutil.which(command[0])):
             return [found, *command[1:]]

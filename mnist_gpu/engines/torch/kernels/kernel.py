@@ -36,6 +36,7 @@ def supports(
         return False
     first = not any(layer.weight_shape for layer in before)
     facts = {"FIRST": first, "AFTER_RELU": comes_from_relu(before), **_sizes(layers, dtype)}
+    # what the C source was written for, and nothing else
     as_needed = all(facts[size] == value for size, value in source["needs"].items())
     return as_needed and all(facts[size] % of == 0 for size, of in source["multiples"].items())
 
@@ -83,6 +84,7 @@ class Kernel:
         dtypes = dict.fromkeys(self.source["bfloat16"], self.narrow_dtype)
         self.input_dtype, self.output_dtype = dtypes.get("x", dtype), dtypes.get("output", dtype)
         real, integer = TYPES[dtype]
+        # sizes known to the compiler unroll the inner loops
         macros: dict[str, str | int] = {"REAL": real, "INTEGER": integer, **sizes}
         macros |= {"BFLOAT16": 1} if narrow else {}
         self.library = compiler.load(FOLDER / f"{name}.c", macros)
@@ -98,6 +100,7 @@ class Kernel:
                 found[name] = self._allocate(name, found, threads)
         values = [found[name] for name in names]
         pointers = [ctypes.c_void_p(v.data_ptr()) if isinstance(v, Tensor) else v for v in values]
+        # ctypes gives up Python's lock meanwhile; the tensors are held by `found`
         getattr(self.library, function)(*pointers, images, threads)
         return found
 
@@ -145,6 +148,7 @@ class KernelFunction(torch.autograd.Function):
         ctx.kernel, ctx.scale = kernel, ctypes.c_double(scale)
         given = {"x": x, "weight": weight, "bias": bias, "keep": keep, "scale": ctx.scale}
         found = kernel.call("forward", given)
+        # not as attributes: autograd frees and checks what it is given here
         ctx.save_for_backward(*(found[name] for name in kernel.source["saved"]))
         return found["output"]
 
@@ -182,6 +186,7 @@ def _agrees(kernel: Kernel, layers: Sequence[Layer]) -> bool:
     """Whether five images come out as with PyTorch's operations, forward and backward."""
     shapes = (kernel.weight_shape, kernel.output_shape[:1])
     images = ((5, *kernel.input_shape), (5, *kernel.output_shape))
+    # of its own: looking at a kernel must not move dropout's stream
     random = torch.Generator().manual_seed(0)
     # small whole numbers, which survive any rounding of a kernel
     drawn = (torch.randint(-3, 4, shape, generator=random) for shape in (*shapes, *images))

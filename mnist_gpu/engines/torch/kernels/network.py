@@ -75,6 +75,7 @@ class ChannelsLastFlatten(nn.Module):
 def build_open_network(network: Network, dtype: torch.dtype, bfloat16: bool) -> OpenNetwork:
     """The layers of `network`, their parameters of `dtype`, kernels where they can be had; if
     `bfloat16`, those may round images and what is multiplied to that."""
+    # the same function, on a quarter of the numbers
     layers = relu_after_pool(network.layers)
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     position = 0
@@ -90,6 +91,7 @@ def _module(
     layers: Sequence[Layer], before: Sequence[Layer], dtype: torch.dtype, bfloat16: bool
 ) -> tuple[nn.Module, int]:
     """What does the first of `layers`, in one kernel if it can be had, and how many they are."""
+    # the first that fits: what does more layers at once stands first
     for name, source in kernel.SOURCES.items():
         length = len(source["layers"])
         those, rest = tuple(layers[:length]), layers[length:]
