@@ -7,6 +7,9 @@ import pytest
 from mnist_gpu import estimate as entry
 from mnist_gpu.faults import small
 from mnist_gpu.records.estimate import PREFIX, Estimate, read_lines
+from mnist_gpu.runs.estimating import estimate_of
+from mnist_gpu.timing.pieces import Piece, Pieces
+from tests.records import make_record
 
 
 @pytest.fixture
@@ -43,6 +46,20 @@ def test_an_estimate_for_a_platform_that_this_is_not_says_so(digits, capsys):
     assert f"warning        {asked}" in said
     [estimate] = read_lines(said)
     assert estimate.warnings[0] == asked
+
+
+def test_an_estimate_that_reaches_to_waits_of_the_framework_says_so():
+    minute = Pieces(938)
+    minute.pieces = [Piece(1, 60, 2.6) for _ in range(10)]
+    keras, torch = (
+        estimate_of(make_record(engine=engine), minute, 50, 3.0) for engine in ("keras", "torch")
+    )
+    [said] = [warning for warning in keras.warnings if warning not in torch.warnings]
+    assert "every epoch may end in a wait for TensorFlow's data pipeline" in said
+    assert keras.train_s.value_s == torch.train_s.value_s
+    # 40.6 s an epoch, give or take: it may last until the tuning thread wakes after 81.91 s
+    assert keras.train_s.high_s == pytest.approx(50 * 81.91, rel=0.001)
+    assert torch.train_s.high_s < 50 * 50
 
 
 def test_in_a_folder_that_is_gone_nothing_is_begun(digits, tmp_path, monkeypatch, capsys):

@@ -2,8 +2,10 @@
 
 from statistics import median
 
+import pytest
+
 from mnist_gpu.records.facts import facts
-from mnist_gpu.records.remarks import remarks
+from mnist_gpu.records.remarks import longest_pipeline_wait_s, remarks
 from mnist_gpu.records.store import read_record
 from tests.documents import CHECKOUT
 from tests.records import make_record
@@ -76,3 +78,17 @@ def test_epochs_that_waited_for_tensorflows_tuning_thread_are_counted():
     )
     for silent in (make_record(engine="torch", epochs=4, **waits), switched):
         assert not any("pipeline" in line for line in remarks(silent))
+
+
+@pytest.mark.parametrize(
+    ("epoch_s", "until_s"), [(2.0, 2.55), (5.0, 5.11), (5.2, 10.23), (40.9, 40.95), (41.0, 81.91)]
+)
+def test_an_epoch_waits_no_longer_than_until_that_thread_wakes(epoch_s, until_s):
+    engine = make_record(engine="keras").engine
+    assert epoch_s + longest_pipeline_wait_s(engine, epoch_s) == pytest.approx(until_s)
+
+
+def test_what_does_not_tune_its_pipeline_does_not_wait_for_it():
+    switched = make_record(engine="keras", engine__switches={"no_autotune": True})
+    for record in (switched, make_record(engine="torch")):
+        assert longest_pipeline_wait_s(record.engine, 41.0) == 0

@@ -3,7 +3,6 @@
 from bisect import bisect
 from collections.abc import Sequence
 from functools import cache
-from math import inf
 
 from mnist_gpu.numbers import counted, duration
 from mnist_gpu.records.facts import facts
@@ -76,26 +75,41 @@ def pipeline_waits_s(engine: EngineRecord, times_s: Sequence[float]) -> list[flo
     known = facts("engines")["autotune"]
     if engine.backend != known["backend"] or engine.switches.get(known["switch"]) or not times_s:
         return []
-    wakes_s, slack_s, shortest_s = _wakes_s(), known["slack_s"], min(times_s)
-    return [
-        seconds - shortest_s
-        for seconds in times_s
-        if seconds > LONGER * shortest_s
-        and seconds - wakes_s[bisect(wakes_s, seconds) - 1] < slack_s
-    ]
+    wakes_s, shortest_s = _wakes_s(), min(times_s)
+    found = []
+    for seconds in filter((LONGER * shortest_s).__lt__, times_s):
+        woke_s = wakes_s[bisect(wakes_s, seconds) - 1]
+        # where these instants are close together, an epoch ends at one of them by chance
+        if woke_s > known["rare_from_s"] and seconds - woke_s < known["slack_s"]:
+            found.append(seconds - shortest_s)
+    return found
+
+
+def longest_pipeline_wait_s(engine: EngineRecord, epoch_s: float) -> float:
+    """How long an epoch of so many seconds may wait at its end for that thread: until it wakes."""
+    known, wakes_s = facts("engines")["autotune"], _wakes_s()
+    next_one = bisect(wakes_s, epoch_s)
+    tunes = engine.backend == known["backend"] and not engine.switches.get(known["switch"])
+    return wakes_s[next_one] - epoch_s if tunes and next_one < len(wakes_s) else 0.0
+
+
+def may_wait() -> str:
+    """What to say of an estimate that reaches to such waits."""
+    switch = facts("engines")["autotune"]["switch"]
+    return (
+        "every epoch may end in a wait for TensorFlow's data pipeline, and the longer times have"
+        f" them all: engine.switches.{switch}=true leaves it out"
+    )
 
 
 @cache
 def _wakes_s() -> list[float]:
-    """When the thread wakes after an epoch's beginning, from where these instants are rare."""
+    """When the thread wakes after an epoch's beginning."""
     known = facts("engines")["autotune"]
-    sleep_s, at_s = known["first_sleep_s"], 0.0
-    wakes_s = [-inf]
-    while at_s < known["watched_s"]:
-        at_s += sleep_s
+    sleep_s, wakes_s = known["first_sleep_s"], [0.0]
+    while wakes_s[-1] < known["watched_s"]:
+        wakes_s.append(wakes_s[-1] + sleep_s)
         sleep_s = min(2 * sleep_s, known["longest_sleep_s"])
-        if at_s > known["rare_from_s"]:
-            wakes_s.append(at_s)
     return wakes_s
 
 

@@ -1,13 +1,14 @@
 """What a whole run would take, by the pieces of a shorter one: `estimate.json`."""
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from mnist_gpu import files
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
 from mnist_gpu.records.estimate import Estimate, Span
-from mnist_gpu.records.remarks import unverified
+from mnist_gpu.records.remarks import longest_pipeline_wait_s, may_wait, unverified
 from mnist_gpu.records.schema import Record
 from mnist_gpu.timing.pieces import Pieces, extrapolate
 
@@ -21,8 +22,9 @@ def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> 
     Raises:
         UserError: too little was trained.
     """
+    longest_s = partial(longest_pipeline_wait_s, record.engine)
     try:
-        train = extrapolate(pieces.pieces, pieces.steps_per_epoch, epochs)
+        train = extrapolate(pieces.pieces, pieces.steps_per_epoch, epochs, longest_s)
     except ValueError:
         raise UserError("no estimate: too few steps were made; give it a larger budget_s") from None
     timing, platform, engine = record.timing, record.platform, record.engine
@@ -52,7 +54,7 @@ def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> 
         price=record.price,
         limits=record.limits,
         # an estimate beside other work is as doubtful as a run beside it
-        warnings=[*unverified(record), *record.resources.warnings],
+        warnings=[*unverified(record), *record.resources.warnings, *[may_wait()] * train.waits],
     )
 
 

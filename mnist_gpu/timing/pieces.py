@@ -1,7 +1,7 @@
 """A minute of training in pieces, and what a whole training would take by them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
 from operator import attrgetter
 from statistics import fmean, median, stdev
@@ -41,6 +41,7 @@ class Extrapolation(NamedTuple):
     train_s: float
     low_s: float
     high_s: float
+    waits: bool = False  # whether `high_s` has each epoch end in a wait that was not seen
 
 
 class Pieces(Observer):
@@ -92,16 +93,23 @@ class Pieces(Observer):
         self._since_s = now_s
 
 
-def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> Extrapolation:
+def extrapolate(
+    pieces: Sequence[Piece],
+    steps_per_epoch: int,
+    epochs: int,
+    longest_wait_s: Callable[[float], float] = lambda epoch_s: 0.0,
+) -> Extrapolation:
     """What `epochs` epochs take, by some pieces of the first ones.
 
     An epoch's beginning is counted once an epoch, and so is its end where at least three were
-    seen; of fewer, half of it is, and the interval reaches from none to all. A first epoch that
-    has ended counts as it was, and the others follow the pieces after it, if they make up another
-    epoch. The interval's half-width has four parts, added as squares: Student's t times the
-    standard error of a piece's mean step, the pieces' correlation with the one before counted in;
-    half the difference of the later from the earlier pieces; what an end may add; and
-    `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a ValueError.
+    seen; of fewer, half of it is, and the interval reaches from none to all, and to the longest
+    wait at each epoch's end that the framework is known for (`longest_wait_s`, by the seconds
+    of an epoch). A first epoch that has ended counts as it was, and the others follow the
+    pieces after it, if they make up another epoch. The interval's half-width has four parts,
+    added as squares: Student's t times the standard error of a piece's mean step, the pieces'
+    correlation with the one before counted in; half the difference of the later from the
+    earlier pieces; what an end may add; and `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a
+    ValueError.
     """
     if len(pieces) < 2:
         raise ValueError("an estimate needs two pieces of training")
@@ -116,8 +124,14 @@ def extrapolate(pieces: Sequence[Piece], steps_per_epoch: int, epochs: int) -> E
     epoch_s = pace.epoch_s + (pace.end_s if known else pace.end_s / 2)
     train_s = epochs * epoch_s if first_s is None else first_s + (epochs - 1) * epoch_s
     may_add = 0.0 if known else pace.end_s / epoch_s / 2
-    half = math.hypot(_half_width(pace.relative), may_add)
-    return Extrapolation(train_s, train_s * max(0.0, 1 - half), train_s * (1 + half))
+    half_of_steps = _half_width(pace.relative)
+    half = math.hypot(half_of_steps, may_add)
+    low_s, high_s = train_s * max(0.0, 1 - half), train_s * (1 + half)
+    # of the longest that an epoch's steps may take: a little more may just miss what would end it
+    slowest_s = pace.epoch_s * (1 + half_of_steps)
+    longest_s = 0.0 if known else longest_wait_s(slowest_s)
+    waiting_s = epochs * (slowest_s + longest_s) if longest_s else 0.0
+    return Extrapolation(train_s, low_s, max(high_s, waiting_s), waits=waiting_s > high_s)
 
 
 class _Pace(NamedTuple):

@@ -69,6 +69,28 @@ def test_a_wait_at_the_end_of_the_only_epoch_seen_may_come_back_always_or_never(
     assert found.high_s > 50 * (epoch_s + 38)
 
 
+def test_a_wait_that_the_framework_is_known_for_is_in_the_longest_time_alone():
+    pieces = training(lambda _: 0.04, 1, 60)
+    asked = []
+
+    def until_82_s(epoch_s: float) -> float:
+        asked.append(epoch_s)
+        return 82 - epoch_s
+
+    plain, found = extrapolate(pieces, STEPS, 50), extrapolate(pieces, STEPS, 50, until_82_s)
+    assert (found.train_s, found.low_s) == (plain.train_s, plain.low_s)
+    assert found.high_s == pytest.approx(50 * 82)
+    assert (plain.waits, found.waits) == (False, True)
+    # an epoch that is slower than these pieces may miss what would have ended a shorter wait
+    assert asked == [pytest.approx(plain.high_s / 50)]
+
+
+def test_of_epochs_whose_ends_were_seen_nothing_more_is_feared():
+    pieces = training(lambda _: 0.01, 9)
+    plain = extrapolate(pieces, STEPS, 50)
+    assert extrapolate(pieces, STEPS, 50, lambda epoch_s: 99.0) == plain
+
+
 def test_waits_at_the_ends_of_several_epochs_are_expected_of_the_others():
     pieces = training(lambda _: 0.01, 9, end_s=lambda epoch: 4 * (epoch % 2))
     found = extrapolate(pieces, STEPS, 50)
