@@ -77,7 +77,7 @@ def pipeline_waits_s(engine: EngineRecord, times_s: Sequence[float]) -> list[flo
         return []
     wakes_s, shortest_s = _wakes_s(), min(times_s)
     found = []
-    for seconds in filter((LONGER * shortest_s).__lt__, times_s):
+    for seconds in [seconds for seconds in times_s if seconds > LONGER * shortest_s]:
         woke_s = wakes_s[bisect(wakes_s, seconds) - 1]
         # where these instants are close together, an epoch ends at one of them by chance
         if woke_s > known["rare_from_s"] and seconds - woke_s < known["slack_s"]:
