@@ -6,6 +6,7 @@
 #   system_packages.sh compiler   gcc
 #
 # Exit 0: it is there. Exit 1, with the reason on stderr: it is not and cannot be installed here.
+# Exit 3: it could have been installed, and that failed.
 set -euo pipefail
 
 case "${1:-browser}" in
@@ -47,10 +48,18 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
+# one at a time: tests run in several processes, and apt-get refuses where another one is at work
+exec 9>"${TMPDIR:-/tmp}/mnist-gpu-system-packages.lock"
+flock 9
+if found; then
+    exit 0
+fi
 log="$(mktemp)"
-if ! { apt-get update && apt-get install -y --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+wait=(-o DPkg::Lock::Timeout=300)
+if ! { apt-get "${wait[@]}" update &&
+    apt-get "${wait[@]}" install -y --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
     tail -n 3 "$log" >&2
-    exit 1
+    exit 3
 fi
 rm -f "$log"
-found
+found || exit 3

@@ -24,6 +24,7 @@ def chromium():
     pytest.importorskip("selenium", reason="pip install selenium drives the browser")
     script = Path(__file__).parents[1] / "system_packages.sh"
     done = subprocess.run([script], capture_output=True, text=True, check=False)
+    assert done.returncode != 3, done.stderr
     if done.returncode:
         pytest.skip(f"no browser: {done.stderr.strip()}")
 

@@ -90,6 +90,7 @@ class Slurm:
 def install() -> None:
     script = Path(__file__).parents[1] / "system_packages.sh"
     done = subprocess.run([script, "slurm"], capture_output=True, text=True, check=False)
+    assert done.returncode != 3, done.stderr
     if done.returncode:
         raise Unavailable(done.stderr.strip())
     if os.getuid() != 0:
