@@ -65,8 +65,9 @@ def variants(accelerator: str = "cpu") -> Iterator[str]:
 
 def honest(
     names: Sequence[str], models: Sequence[str], steps: int, seed: int, accelerator: str = "cpu"
-) -> list[Row]:
-    """Every variant beside the right reference, on those of the models that it trains.
+) -> Iterator[Row]:
+    """Every variant beside the right reference, on those of the models that it trains, each as soon
+    as it is known.
 
     Raises:
         UserError: an engine that does not exist or trains none, or whose comparison stopped.
@@ -74,7 +75,8 @@ def honest(
     pairs = [(model, name) for model in models for name in names if trains(name, model)]
     if not pairs:
         raise UserError(f"{', '.join(names)}: trains none of {', '.join(models)}")
-    return [_row(model, name, name, RIGHT, steps, seed, accelerator) for model, name in pairs]
+    for model, name in pairs:
+        yield _row(model, name, name, RIGHT, steps, seed, accelerator)
 
 
 def trains(variant: str, model: str) -> bool:
@@ -84,14 +86,12 @@ def trains(variant: str, model: str) -> bool:
     return model in shipped(f"engine/{engine}").get("models", [model])
 
 
-def faulty(models: Sequence[str], steps: int, seed: int) -> list[Row]:
-    """The plain loop beside references that are wrong in one way each."""
-    return [
-        _row(model, "torch", label, fault, steps, seed)
-        for model in models
-        for label, fault in FAULTS.items()
-        if (model, label) not in NO_DIFFERENCE
-    ]
+def faulty(models: Sequence[str], steps: int, seed: int) -> Iterator[Row]:
+    """The plain loop beside references that are wrong in one way each, likewise."""
+    for model in models:
+        for label, fault in FAULTS.items():
+            if (model, label) not in NO_DIFFERENCE:
+                yield _row(model, "torch", label, fault, steps, seed)
 
 
 def _row(
