@@ -128,7 +128,7 @@ def _tuned(record: Record) -> list[str]:
     """What `division=tuned` brought on this kind of device, to a stock run of the standard
     network."""
     engine, workload = record.engine, record.workload
-    # measured by the bench on a machine that is named: another may differ
+    # measured on a machine that is named: another may differ
     by_device = facts("tuned")["times_as_fast"].get(engine.name, {})
     measured = by_device.get(record.hardware.accelerator)
     if measured is None or engine.division != "stock" or not workload.standard:
