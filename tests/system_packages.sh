@@ -55,9 +55,11 @@ if found; then
     exit 0
 fi
 log="$(mktemp)"
-wait=(-o DPkg::Lock::Timeout=300)
-if ! { apt-get "${wait[@]}" update &&
-    apt-get "${wait[@]}" install -y --no-install-recommends "${packages[@]}"; } >"$log" 2>&1; then
+patient=(-o DPkg::Lock::Timeout=300)
+# 9>&-: a daemon that a package starts would hold the lock as long as it lives
+if ! { apt-get "${patient[@]}" update &&
+    apt-get "${patient[@]}" install -y --no-install-recommends "${packages[@]}"; } \
+    >"$log" 2>&1 9>&-; then
     tail -n 3 "$log" >&2
     exit 3
 fi

@@ -72,12 +72,13 @@ def pipeline_waits_s(engine: EngineRecord, times_s: Sequence[float]) -> list[flo
     The thread wakes at known instants after an epoch's beginning: a longer epoch that ends at one
     of them has waited for it. docs/estimate.md has more.
     """
-    known = facts("engines")["autotune"]
-    if engine.backend != known["backend"] or engine.switches.get(known["switch"]) or not times_s:
+    if not _tunes(engine) or not times_s:
         return []
-    wakes_s, shortest_s = _wakes_s(), min(times_s)
+    known, wakes_s, shortest_s = facts("engines")["autotune"], _wakes_s(), min(times_s)
     found = []
-    for seconds in [seconds for seconds in times_s if seconds > LONGER * shortest_s]:
+    for seconds in times_s:
+        if seconds <= LONGER * shortest_s:
+            continue
         woke_s = wakes_s[bisect(wakes_s, seconds) - 1]
         # where these instants are close together, an epoch ends at one of them by chance
         if woke_s > known["rare_from_s"] and seconds - woke_s < known["slack_s"]:
@@ -87,19 +88,27 @@ def pipeline_waits_s(engine: EngineRecord, times_s: Sequence[float]) -> list[flo
 
 def longest_pipeline_wait_s(engine: EngineRecord, epoch_s: float) -> float:
     """How long an epoch of so many seconds may wait at its end for that thread: until it wakes."""
-    known, wakes_s = facts("engines")["autotune"], _wakes_s()
+    wakes_s = _wakes_s()
     next_one = bisect(wakes_s, epoch_s)
-    tunes = engine.backend == known["backend"] and not engine.switches.get(known["switch"])
-    return wakes_s[next_one] - epoch_s if tunes and next_one < len(wakes_s) else 0.0
+    return wakes_s[next_one] - epoch_s if _tunes(engine) and next_one < len(wakes_s) else 0.0
 
 
 def may_wait() -> str:
     """What to say of an estimate that reaches to such waits."""
-    switch = facts("engines")["autotune"]["switch"]
     return (
         "every epoch may end in a wait for TensorFlow's data pipeline, and the longer times have"
-        f" them all: engine.switches.{switch}=true leaves it out"
+        f" them all: {_left_out()}"
     )
+
+
+def _tunes(engine: EngineRecord) -> bool:
+    """Whether a thread tunes the engine's data pipeline."""
+    known = facts("engines")["autotune"]
+    return engine.backend == known["backend"] and not engine.switches.get(known["switch"])
+
+
+def _left_out() -> str:
+    return f"engine.switches.{facts('engines')['autotune']['switch']}=true leaves it out"
 
 
 @cache
@@ -117,10 +126,10 @@ def _pipeline_waits(record: Record) -> list[str]:
     waited_s = pipeline_waits_s(record.engine, column(record, "train_s"))
     if not waited_s:
         return []
-    epochs, switch = counted(len(record.epochs), "epoch"), facts("engines")["autotune"]["switch"]
+    epochs = counted(len(record.epochs), "epoch")
     return [
         f"{len(waited_s)} of {epochs} ended in a wait for TensorFlow's data pipeline,"
-        f" {duration(sum(waited_s))} in all: engine.switches.{switch}=true leaves it out"
+        f" {duration(sum(waited_s))} in all: {_left_out()}"
     ]
 
 

@@ -3,21 +3,16 @@
 tests/system_packages.sh installs gcc where it can.
 """
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from mnist_gpu.engines.torch.kernels import kernel
+from tests.packages import why_not
 
 
 @pytest.fixture(autouse=True, scope="session")
 def gcc():
-    script = Path(__file__).parents[1] / "system_packages.sh"
-    done = subprocess.run(
-        ["bash", str(script), "compiler"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    lacking = why_not("compiler")
+    assert not lacking, lacking
 
 
 @pytest.fixture

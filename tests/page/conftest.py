@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from pathlib import Path
 
 import pytest
 
 from mnist_gpu.report.__main__ import main
+from tests.packages import why_not
 from tests.records import write_records
 from tests.summaries import A100, CU, FREE, SU, seeds
 
@@ -22,11 +22,8 @@ SIZES = {"desk": (1280, 900), "tablet": (820, 1180), "phone": (390, 844)}
 def chromium():
     """Skip with the reason where there is no browser to be had."""
     pytest.importorskip("selenium", reason="pip install selenium drives the browser")
-    script = Path(__file__).parents[1] / "system_packages.sh"
-    done = subprocess.run([script], capture_output=True, text=True, check=False)
-    assert done.returncode != 3, done.stderr
-    if done.returncode:
-        pytest.skip(f"no browser: {done.stderr.strip()}")
+    if lacking := why_not("browser"):
+        pytest.skip(f"no browser: {lacking}")
 
 
 @pytest.fixture(scope="session")

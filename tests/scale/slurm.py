@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.packages import why_not
 from tests.platforms.hub import free_ports
 
 START_S = 60
@@ -88,11 +89,8 @@ class Slurm:
 
 
 def install() -> None:
-    script = Path(__file__).parents[1] / "system_packages.sh"
-    done = subprocess.run([script, "slurm"], capture_output=True, text=True, check=False)
-    assert done.returncode != 3, done.stderr
-    if done.returncode:
-        raise Unavailable(done.stderr.strip())
+    if lacking := why_not("slurm"):
+        raise Unavailable(lacking)
     if os.getuid() != 0:
         raise Unavailable("starting Slurm's daemons needs root")
 
