@@ -35,7 +35,9 @@ def _acts(char: str) -> bool:
 
 def markup_in(text: str) -> str | None:
     """Why `text` could act on whoever reads it; None where it could not."""
-    odd = next(filter(_acts, text), None)
+    # of ASCII what prints does nothing, and most texts are no more than that
+    plain = text.isascii() and text.isprintable()
+    odd = None if plain else next(filter(_acts, text), None)
     if odd is not None:
         return f"holds the character U+{ord(odd):04X}, which acts on a reader or is not seen"
     if found := MARKUP.search(text):

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from mnist_gpu.files import code_sha256
@@ -74,6 +74,7 @@ def _place(platform: Platform) -> Iterator[str]:
             yield f"its name or label speaks of {row['word']}, and no signal does"
 
 
+@lru_cache(maxsize=8192)
 def _words(text: str) -> str:
     """Each word as a hurried reader sees it: Eco Lab is no Colab."""
     return " ".join(map(skeleton, re.findall(r"[^\W_]+", text)))
