@@ -49,6 +49,11 @@ LIES = [
     ({"epochs__3__data_wait_s": 50.0}, "waits_within_training", "epochs.3.data_wait_s"),
     ({"timing__data_wait_s": 1.0}, "waits_within_training", "timing.data_wait_s"),
     ({"workload__steps_made": 46899}, "steps_counted", "workload.steps_made"),
+    (
+        {**CUDA, "precision": "16-mixed", "workload__steps_made": 46700},
+        "steps_counted",
+        "workload.steps_made",
+    ),
     ({"workload__steps_made": 0}, "steps_counted", "workload.steps_made"),
     ({"epochs__49__test_loss": 0.9}, "loss_fits_accuracy", "epochs.49.test_loss"),
     ({"accuracy": 1.0, "epochs__49__test_loss": 0.6}, "loss_fits_accuracy", "epochs.49.test_loss"),

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +249,20 @@ def test_a_run_that_made_other_steps_than_its_epochs_have_ends_failed(quick, tmp
     with pytest.raises(UserError, match="7 optimizer steps were made where 2 epochs have"):
         mnist_gpu.run([*quick, "hydra.run.dir=run"])
     assert read_record(tmp_path / "run" / "record.json").status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("precision", "status"), [("16-mixed", "completed"), ("float32", "failed")]
+)
+def test_float16_alone_may_leave_out_the_steps_that_overflow(quick, tmp_path, precision, status):
+    def build(engine) -> None:
+        engine.workload = replace(engine.workload, precision=precision)
+
+    engine = faulty.installed(build=build)
+    engine.steps_made = lambda self: int(self.state()["adam_step"]) - 5
+    with suppress(UserError):
+        mnist_gpu.run([*quick, "hydra.run.dir=run"])
+    assert read_record(tmp_path / "run" / "record.json").status == status
 
 
 def test_ctrl_c_before_training_is_one_line_and_leaves_nothing(quick, tmp_path):

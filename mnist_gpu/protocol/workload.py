@@ -50,6 +50,16 @@ class Workload:
         return epoch_order(self.seed, epoch, len(self.dataset.train_labels))
 
 
+def most_skipped(precision: str, steps: int) -> int:
+    """How many of so many optimizer steps may be left out in `precision`.
+
+    In float16 the scaler of the loss leaves out steps whose gradients overflow: some until it has
+    found its scale, and later about one whenever it tries a larger one, every 2,000 steps
+    (https://docs.pytorch.org/docs/stable/amp.html#gradient-scaling).
+    """
+    return 20 + steps // 500 if precision == "16-mixed" else 0
+
+
 @dataclass(frozen=True)
 class Metrics:
     """Mean cross-entropy (nats) and accuracy (0..1) over the images of one pass."""
