@@ -204,12 +204,49 @@ def test_moments_are_zero_before_the_first_step(dataset):
     assert not state["adam_m/fc1.weight"].any()
 
 
-def test_a_trace_of_some_steps_changes_nothing(dataset, tmp_path):
-    engine = built(workload(dataset), "torch")
-    before = engine.state()
-    engine.trace(2, tmp_path)
-    assert same(engine.state(), before)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_trace_of_some_whole_steps_changes_nothing(dataset, tmp_path, engine):
+    traced = built(workload(dataset), engine)
+    before = traced.state()
+    traced.trace(2, tmp_path)
+    assert same(traced.state(), before)
     assert (tmp_path / "trace.json").stat().st_size > 1000
+    assert "Optimizer.step#Adam.step" in (tmp_path / "operators.txt").read_text()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_whatever_a_run_in_mixed_precision_computes_is_in_mixed_precision(dataset, engine):
+    trained = built(workload(first_images(dataset, 64), precision="bf16-mixed"), engine)
+    seen = {"warm-up": set(), "training": set(), "predictions": set()}
+    of = iter(seen.values())
+    noted = next(of)
+
+    def note(layer, inputs, output):
+        noted.add(output.dtype)
+
+    trained.network[-1].register_forward_hook(note)
+    trained.warm_up()
+    noted = next(of)
+    fitted(trained)
+    noted = next(of)
+    assert trained.predict().dtype == np.float32
+    assert seen == {what: {torch.bfloat16} for what in seen}
+
+
+def test_after_an_exception_the_network_is_where_its_engine_computes(dataset):
+    failing = built(workload(dataset), "lightning")
+    # Lightning's teardown takes a module off its device; the engine brings it back to its own
+    failing.device, failing.synchronise = torch.device("meta"), lambda: None
+
+    class Failing(Observer):
+        vital = True
+
+        def progressed(self, epoch, step):
+            raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        fitted(failing, [Failing()])
+    assert {parameter.device.type for parameter in failing.network.parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("model", ["cnn", "mlp"])

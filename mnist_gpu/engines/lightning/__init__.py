@@ -115,8 +115,8 @@ class LightningEngine(PyTorchEngine):
         finally:
             # not `remove`: the callback has put the Trainer's into another order, in a new list
             self.trainer.callbacks = [c for c in self.trainer.callbacks if c is not callback]
-        # the Trainer leaves the module on the host
-        self.module.to(self.device)
+            # the Trainer leaves the module on the host, whatever has ended it
+            self.module.to(self.device)
 
     def _began(self, timeline: Timeline, trainer: L.Trainer) -> int:
         """Take over the loaded state; the protocol's number of the Trainer's epoch 0."""
@@ -133,13 +133,19 @@ class LightningEngine(PyTorchEngine):
         return self.module.first_epoch
 
     def rehearse(self, sizes: Sequence[int], watched: AbstractContextManager[Any]) -> None:
-        # the Trainer makes the optimizer: without it, nothing but gradients changes
+        # the Trainer is yet to make its optimizer: this one is thrown away, and weights come back
+        before, optimizer = self.state(), self.module.configure_optimizers()
         self.module.train()
         with watched:
             for images, labels in self.first_batches(sizes):
-                torch.nn.functional.cross_entropy(self.module(images), labels).backward()
+                # what is compiled is so for the types that the Trainer will compute in
+                with self.trainer.precision_plugin.train_step_context():
+                    loss = torch.nn.functional.cross_entropy(self.module(images), labels)
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
             self.synchronise()
-        self.module.zero_grad()
+        load_state(self.network, None, before)
 
     def state(self) -> State:
         if self._pending is not None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mnist_gpu.engines.base import Engine, LoopEngine, switched_on
 from mnist_gpu.engines.torch import tuning
 from mnist_gpu.engines.torch.data import EVALUATION_BATCH, Batch, EpochOrder, tensors, train_loader
-from mnist_gpu.engines.torch.device import choose, parameter_dtype, set_precision
+from mnist_gpu.engines.torch.device import autocast, choose, parameter_dtype, set_precision
 from mnist_gpu.engines.torch.network import MNISTNetwork, build_network, load_state, take_state
 from mnist_gpu.engines.torch.step import TrainStep
 from mnist_gpu.errors import UserError
@@ -105,10 +105,12 @@ class PyTorchEngine(Engine):
         was_training = self.network.training
         self.network.eval()
         batches = self.test.tensors[0].split(EVALUATION_BATCH)
-        logits = torch.cat([self.network(b.to(self.device, self.dtype)) for b in batches])
+        # in mixed precision as the training is, and as the Trainer's evaluation
+        with autocast(self.workload.precision, self.device)():
+            logits = torch.cat([self.network(b.to(self.device, self.dtype)) for b in batches])
         # the Trainer leaves the mode as it finds it
         self.network.train(was_training)
-        return logits
+        return logits.to(self.dtype)
 
     def synchronise(self) -> None:
         if self.device.type != "cpu":
