@@ -166,18 +166,25 @@ def explain(command: str, text: str, meanings: Mapping[str, str]) -> str:
 
 
 class Deadline:
-    """Time left of a launch, on a monotonic clock."""
+    """Time left of a launch, on a monotonic clock.
+
+    Args:
+        seconds: from now on.
+        option: that sets them, for whoever finds them too few.
+    """
 
     def __init__(
         self,
         seconds: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        option: str = "",
     ) -> None:
         self._clock = clock
         self._sleep = sleep
         self._end = clock() + seconds
         self.seconds = seconds
+        self._option = f" ({option})" if option else ""
 
     def left_s(self) -> float:
         """Seconds left, never below 0."""
@@ -186,5 +193,10 @@ class Deadline:
     def pause(self, seconds: float, waiting_for: str) -> None:
         """Sleep, at most until the deadline; a UserError once it has passed."""
         if self.left_s() <= 0:
-            raise UserError(f"timeout: {waiting_for} took more than {self.seconds:g} s (--timeout)")
+            took = f"{waiting_for} took more than {self.seconds:g} s"
+            raise UserError(f"timeout: {took}{self._option}")
+        self.sleep(seconds)
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, at most until the deadline."""
         self._sleep(min(seconds, self.left_s()))

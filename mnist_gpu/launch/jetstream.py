@@ -99,7 +99,7 @@ def bench(
         UserError: it could not be created, failed to boot, was too late, or could not be deleted.
     """
     server = None
-    deadline = entry.Deadline(chosen.timeout)
+    deadline = entry.Deadline(chosen.timeout, option="--timeout")
     # outside the `try`: until now there is nothing to give back
     ids = cloud.resolve(chosen.flavor, chosen.image, chosen.network)
     try:
@@ -120,19 +120,20 @@ def _find(cloud: Cloud, tag: str, deadline: entry.Deadline) -> str | None:
     """The id of a server by its name; looked for again where there is none, or no answer."""
     looks = 0
     while True:
+        server, why = None, ""
         try:
             server = cloud.named(tag)
             looks += 1
         except UserError as exc:
-            server = None
-            if deadline.left_s() <= 0:
-                raise UserError(
-                    f"a server named {NAME}-{tag} MAY BE THERE AND BURN CREDITS ({exc}):"
-                    " run `openstack server list`"
-                ) from None
+            why = f" ({exc})"
         if server or looks == LOOKS:
             return server
-        deadline.pause(LOOK_S, "looking for the server")
+        if deadline.left_s() <= 0:
+            raise UserError(
+                f"a server named {NAME}-{tag} MAY BE THERE AND BURN CREDITS{why}:"
+                " run `openstack server list`"
+            )
+        deadline.sleep(LOOK_S)
 
 
 def _wait(

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     token = os.environ.get(TOKEN, "").strip()
     if not token:
         raise UserError(f"{TOKEN} is not set: make one on {hub_url}/hub/token")
-    hub, deadline = Hub(hub_url, token), entry.Deadline(chosen.timeout)
+    hub, deadline = Hub(hub_url, token), entry.Deadline(chosen.timeout, option="--timeout")
     user = hub.user()
     choices = dict(option.split("=", 1) for option in chosen.option)
     # a server that ran before is somebody's session

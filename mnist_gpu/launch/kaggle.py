@@ -19,11 +19,11 @@ from typing import Any
 
 from mnist_gpu.errors import UserError
 from mnist_gpu.launch import entry, marked, payload
+from mnist_gpu.paths import shipped
 
 # `machine_shape` of Kaggle's kernel metadata; a retired one is silently replaced by the server
 SHAPES = {"cpu": None, "t4": "NvidiaTeslaT4"}
 DATASET = "mnist-gpu-bundle"
-SESSION_LIMIT_S = 12 * 3600
 # from the push to the session's start there may be a queue
 QUEUE_S = 1800
 POLL_S = 20
@@ -73,8 +73,9 @@ def _choose(argv: list[str] | None) -> argparse.Namespace:
     chosen.user = entry.needed(chosen.user, whose, "NAME", chosen.dry_run)
     if not re.fullmatch(r"[\w-]+", chosen.user):
         raise UserError(whose, exit_code=2)
-    if chosen.timeout > SESSION_LIMIT_S:
-        raise UserError(f"--timeout {chosen.timeout}: Kaggle ends a session after 12 h")
+    longest_s = shipped("platform/kaggle")["limits"]["session_s"]
+    if chosen.timeout > longest_s:
+        raise UserError(f"--timeout {chosen.timeout}: Kaggle ends a session after {longest_s} s")
     return chosen
 
 
@@ -120,14 +121,14 @@ def _upload(chosen: argparse.Namespace) -> None:
             how = ["create"]
         print(_call(chosen.client, "datasets", *how, "-p", folder), flush=True)
     deadline = entry.Deadline(READY_S)
-    while _call(chosen.client, "datasets", "status", dataset).splitlines()[-1] != "ready":
+    while _call(chosen.client, "datasets", "status", dataset).splitlines()[-1:] != ["ready"]:
         deadline.pause(chosen.poll, "Kaggle taking in the data set")
 
 
 def _follow(kernel: str, chosen: argparse.Namespace, out: Path) -> dict[str, marked.Result]:
     """Wait for the session's end; its results by engine."""
     began = datetime.now(UTC)
-    deadline = entry.Deadline(chosen.timeout + chosen.queue)
+    deadline = entry.Deadline(chosen.timeout + chosen.queue, option="--timeout, --queue")
     last = ""
     try:
         # one that nobody knows yet counts as an end: its log is shown

@@ -123,7 +123,7 @@ class Cloud:
                     return
             except UserError as exc:
                 why = f" ({exc})"
-            deadline.pause(3, "deleting the server")
+            deadline.sleep(3)
         raise UserError(
             f"SERVER {server} IS STILL THERE AND BURNS CREDITS{why}:"
             f" run `openstack server delete {server}`"

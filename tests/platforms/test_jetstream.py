@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu.errors import UserError
 from mnist_gpu.launch import jetstream
 from mnist_gpu.launch.entry import Deadline
 from mnist_gpu.records.store import read_record
@@ -67,6 +68,38 @@ def test_each_of_two_runs_comes_home_although_the_console_forgets_the_first() ->
     cloud, deadline = Forgetful("boot", *lines), Deadline(600, lambda: 0.0, lambda _: None)
     results = jetstream._wait(cloud, "id", "t", deadline, 1)
     assert [result.record["workload"]["seed"] for result in results.values()] == [0, 1]
+
+
+class Slow(jetstream.Cloud):
+    """Each call takes longer than there is time, and comes to nothing."""
+
+    def __init__(self) -> None:
+        self._sdk = self.compute = self
+        self.clock_s = 0.0
+
+    def deadline(self) -> Deadline:
+        return Deadline(600, lambda: self.clock_s, lambda _: None)
+
+    def delete_server(self, *_: object, **__: object) -> None:
+        self.clock_s += 601
+
+    def state(self, _: str) -> tuple[str, str]:
+        return "ACTIVE", ""
+
+    def named(self, _: str) -> None:
+        self.clock_s += 601
+
+
+def test_a_server_that_could_not_be_deleted_in_time_is_named_with_what_to_do() -> None:
+    cloud = Slow()
+    with pytest.raises(UserError, match="BURNS CREDITS: run `openstack server delete id-1`"):
+        cloud.delete("id-1", cloud.deadline())
+
+
+def test_a_server_that_was_perhaps_made_is_spoken_of_once_the_time_is_up() -> None:
+    cloud = Slow()
+    with pytest.raises(UserError, match="MAY BE THERE AND BURN CREDITS: run `openstack server l"):
+        jetstream._find(cloud, "t", cloud.deadline())
 
 
 def test_the_engines_asked_for_reach_the_server(launch: Callable, cloud: OpenStack) -> None:
