@@ -1,1 +1,1 @@
-"""The speed table: this project's engines beside the naive ways, in one run."""
+"""Tables of what things cost: engines beside their frameworks alone, switches, memory, hooks."""

@@ -32,7 +32,7 @@ STARTUP = {
     "startup_s": "Python, imports, composing and checking the configuration",
     "data_s": "reading and verifying MNIST",
     "build_s": "the Trainer, the network, the data in place",
-    "warmup_s": "the first steps on throw-away copies, compilation",
+    "warmup_s": "the first steps, which are undone, and compilation",
 }
 
 

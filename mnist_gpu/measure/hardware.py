@@ -30,7 +30,7 @@ PACKAGES = (
 def read(facts: EngineFacts, gpu: gpus.Gpu | None = None) -> Hardware:
     """The hardware part of the record; `gpu` is looked for if the engine ran on CUDA."""
     hidden = "no NVIDIA GPU in use"
-    if gpu is None and facts.accelerator in ("cuda", "gpu"):
+    if gpu is None and facts.accelerator == "cuda":
         gpu, hidden = gpus.find(os.environ, facts.accelerator_name)
     model, whole_bytes = cpu_model(), cgroup.memory_bytes()[0]
     readings: dict[str, Any] = {

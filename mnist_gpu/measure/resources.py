@@ -73,7 +73,7 @@ class Sampler:
     ) -> None:
         self.interval_s = interval_s
         self.root = root
-        on_gpu = accelerator in ("cuda", "gpu")
+        on_gpu = accelerator == "cuda"
         no_gpu = NO_GPU.get(accelerator, "no counter known for this accelerator")
         if on_gpu and accelerator_count > 1:
             no_gpu = f"not read on {accelerator_count} GPUs at once"

@@ -32,18 +32,19 @@ def remarks(record: Record) -> list[str]:
     found += _pipeline_waits(record)
     found += _tuned(record)
     if record.epochs and timing.train_s < timing.total_s / 2:
-        before = {
+        parts = {
             "starting Python and its libraries": timing.startup_s,
             "data": timing.data_s,
             "building": timing.build_s,
             "warming up": timing.warmup_s,
             "evaluating": timing.eval_s,
             "checkpoints": timing.checkpoint_s,
+            "everything else": timing.other_s,
         }
-        most = max(before, key=lambda what: before[what])
+        most = max(parts, key=lambda what: parts[what])
         found.append(
             f"{100 * (1 - timing.train_s / timing.total_s):.0f} % of the run was not training,"
-            f" most of it {most}: {before[most]:.1f} s"
+            f" the largest part {most}: {parts[most]:.1f} s"
         )
     return found
 

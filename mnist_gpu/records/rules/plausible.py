@@ -86,7 +86,7 @@ def peak_flops_per_s(hardware: Hardware, precision: str) -> float:
 def known_accelerator(hardware: Hardware) -> dict[str, Any] | None:
     """The entry of peaks.yaml for this accelerator; None where it is in no list."""
     # Metal has no name but that of the chip it is part of
-    apple = hardware.accelerator in ("mps", "gpu") and "Apple" in (hardware.cpu_model or "")
+    apple = hardware.accelerator == "mps" and "Apple" in (hardware.cpu_model or "")
     name = hardware.cpu_model if apple else hardware.accelerator_name
     named = facts("peaks")["accelerators"][:-1]
     return next((entry for entry in named if re.search(entry["match"], name or "", re.I)), None)
