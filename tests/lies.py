@@ -1,9 +1,10 @@
 """What a false record may say: changes to a true one, the rule against each, the field named."""
 
-from tests.records import SET_ASIDE
+from tests.records import OWN_LINES, SET_ASIDE
 
 CUDA = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB"}
 SOMEWHERE = {"unit": "USD", "source": "https://example.org/prices", "as_of": "2026-10-01"}
+DOLLARS = {f"price__{name}": value for name, value in SOMEWHERE.items()}
 RAPL = "RAPL package counters (the whole processor)"
 CHIP, FACTS = "platform.signals.chip", "platform_facts"
 LIES = [
@@ -55,6 +56,22 @@ LIES = [
         "workload.steps_made",
     ),
     ({"workload__steps_made": 0}, "steps_counted", "workload.steps_made"),
+    ({"timing__other_s": 25.0}, "phases_have_their_share", "timing.other_s"),
+    ({"engine__version": 2}, "engine_agrees", "engine.version"),
+    ({"engine__deterministic": False}, "engine_agrees", "engine.deterministic"),
+    ({**CUDA, "engine__backend": "torch 2.15.0+cpu"}, "engine_agrees", "engine.backend"),
+    ({"engine": "keras", "engine__compile": "jax.jit"}, "engine_agrees", "engine.compile"),
+    ({"engine__deviations_from_defaults": SET_ASIDE}, "defaults_named", None),
+    (
+        {"engine__deviations_from_defaults": [*SET_ASIDE, *OWN_LINES["lightning"], "TF32 is off"]},
+        "defaults_named",
+        None,
+    ),
+    (
+        {"platform": "kaggle", "price__amount_per_hour": 500.0, **DOLLARS},
+        "platform_facts",
+        "price.amount_per_hour",
+    ),
     ({"epochs__49__test_loss": 0.9}, "loss_fits_accuracy", "epochs.49.test_loss"),
     ({"accuracy": 1.0, "epochs__49__test_loss": 0.6}, "loss_fits_accuracy", "epochs.49.test_loss"),
     (

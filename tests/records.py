@@ -22,6 +22,7 @@ FRAMEWORKS = {
     "tensorflow": ("TensorFlow", "tensorflow", ["keras", "tensorflow"]),
     "mlx": ("MLX", "mlx", ["mlx"]),
 }
+OWN_LINES = {"lightning": ["the Trainer's progress bar, summary and logger are off"]}
 SET_ASIDE = [
     "batches come in the protocol's order",
     "initial weights are drawn from the seed",
@@ -99,17 +100,20 @@ def make_document(
             "framework_version": "2.15.0",
             "backend": FRAMEWORKS[engine][1] or accelerator,
             "precision": precision,
-            "compile": "none",
-            "deterministic": True,
+            "compile": "tf.function" if engine == "keras" else "none",
+            "deterministic": accelerator == "cpu",
             "division": "stock",
             "switches": {},
             "kernels": [],
             "environment": {},
-            "deviations_from_defaults": SET_ASIDE + tf32_off,
+            "deviations_from_defaults": SET_ASIDE + tf32_off + OWN_LINES.get(engine, []),
         },
         "hardware": {
             "cpu_model": chip or "Intel(R) Xeon(R) CPU @ 2.20GHz",
-            "cpu_family_model_stepping": "6/79/0",
+            # x86 alone numbers its processors
+            "cpu_family_model_stepping": None
+            if "Apple" in str(lies.get("hardware__cpu_model", chip))
+            else "6/79/0",
             "isa": "avx2",
             "logical_cpus": 4,
             "cores": 2,

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from mnist_gpu import engines
+from mnist_gpu.records.facts import facts
 
 ENGINES = Path(engines.__file__).parent
 KEPT = Path(__file__).with_name("engine_versions.yaml")
@@ -57,6 +58,7 @@ def kept() -> dict[str, dict[str, object]]:
 def test_an_engines_code_and_its_version_move_together(engine: str) -> None:
     now = {"version": version(engine), "sha256": digest(engine)}
     assert kept().get(engine) == now, __doc__
+    assert facts("engines")["engines"][engine]["version"] == now["version"]
 
 
 @pytest.mark.parametrize(("name", "moves"), [("base.py", True), ("mlx/__init__.py", False)])

@@ -121,6 +121,25 @@ def test_what_casts_doubt_is_said_and_keeps_a_row_out_of_comparisons(changes, do
     assert f"doubted: {doubt}" in markdown(summary).replace("\\", "")
 
 
+def test_a_run_that_failed_before_it_trained_tried_no_seed():
+    failed = [
+        make_record(seed=seed, status="failed", status_reason="no memory").model_copy(
+            update={"epochs": []}
+        )
+        for seed in (0, 1)
+    ]
+    row = row_named(summary_of(*failed, *(make_record(seed=seed) for seed in (2, 3, 4))), "cpu")
+    assert row.doubts == ("seeds left out of the published list: 0, 1",)
+
+
+def test_whoever_takes_the_id_of_a_reference_run_is_doubted():
+    records = seeds()
+    summary = summary_of(*records, reference={record.run_id: 0.9899 for record in records})
+    row = row_named(summary, "cpu")
+    assert row.gate.basis != "its own reference (n = 5)"
+    assert row.doubts == ("has the id of a reference run, and is another (5 of 5 runs)",)
+
+
 def test_seeds_that_are_left_out_or_not_of_the_list_are_doubts():
     picked = summary_of(*(make_record(seed=seed) for seed in (1, 3, 4))).rows[0]
     assert picked.doubts == ("seeds left out of the published list: 0, 2",)

@@ -1,6 +1,7 @@
 """A record that is another one sent again is refused, and so is the other."""
 
 import random
+from copy import deepcopy
 from statistics import median
 
 import pytest
@@ -121,4 +122,37 @@ def test_weights_or_losses_of_another_seed_are_refused_and_of_another_machine_ar
     losses["result__test_loss"] = one.result.test_loss
     keras = make_record(engine="keras", **losses)
     verdict = check_files([write_records(tmp_path / "engine", [one, keras])], NOW)
-    assert [fault.rule for fault in verdict.faults] == ["outcome_own"] * 2
+    assert {fault.rule for fault in verdict.faults} == {"outcome_own"}
+    assert len({fault.path for fault in verdict.faults}) == 2
+
+
+def test_a_run_sent_again_as_another_seed_with_other_noise_is_refused(tmp_path):
+    """Losses jittered so far that none is equal, on times of their own."""
+    one, noise = make_document(), random.Random(1)
+    again, own = deepcopy(one), make_document(seed=3)
+    again |= {"run_id": "another-run", "created_at": own["created_at"], "timing": own["timing"]}
+    again |= {"result": own["result"] | {"test_accuracy": one["result"]["test_accuracy"]}}
+    again["workload"]["seed"] = 3
+    for row, its in zip(again["epochs"], own["epochs"], strict=True):
+        row |= {name: its[name] for name in ("train_s", "eval_s", "data_wait_s")}
+        row["train_loss"] = its["train_loss"]
+        row["test_loss"] *= 1 + 1e-4 * noise.random()
+    again["result"]["test_loss"] = again["epochs"][-1]["test_loss"]
+    records = [Record.model_validate(each) for each in (one, again, make_document(seed=1))]
+    verdict = check_files([write_records(tmp_path, records)], NOW)
+    assert {(fault.rule, fault.field) for fault in verdict.faults} == {
+        ("outcome_own", "epochs.*.test_loss")
+    }
+    assert [run.record.workload.seed for run in verdict.accepted] == [1]
+
+
+def test_equal_weights_that_reach_another_loss_are_refused(tmp_path):
+    one = make_record()
+    weights = {"result__weights_sha256": one.result.weights_sha256}
+    loss = one.result.test_loss + 0.02
+    worse = {"epochs__49__test_loss": loss, "result__test_loss": loss}
+    other = make_record(platform="lab", **weights, **worse)
+    verdict = check_files([write_records(tmp_path, [one, other])], NOW)
+    assert {(fault.rule, fault.field) for fault in verdict.faults} == {
+        ("outcome_own", "result.weights_sha256")
+    }

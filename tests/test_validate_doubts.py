@@ -46,6 +46,10 @@ KAGGLE = {"platform__signals": {"KAGGLE_URL_BASE": "set"}, "platform__detected":
         ),
         ({"platform": "lab", "platform__label": "Our AWS p5.48xlarge"}, "its label says AWS"),
         (
+            {"hardware__hypervisor": "Amazon EC2", "hardware__virtualised": True},
+            "ran on a virtual machine of Amazon EC2",
+        ),
+        (
             {"engine__environment": {"SECRET_SAUCE": "on"}, "engine__division": "tuned"},
             "SECRET_SAUCE is in no list",
         ),
@@ -57,6 +61,11 @@ def test_what_nobody_can_look_up_is_a_doubt_and_no_fault(tmp_path, changes, said
     assert verdict.faults == []
     (line,) = verdict.doubts[record.run_id]
     assert said in line
+
+
+def test_checkpoints_that_take_a_good_part_of_the_training_are_a_doubt():
+    said = list(doubtful.doubts(make_record(timing__checkpoint_s=100.0)))
+    assert [line for line in said if line.startswith("checkpoints took 100 s beside")]
 
 
 def test_a_platform_of_ones_own_that_its_signals_speak_for_is_not_doubted(tmp_path):

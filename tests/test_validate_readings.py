@@ -14,6 +14,8 @@ from tests.records import NOW, make_record
 CUDA = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB", "epoch_s": 1.5}
 M1 = {"accelerator": "mps", "hardware__cpu_model": "Apple M1"}
 # what NVML shows of a GPU over a run of some 80 s
+FAMILY = "hardware.cpu_family_model_stepping"
+FOREIGN = "resources.foreign_cpu_percent"
 READ = {
     "resources__gpu_percent": 40.0,
     "resources__gpu_memory_peak_mib": 900.0,
@@ -26,6 +28,9 @@ NVIDIA_T4 = {**CUDA, **READ, "accelerator_name": "Tesla T4", "hardware__power_li
 # a made run of 50 minutes
 SLOW = {"epoch_s": 60.0}
 EPOCHS = range(50)
+
+
+LOSS, EVALS = "epochs.*.train_loss", "epochs.*.eval_s"
 
 
 def every(field, value_of):
@@ -69,6 +74,16 @@ REPEATED = {
     "all but constant": lambda n: n * 7 % 50 * 1e-6,
 }
 OUTCOMES = [
+    (every("train_loss", lambda n: 0.2 / (51 - n) + n / 1e5), "loss_fits_accuracy", LOSS),
+    (every("train_loss", lambda n: 0.05 - n / 1e5), "loss_fits_accuracy", "epochs.0.train_loss"),
+    ({"epochs__9__train_loss": 0.08}, "loss_fits_accuracy", "epochs.9.train_loss"),
+    ({"epochs__0__test_accuracy": 0.994}, "loss_fits_accuracy", "epochs.0.test_accuracy"),
+    (
+        every("data_wait_s", lambda n: 0.2),
+        "waits_within_training",
+        "epochs.*.data_wait_s",
+    ),
+    (every("eval_s", lambda n: 2.5 + n * 7 % 50 * 1.23e-3), "phases_have_their_share", EVALS),
     ({"epochs__9__train_loss": 0.0001}, "loss_bounds_errors", "epochs.9.train_loss"),
     ({"epochs__49__train_loss": 0.9}, "loss_fits_accuracy", "epochs.49.train_loss"),
     ({"epochs__0__train_accuracy": 1.0}, "loss_fits_accuracy", "epochs.0.train_accuracy"),
@@ -144,6 +159,23 @@ READINGS = [
         "resources.foreign_cpu_percent",
     ),
     ({"resources__throttled_s": 90.0}, "disturbances_warned", "resources.throttled_s"),
+    ({"resources__foreign_cpu_percent": 12.0}, "disturbances_warned", FOREIGN),
+    (
+        {**CUDA, **READ, "hardware__power_limit_w": 700.0},
+        "plausible_hardware",
+        "hardware.power_limit_w",
+    ),
+    ({**CUDA, **READ, "resources__energy_j": 5000.0}, "plausible_resources", "resources.energy_j"),
+    ({"hardware__cpu_family_model_stepping": "25/17/1"}, "accelerator_agrees", FAMILY),
+    ({"hardware__cpu_family_model_stepping": "the newest"}, "accelerator_agrees", FAMILY),
+    ({**M1, "hardware__cpu_family_model_stepping": "6/79/0"}, "accelerator_agrees", FAMILY),
+    ({"hardware__isa": "warp9"}, "accelerator_agrees", "hardware.isa"),
+    ({**NVIDIA_T4, "precision": "tf32"}, "accelerator_agrees", "engine.precision"),
+    (
+        {"hardware__cpu_model": "Apple M4 Max", "software__os": "Windows 11"},
+        "accelerator_agrees",
+        "software.os",
+    ),
 ]
 
 
@@ -203,7 +235,7 @@ def test_the_times_of_a_machine_are_no_copies_whatever_their_course(course, seed
         {"hardware__cpu_quota": 0.5, "hardware__threads": 1, "resources__cpu_percent": 50.0},
         {"hardware__threads": 2, "hardware__cpu_family_model_stepping": None},
         {"hardware__virtualised": True, "hardware__hypervisor": "docker, kvm"},
-        {"hardware__hypervisor": "podman", "resources__foreign_cpu_percent": 19.0},
+        {"hardware__hypervisor": "podman", "resources__foreign_cpu_percent": 10.4},
         {**CUDA, **READ},
         {**CUDA, **READ, "resources__gpu_power_w": None, "hardware__power_limit_w": None},
         {**NVIDIA_T4, "resources__gpu_power_w": 68.0, "resources__energy_j": 5400.0},

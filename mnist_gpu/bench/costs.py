@@ -162,6 +162,7 @@ def accuracy(variant: str, model: str, epochs: int, seeds: int) -> str:
     table = markdown(("seed", "PyTorch's plain loop", variant, "difference"), rows())
     apart = [ours - plain for plain, ours in found]
     return (
+        f"{machine()}.\n\n"
         f"Test accuracy in percent after {epochs} epochs of `{model}`; with a seed both begin with"
         " the same weights and see the same batches, and each draws its own dropout.\n\n"
         f"{table}\n\nThey differ by {mean(apart):+.3f} points; the standard error of that"

@@ -45,7 +45,7 @@ def gate(row: Row, reference: Mapping[str, float]) -> Gate:
     if len(reference) < ENOUGH:
         return Gate(NOT_JUDGED, "no reference runs are pinned yet")
     # a row in which others have joined the reference is judged by all of its runs
-    if all(run.record.run_id in reference for run in row.runs):
+    if all(_is_pinned(run, reference) for run in row.runs):
         return Gate(PASSES, f"its own reference (n = {len(reference)})")
     if row.n < ENOUGH:
         return Gate(NOT_JUDGED, f"n = {row.n}, and it takes {ENOUGH}")
@@ -61,6 +61,11 @@ def gate(row: Row, reference: Mapping[str, float]) -> Gate:
     return Gate(PASSES if p < SIGNIFICANT else NOT_SHOWN, basis)
 
 
+def _is_pinned(run: Run, reference: Mapping[str, float]) -> bool:
+    """Whether a run is one of the reference; whoever takes its id has another accuracy."""
+    return reference.get(run.record.run_id) == run.record.result.test_accuracy is not None
+
+
 def _by_seed(row: Row) -> list[float]:
     """One accuracy a seed, the mean of its runs: to send a run again tells nothing new."""
     found: dict[int, list[float]] = {}
@@ -69,8 +74,11 @@ def _by_seed(row: Row) -> list[float]:
     return list(map(fmean, found.values()))
 
 
-def run_doubts(runs: Sequence[Run], given: Lines) -> dict[str, list[str]]:
-    """Doubts on single runs by run id: those given, and those that the runs raise themselves."""
+def run_doubts(
+    runs: Sequence[Run], given: Lines, reference: Mapping[str, float]
+) -> dict[str, list[str]]:
+    """Doubts on single runs by run id: those given, and those that the runs raise themselves, alone
+    or beside the reference runs (run_id -> test accuracy)."""
     found = {run_id: list(lines) for run_id, lines in given.items()}
     times_seen = Counter(run.train_s for run in runs)
     overlapping = _overlapping(runs)
@@ -81,6 +89,8 @@ def run_doubts(runs: Sequence[Run], given: Lines) -> dict[str, list[str]]:
             "ran while another run was on such a machine": record.run_id in overlapping,
             "made by a checkout with changes": record.software.git_dirty,
             "platform not verified": not record.platform.verified,
+            "has the id of a reference run, and is another": record.run_id in reference
+            and not _is_pinned(run, reference),
         }
         if lines := [line for line, holds in said.items() if holds]:
             found.setdefault(record.run_id, []).extend(lines)

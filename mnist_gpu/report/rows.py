@@ -228,8 +228,10 @@ def group_runs(runs: Iterable[Run]) -> list[Row]:
     seeds: dict[Key, set[int]] = {}
     for run in sorted(runs, key=lambda run: (run.record.created_at, run.record.run_id)):
         key = Key.of(run.record)
-        # those that failed count as tried: who leaves out slow seeds is doubted
-        seeds.setdefault(key, set()).add(run.record.workload.seed)
+        tried = seeds.setdefault(key, set())
+        # those that failed count, if they trained: who leaves out slow seeds is doubted
+        if run.train_s:
+            tried.add(run.record.workload.seed)
         if run.record.status == "completed":
             found.setdefault(key, []).append(run)
     # of all at once: whether a short name is another row's too shows among all alone

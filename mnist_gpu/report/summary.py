@@ -92,7 +92,7 @@ def summarise(
     """
     # an empty one is a reference, too: of nothing
     reference = pinned() if reference is None else reference
-    of_run = run_doubts(runs, given_doubts or {})
+    of_run = run_doubts(runs, given_doubts or {}, reference)
     rows = group_runs(runs)
     for row in rows:
         row.gate = gate(row, reference)

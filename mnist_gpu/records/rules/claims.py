@@ -122,7 +122,7 @@ def unlike_the_known(platform: Any, price: Any, stated_limits: Any) -> Iterator[
             for name in LIMITED
         ]
     # whoever owns the machine names their own price
-    if known["kind"] != "local":
+    if known["kind"] != "local" and platform.name not in limits().own_prices:
         stated += _prices(price, known["price"])
     yield from unequal(stated, f"conf/platform/{platform.name}.yaml says")
 
@@ -137,8 +137,8 @@ def _prices(price: Any, known: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]
     if price.as_of is not None and price.as_of != known.get("as_of"):
         amount = stated.pop("amount_per_hour") or 0.0
         if usual is None:
-            return
-        if not usual / times <= amount <= usual * times:
+            stated["amount_per_hour"] = amount or None
+        elif not usual / times <= amount <= usual * times:
             changed = f"{usual}, and no price becomes {times:g} times as much or as little"
             yield "price.amount_per_hour", amount, changed
     yield from ((f"price.{name}", value, known.get(name)) for name, value in stated.items())

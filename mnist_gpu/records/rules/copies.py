@@ -27,10 +27,14 @@ def repeated(runs: Sequence[Run]) -> Iterator[Together]:
     for field in ("train_s", "eval_s"):
         yield from _shared(runs, field, "epoch_times_own", lambda one, other: False)
     for group in _groups(runs, _length):
-        yield from _alike(group)
+        yield from _alike(group, "train_s", "epoch_times_own")
+        yield from _alike(group, "test_loss", "outcome_own")
     for field, of in (("result.weights_sha256", _weights), ("epochs.*.test_loss", _few_losses)):
         for group in _groups(runs, of):
-            if len({_training(run) for run in group}) > 1:
+            losses = [run.record.result.test_loss or 0.0 for run in group]
+            # equal weights have nearly equal losses wherever they are evaluated
+            apart = max(losses) - min(losses) > limits().same_loss
+            if apart or len({_training(run) for run in group}) > 1:
                 yield from _named(group, "outcome_own", field)
     published = [run for run in runs if run.record.workload.dataset == "mnist"]
     for field in ("train_loss", "test_loss"):
@@ -128,28 +132,35 @@ def _most_by_chance(one: Column, other: Column) -> float:
     return float(max(limits().shared_from, part) + 10 * expected)
 
 
-def _alike(group: Sequence[Run]) -> Iterator[Together]:
-    """Times in the same order of length, forwards or backwards, as only jitter leaves them."""
+def _alike(group: Sequence[Run], field: str, rule: str) -> Iterator[Together]:
+    """Runs of one length whose times or losses move alike from epoch to epoch, the times forwards
+    or backwards, as only jitter leaves copies."""
     import numpy as np
 
+    known = limits().alike_steps
+    most = known[field] if len(group[0].train_s) >= known["from"] else limits().alike
     # the first epoch warms up alike everywhere. Sorting twice gives ranks, and the product of two
     # rows of unit length is their correlation
-    times = np.array([run.train_s[1:] for run in group])
-    ranks: Any = times.argsort(axis=1).argsort(axis=1).astype(np.float32)
+    steps = np.diff(np.array([getattr(run, field)[1:] for run in group]))
+    ranks: Any = steps.argsort(axis=1).argsort(axis=1).astype(np.float32)
     ranks -= ranks.mean(axis=1, keepdims=True)
     ranks /= np.linalg.norm(ranks, axis=1, keepdims=True)
+    # backwards a step up is one down
+    directions = [ranks, -ranks[:, ::-1]] if field == "train_s" else [ranks]
     partner: dict[int, int] = {}
     # all against all, a block at a time: 10,000 runs would be 400 MB at once
     for start in range(0, len(group), BLOCK):
         block = ranks[start : start + BLOCK]
         # those before have been compared with these
-        for others in (ranks[start:], ranks[start:, ::-1]):
-            alike = block @ others.T > limits().alike
+        for others in directions:
+            alike = block @ others[start:].T > most
             np.fill_diagonal(alike, False)  # a run is like itself
             if alike.any():
-                for pair in (np.argwhere(alike) + start).tolist():
-                    for number, other in (pair, pair[::-1]):
+                for number, other in (np.argwhere(alike) + start).tolist():
+                    # losses of one training may well be alike on two machines
+                    if field == "train_s" or not _trained_alike(group[number], group[other]):
                         partner.setdefault(number, other)
+                        partner.setdefault(other, number)
     for number, other in partner.items():
         reason = f"rise and fall as those of {group[other].path} do: a copy with jitter"
-        yield group[number], "epoch_times_own", "epochs.*.train_s", reason
+        yield group[number], rule, f"epochs.*.{field}", reason

@@ -13,7 +13,7 @@ from pathlib import Path
 from mnist_gpu.files import code_sha256
 from mnist_gpu.measure import signals
 from mnist_gpu.paths import PACKAGE, packaged
-from mnist_gpu.records.facts import facts
+from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.rules.claims import known_platforms, skeleton
 from mnist_gpu.records.rules.plausible import known_accelerator
 from mnist_gpu.records.schema import Platform, Record
@@ -37,6 +37,10 @@ def doubts(record: Record) -> Iterator[str]:
         if not any(fnmatchcase(name, pattern) for pattern in _of_speed()):
             yield f"environment variable {name} is in no list of those that change the speed"
     yield from _place(platform)
+    yield from _slow_disk(record)
+    rented = re.search(facts("texts")["rented_host"], hardware.hypervisor or "", re.I)
+    if rented and platform.kind == "local":
+        yield f"ran on a virtual machine of {rented.group()}, and says it is one's own"
     # a Mac's label stays true of its processor
     meant = known_platforms().get(platform.name, {}).get("accelerator")
     if meant in ("cpu", "cuda") and meant != hardware.accelerator:
@@ -72,6 +76,13 @@ def _place(platform: Platform) -> Iterator[str]:
         spoken_of = f" {_words(row['word'])}" in f" {called}"
         if spoken_of and not signals.matches(row["detect"], found, None):
             yield f"its name or label speaks of {row['word']}, and no signal does"
+
+
+def _slow_disk(record: Record) -> Iterator[str]:
+    timing, usual = record.timing, limits().checkpoint_doubted
+    if timing.checkpoint_s > usual["s"] + usual["share"] * timing.train_s:
+        beside = f"beside {timing.train_s:.0f} s of training"
+        yield f"checkpoints took {timing.checkpoint_s:.0f} s {beside}"
 
 
 @lru_cache(maxsize=8192)

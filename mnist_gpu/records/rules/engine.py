@@ -39,6 +39,17 @@ def engine_agrees(record: Record) -> Iterator[Finding]:
         if (on := bool(engine.switches.get(switch))) != (engine.compile == text):
             reason = f"is {engine.compile}, but the switch {switch} was {'on' if on else 'off'}"
             yield "engine.compile", reason
+    kind = record.hardware.accelerator
+    told = engine.name in ENGINES["deterministic_on_cpu"]
+    if told and engine.deterministic is not (kind == "cpu"):
+        yield "engine.deterministic", f"is {engine.deterministic}, which it is not on {kind}"
+    compilers = known.get("compiled_for", {}).get(engine.backend)
+    if compilers and engine.compile not in compilers:
+        yield "engine.compile", f"is {engine.compile}, which is not {engine.backend}'s"
+    if kind == "cuda" and "+cpu" in engine.backend:
+        yield "engine.backend", f"is {engine.backend}, which has no {kind}"
+    if engine.version > known["version"]:
+        yield "engine.version", f"is {engine.version}, and {known['version']} is the newest"
     yield from _versions(record, known["versions"])
     yield from _there(record, known)
 
@@ -108,8 +119,11 @@ def defaults_named(record: Record) -> Iterator[Finding]:
     for what in ENGINES["set_aside"]:
         if what not in said:
             yield field, f"says nothing of {what}, where every engine sets a default aside"
-    named = "TF32" in said
-    if (record.hardware.accelerator, engine.precision) == ("cuda", "float32") and not named:
+    kind, named = record.hardware.accelerator, "TF32" in said
+    if (kind, engine.precision) == ("cuda", "float32") and not named:
         yield field, "does not say that TF32 is off, as it is in float32 on cuda"
-    if engine.precision == "tf32" and named:
-        yield field, "says that TF32 is off, but engine.precision is tf32"
+    if named and (kind, engine.precision) != ("cuda", "float32"):
+        yield field, f"says that TF32 is off, but this is {engine.precision} on {kind}"
+    for name, words in ENGINES["own_lines"].items():
+        if (words in said) is not (engine.name == name):
+            yield field, f"{words!r} is a line of engine {name} and of no other"

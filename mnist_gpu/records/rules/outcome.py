@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from math import log
+from statistics import median
 
 from mnist_gpu.protocol.workload import most_skipped
 from mnist_gpu.records.facts import limits
@@ -109,6 +110,29 @@ def _standard_network(record: Record) -> Iterator[Finding]:
         yield from first(record, f"{part}_accuracy", beyond, why)
     beyond = [right > best for right in column(record, "test_accuracy")]
     yield from first(record, "test_accuracy", beyond, "beyond what the standard network reaches")
+    yield from _standard_course(record)
+
+
+def _standard_course(record: Record) -> Iterator[Finding]:
+    """The training loss of the standard run begins high, falls, and comes of its errors."""
+    low, high = LIMIT.nats_of_training
+    errors_from = LIMIT.errors_from / max(1, record.workload.n_train)
+    unlike = [
+        1 - right >= errors_from and not low <= loss / (1 - right) <= high
+        for loss, right in _of(record, "train")
+    ]
+    yield from first(record, "train_loss", unlike, "unlike what so many errors cost")
+    losses, earliest = column(record, "train_loss"), LIMIT.first_epoch
+    if not losses:
+        return
+    if losses[0] < max(earliest["train_loss"], *losses):
+        reason = f"is {losses[0]}: in the first epoch the standard network learns most"
+        yield "epochs.0.train_loss", reason
+    if (reached := column(record, "test_accuracy")[0]) > earliest["test_accuracy"]:
+        yield "epochs.0.test_accuracy", f"is {reached}: more than one epoch of training reaches"
+    half = len(losses) // 2
+    if len(losses) >= LIMIT.smooth_from and median(losses[half:]) > median(losses[1:half]):
+        yield "epochs.*.train_loss", "rise from the first half of the run to the second"
 
 
 def _of(record: Record, part: str) -> Iterable[tuple[float, float]]:

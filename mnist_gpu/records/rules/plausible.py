@@ -103,6 +103,10 @@ def plausible_hardware(record: Record) -> Iterator[Finding]:
     """Counts of processors, threads, accelerators and memory are those of one machine."""
     hardware = record.hardware
     yield from exceeding(hardware, "hardware", LIMIT.hardware)
+    card = known_accelerator(hardware) if hardware.accelerator == "cuda" else None
+    if card and (hardware.power_limit_w or 0) > 1.05 * card.get("watts", math.inf):
+        reason = f"is {hardware.power_limit_w}, more than a {hardware.accelerator_name} can take"
+        yield "hardware.power_limit_w", f"{reason} ({card['watts']})"
     # without a single CPU nothing computes
     cpus = dict.fromkeys(("threads", "cores"), max(1, hardware.logical_cpus))
     yield from exceeding(hardware, "hardware", cpus, "more than there are logical CPUs")
@@ -165,6 +169,7 @@ def _named(record: Record) -> Iterator[Finding]:
     name = f"{own} {hardware.cpu_model}"
     if kind == "cpu" and own not in (None, hardware.cpu_model):
         yield "hardware.accelerator_name", f"is {own}, but the processor is {hardware.cpu_model}"
+    yield from _processor(record)
     if kind == "cuda" and re.search(r"apple|\bmps\b", name, re.I):
         yield "hardware.accelerator_name", f"{name} has no CUDA"
     if kind == "mps" and "Apple" not in name:
@@ -174,6 +179,25 @@ def _named(record: Record) -> Iterator[Finding]:
     on_mac = system.startswith("macOS")
     if kind in ("cuda", "mps") and on_mac is not (kind == "mps"):
         yield "software.os", f"is {system}, which has no {kind}"
+
+
+def _processor(record: Record) -> Iterator[Finding]:
+    """Its name, family and vector set, and the system on it, are those of one processor."""
+    hardware, known = record.hardware, facts("processors")
+    model, family = hardware.cpu_model or "", hardware.cpu_family_model_stepping
+    if family is not None and not re.fullmatch(known["family"], family):
+        yield "hardware.cpu_family_model_stepping", f"{family:.60} are no three numbers"
+    for maker, of_family in known["makers"].items():
+        if family and re.search(maker, model) and not re.match(of_family, family):
+            yield "hardware.cpu_family_model_stepping", f"{family:.60} is none of {model}"
+    if hardware.isa not in (None, *known["vector_sets"]):
+        yield "hardware.isa", f"{hardware.isa} is no vector set that a run reads"
+    system = record.software.os
+    if re.search(known["of_macs"], model) and not system.startswith(("macOS", "Linux")):
+        yield "software.os", f"is {system}, which does not run on {model}"
+    precision = record.engine.precision
+    if precision == "tf32" and re.search(known["without_tf32"], hardware.accelerator_name or ""):
+        yield "engine.precision", f"is tf32, which {hardware.accelerator_name} has not"
 
 
 def _counted(record: Record) -> Iterator[Finding]:
@@ -240,11 +264,12 @@ def _energy(record: Record, energy_j: float, cards: int) -> Iterator[Finding]:
 def disturbances_warned(record: Record) -> Iterator[Finding]:
     """What disturbed a run stands among its warnings: it is doubted for them."""
     used, cpus = record.resources, max(1, record.hardware.logical_cpus)
-    # twice what the sampler warns of
+    # what the sampler warns of in each segment, and a little for rounding
+    segments = record.timing.segments
     noticed = {
-        "foreign_cpu_percent": max(20, 4 * cpus),
-        "suspended_s": 2 * record.timing.segments,
-        "throttled_s": 1 + 0.02 * sampled_s(record),
+        "foreign_cpu_percent": 1.05 * max(10, 2 * cpus),
+        "suspended_s": 1.05 * segments,
+        "throttled_s": 0.0105 * (sampled_s(record) + LIMIT.sampler_edge_s * segments),
     }
     if not used.warnings:
         yield from exceeding(used, "resources", noticed, "and resources.warnings say nothing of it")

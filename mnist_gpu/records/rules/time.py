@@ -121,9 +121,17 @@ def phases_have_their_share(record: Record) -> Iterator[Finding]:
             yield f"timing.{name}", f"is {getattr(timing, name)}: nothing takes no time"
     longest = dict.fromkeys(BEFORE, LIMIT.longest_before_s)
     yield from exceeding(timing, "timing", longest, "longer than any start takes")
-    if not own_classes(record):
-        reason = f"too much beside {train_s} s of training"
-        yield from exceeding(timing, "timing", _most_beside_training(record), reason)
+    if own_classes(record):
+        return
+    reason = f"too much beside {train_s} s of training"
+    yield from exceeding(timing, "timing", _most_beside_training(record), reason)
+    evals, most_s = column(record, "eval_s"), _longest_evaluation_s(record)
+    # half of them, so that no single one is judged that something came between
+    if len(evals) >= LIMIT.smooth_from and median(evals) > most_s:
+        yield (
+            "epochs.*.eval_s",
+            f"are {median(evals):.3f} s: an image takes longer than to train on",
+        )
 
 
 def _most_beside_training(record: Record) -> dict[str, float]:
@@ -133,17 +141,23 @@ def _most_beside_training(record: Record) -> dict[str, float]:
     # slower processor does not make the disk slower
     written_mb = 3 * 4 * work.n_parameters / 1e6
     each_s = LIMIT.checkpoint_edge_s + written_mb / LIMIT.slowest_disk_mb_per_s
-    # several devices may share the training and leave the evaluation to one
-    trained_s = train_s * work.devices * work.num_nodes
     # what is compiled may be so once more
-    edge_s = 30 if record.engine.compile == "none" else 600
+    edge_s = 10 if record.engine.compile == "none" else 600
     return {
         "warmup_s": 600 + 0.25 * train_s,
-        "other_s": 30 + 0.1 * train_s,
-        "checkpoint_s": 120 + min(0.5 * train_s, len(record.epochs) * each_s),
-        "eval_s": edge_s
-        + LIMIT.evaluation_per_image * trained_s * work.n_test / max(1, work.n_train),
+        "other_s": record.timing.segments * edge_s / 2 + LIMIT.other_share * train_s,
+        "checkpoint_s": 120 + len(record.epochs) * each_s,
+        "eval_s": edge_s + 2 * len(record.epochs) * _longest_evaluation_s(record),
     }
+
+
+def _longest_evaluation_s(record: Record) -> float:
+    """What an evaluation may take, beside an epoch of the same run: by the image it has a third of
+    the arithmetic, and larger batches."""
+    work, times = record.workload, column(record, "train_s")
+    # several devices may share the training and leave the evaluation to one
+    alone_s = (median(times) if times else 0.0) * work.devices * work.num_nodes
+    return float(LIMIT.evaluation_per_image * alone_s * work.n_test / max(1, work.n_train))
 
 
 @rule
@@ -238,6 +252,11 @@ def waits_within_training(record: Record) -> Iterator[Finding]:
         yield "epochs.*.data_wait_s", "leave nothing of train_s to compute in"
     if len(waits) > 2 and not any(wait is None or wait for wait in waits):
         yield "epochs.*.data_wait_s", "are all 0: nothing takes no time"
+    if known and len(waits) >= LIMIT.smooth_from and min(waits) > LIMIT.coarse_s:
+        if _steady(waits):
+            yield "epochs.*.data_wait_s", "are steadier than any clock"
+        if all(limits) and _steady(list(map(truediv, waits, limits))):
+            yield "epochs.*.data_wait_s", "are always the same share of train_s: worked out from it"
     # shorter ones may well be a few ticks of the clock
     if known and min(waits) > LIMIT.coarse_s and _too_many_rounded(waits):
         yield "epochs.*.data_wait_s", "are rounded: the clock has nine digits"
