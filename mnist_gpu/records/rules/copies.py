@@ -28,7 +28,8 @@ def repeated(runs: Sequence[Run]) -> Iterator[Together]:
         yield from _shared(runs, field, "epoch_times_own", lambda one, other: False)
     for group in _groups(runs, _length):
         yield from _alike(group, "train_s", "epoch_times_own")
-        yield from _alike(group, "test_loss", "outcome_own")
+        if len(group[0].test_loss) >= limits().alike_steps["from"]:
+            yield from _alike(group, "test_loss", "outcome_own")
     for field, of in (("result.weights_sha256", _weights), ("epochs.*.test_loss", _few_losses)):
         for group in _groups(runs, of):
             losses = [run.record.result.test_loss or 0.0 for run in group]
@@ -137,16 +138,19 @@ def _alike(group: Sequence[Run], field: str, rule: str) -> Iterator[Together]:
     or backwards, as only jitter leaves copies."""
     import numpy as np
 
-    known = limits().alike_steps
-    most = known[field] if len(group[0].train_s) >= known["from"] else limits().alike
-    # the first epoch warms up alike everywhere. Sorting twice gives ranks, and the product of two
-    # rows of unit length is their correlation
-    steps = np.diff(np.array([getattr(run, field)[1:] for run in group]))
-    ranks: Any = steps.argsort(axis=1).argsort(axis=1).astype(np.float32)
+    # the first epoch warms up alike everywhere
+    values: Any = np.array([getattr(run, field)[1:] for run in group])
+    most, steps = limits().alike, limits().alike_steps
+    # of honest runs whole courses may be alike, and steps by chance where there are few
+    backwards = 1
+    if len(group[0].train_s) >= steps["from"]:
+        values, most, backwards = np.diff(values), steps["most"], -1
+    # sorting twice gives ranks, and the product of two rows of unit length is their correlation
+    ranks = values.argsort(axis=1).argsort(axis=1).astype(np.float32)
     ranks -= ranks.mean(axis=1, keepdims=True)
     ranks /= np.linalg.norm(ranks, axis=1, keepdims=True)
     # backwards a step up is one down
-    directions = [ranks, -ranks[:, ::-1]] if field == "train_s" else [ranks]
+    directions = [ranks, backwards * ranks[:, ::-1]] if field == "train_s" else [ranks]
     partner: dict[int, int] = {}
     # all against all, a block at a time: 10,000 runs would be 400 MB at once
     for start in range(0, len(group), BLOCK):
