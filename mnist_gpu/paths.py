@@ -4,6 +4,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mnist_gpu.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -15,7 +17,8 @@ def conf_dir() -> Path:
 
 def choices(group: str) -> list[str]:
     """The names one may choose in a group of `conf/`; none for what is no group."""
-    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    # what editors and macOS leave beside a file begins with a dot
+    return sorted(path.stem for path in (conf_dir() / group).glob("[!.]*.yaml"))
 
 
 @cache
@@ -26,8 +29,21 @@ def packaged(path: str) -> Any:
 
 @cache
 def shipped(path: str) -> Any:
-    """A file of `conf/` likewise, such as `engine/lightning`, without Hydra; read only."""
-    return table(conf_dir() / f"{path}.yaml")
+    """A file of `conf/` likewise, such as `engine/lightning`, without Hydra; read only.
+
+    Raises:
+        UserError: a user has made it, and it is no YAML, or holds no keys.
+    """
+    import yaml
+
+    file = conf_dir() / f"{path}.yaml"
+    try:
+        found = table(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        raise UserError(f"{file}: cannot be read as YAML ({' '.join(str(exc).split())})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{file}: holds no keys")
+    return found
 
 
 def table(path: Path) -> Any:

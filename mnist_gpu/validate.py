@@ -17,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, sentence in facts("rules").items():
             print(f"{name:22} {sentence}")
         return 0
+    from mnist_gpu.errors import UserError
     from mnist_gpu.records.rules import check_files
 
     verdict = check_files(options.paths)
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for run_id, lines in verdict.doubts.items():
         print(f"doubt: {run_id}: {'; '.join(lines)}", file=sys.stderr)
     refused = len({fault.path for fault in verdict.faults})
+    if not verdict.accepted and not refused:
+        raise UserError(f"no record in {', '.join(options.paths)}: a run writes one, record.json")
     print(f"{len(verdict.accepted)} accepted, {refused} refused", file=sys.stderr)
     return 1 if refused else 0
 

@@ -130,6 +130,14 @@ def test_the_work_grows_no_faster_than_the_number_of_records(monkeypatch):
     assert operations(200) <= 2.2 * operations(100)
 
 
+def test_a_part_of_the_results_leaves_alone_what_others_published(tmp_path):
+    results = write_records(tmp_path / "results", seeds(1))
+    readme, kept = tmp_path / "README.md", "<!-- published:begin -->\nkept\n<!-- published:end -->"
+    readme.write_text(f"{BEGIN}\n{END}\n{kept}\n")
+    assert main([str(results), "--readme", str(readme), "--out", str(tmp_path / "out")]) == 0
+    assert kept in readme.read_text()
+
+
 def test_readme_and_docs_of_this_repository_have_their_blocks_and_are_current(capsys, monkeypatch):
     monkeypatch.undo()  # its records name commits that are
     readme = REPOSITORY / "README.md"

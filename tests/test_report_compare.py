@@ -123,7 +123,16 @@ def test_a_name_that_is_no_row_is_refused_in_a_line(tmp_path, capsys, monkeypatc
     assert f"{said}, and no row of that name" in capsys.readouterr().err
     # without PATHs rows are looked for in results/, and here is none
     assert main(["--compare", str(results), name]) == 1
-    assert f"{said}\n" in capsys.readouterr().err
+    assert f"{said}; and where rows are looked for, results, there is nothing" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_name_with_a_slip_is_answered_with_the_one_that_was_meant(tmp_path, capsys):
+    records = seeds(1)
+    results, name = write_records(tmp_path, records), summary_of(*records).rows[0].ref
+    assert main([str(results), "--compare", name[:-1], str(results)]) == 1
+    assert f"did you mean {name}?" in capsys.readouterr().err
 
 
 def test_without_paths_and_names_the_usage_is_shown():

@@ -1,7 +1,12 @@
 """The report's tables and Markdown: which there are, in which order, and that texts stay texts."""
 
+import io
+
+import pytest
+from rich.console import Console
+
 from mnist_gpu.report.answer import answer
-from mnist_gpu.report.table import escape, markdown, missing, sections
+from mnist_gpu.report.table import escape, markdown, missing, print_console, sections
 from tests.records import make_record
 from tests.summaries import LABORATORY, seeds, summary_of
 
@@ -111,3 +116,14 @@ def test_tuned_and_open_rows_stand_beneath_their_own_stock_row():
 def test_text_is_plain_in_markdown():
     assert escape("a|b*c_[d](https://e)<f>`g`") == (r"a\|b\*c\_\[d\](https&#58;//e)\<f\>\`g\`")
     assert escape("www.e WWW.f") == "www&#46;e WWW&#46;f"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+def test_a_terminal_shows_the_whole_name_of_every_row_however_narrow(monkeypatch, columns):
+    file, summary = io.StringIO(), summary_of(*seeds(), *seeds(1, platform="lab"))
+    console = Console(file=file, width=columns, force_terminal=True, no_color=True)
+    monkeypatch.setattr("mnist_gpu.output.console", lambda: console)
+    print_console(summary)
+    for row in summary.rows:
+        assert row.ref in file.getvalue().replace("\n", " ")
+    assert ("Training time: " in file.getvalue()) is (columns < 120)

@@ -101,3 +101,8 @@ def test_the_published_schema_is_current():
         "renew it: python -c 'from mnist_gpu.records.schema import schema_json;"
         ' print(schema_json(), end="")\' > docs/record.schema.json'
     )
+
+
+def test_an_empty_path_is_not_taken_for_the_present_folder():
+    with pytest.raises(UserError, match="a PATH is empty"):
+        find_records([""])

@@ -21,6 +21,7 @@ from mnist_gpu.errors import UserError
 from mnist_gpu.faults import small
 from mnist_gpu.records.schema import Record
 from mnist_gpu.train import run_app
+from mnist_gpu.validate import main as validate
 
 QUICK = ["platform=cpu", "model=mlp", "epochs=2"]
 PHASES = ("startup", "data", "build", "warmup", "train", "eval", "checkpoint", "other")
@@ -273,3 +274,17 @@ def test_a_trace_is_left_on_demand_and_changes_nothing(here, plain):
     assert "Optimizer.step#Adam.step" in names
     assert traced.result.weights_sha256 == untraced.result.weights_sha256
     assert traced.workload.deviations == untraced.workload.deviations
+
+
+def test_how_many_images_a_shortened_epoch_had_is_not_made_up(here, quick):
+    asked = [*quick, "engine=lightning", "+trainer.limit_train_batches=2"]
+    record = mnist_gpu.run(asked)
+    assert record.workload.steps_made == 2 * record.workload.epochs
+    assert record.result.images_per_s is None
+    assert validate([str(here)]) == 0
+
+
+@pytest.mark.parametrize("given", [["--help"], ["-m", "seed=1,2"], "epochs=1"])
+def test_flags_and_a_bare_text_are_no_overrides(here, given):
+    with pytest.raises(UserError, match="overrides are a list such as"):
+        mnist_gpu.run(given)

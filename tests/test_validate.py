@@ -1,6 +1,7 @@
 """`python -m mnist_gpu.validate`: true records are accepted, lies are named."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from mnist_gpu import paths
+from mnist_gpu.errors import UserError
 from mnist_gpu.protocol.standard import protocol
 from mnist_gpu.records.facts import facts
-from mnist_gpu.records.rules import check_files, check_record
+from mnist_gpu.records.rules import check_files, check_record, claims
 from mnist_gpu.records.rules.registry import RULES
 from mnist_gpu.records.store import write_record
 from mnist_gpu.validate import main
@@ -65,6 +68,16 @@ def broken_rules(record):
                 "callbacks Early (standard: none)",
                 "trainer.x 1 (standard: 2)",
             ],
+        },
+        # a loaded machine looks less often
+        {"resources__samples": 300, "resources__warnings": ["other processes used 190 % of a CPU"]},
+        # an argument of the Trainer left batches out: how many images there were nobody knows
+        {
+            "workload__standard": False,
+            "workload__deviations": ["trainer.limit_train_batches 5 (standard: 1.0)"],
+            "workload__steps_made": 250,
+            "result__images_per_s": None,
+            "result__flops_per_s": None,
         },
         {"status": "interrupted", "status_reason": "Ctrl-C", "result__weights_sha256": None},
     ],
@@ -161,6 +174,29 @@ def test_the_name_of_a_file_cannot_act_on_the_terminal(tmp_path, capsys):
 def test_a_missing_path_is_one_line_and_1(capsys):
     assert main(["nowhere"]) == 1
     assert capsys.readouterr().err == "mnist-gpu: nowhere: no such file or folder\n"
+
+
+def test_a_folder_without_a_record_is_one_line_and_1(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert f"no record in {tmp_path}" in capsys.readouterr().err
+
+
+def test_a_broken_platform_is_named_and_what_an_editor_leaves_is_not_one(monkeypatch, tmp_path):
+    conf = tmp_path / "conf"
+    shutil.copytree(paths.conf_dir() / "platform", conf / "platform")
+    monkeypatch.setattr(paths, "conf_dir", lambda: conf)
+    monkeypatch.setattr(paths, "shipped", paths.shipped.__wrapped__)
+    monkeypatch.setattr(claims, "shipped", paths.shipped)
+    (conf / "platform" / ".#lab.yaml").symlink_to("nowhere")
+    assert ".#lab" not in claims.known_platforms.__wrapped__()
+    for text, said in {
+        "a: [": "cannot be read as YAML",
+        "": "no keys",
+        "name: lab": "kind",
+    }.items():
+        (conf / "platform" / "lab.yaml").write_text(text)
+        with pytest.raises(UserError, match=rf"lab\.yaml: .*{said}"):
+            claims.known_platforms.__wrapped__()
 
 
 def test_wrong_usage_exits_with_2():

@@ -7,14 +7,23 @@ output of a bit generator may not. So everything drawn here is worked out from r
 import numpy as np
 import numpy.typing as npt
 
+from mnist_gpu.errors import UserError
+
 STREAMS = {"weights": 1, "order": 2, "dropout": 3, "synthetic": 4}
 # an epoch's number has 17 bits, a device's 12
 RANK_SHIFT = 20
+MOST_SEEDS = 2**32
 
 
 def raw_bits(stream: str, seed: int, index: int, count: int) -> npt.NDArray[np.uint64]:
     """Raw 64-bit words of one of `STREAMS`: (count,) uint64. The seed is below 2**32, the index an
-    epoch or the number of a parameter."""
+    epoch or the number of a parameter.
+
+    Raises:
+        UserError: the seed is not.
+    """
+    if not 0 <= seed < MOST_SEEDS:
+        raise UserError(f"seed={seed}: a whole number from 0 to {MOST_SEEDS - 1}")
     # Philox is keyed, not seeded: no two (stream, seed, index) share any of their numbers
     key = np.array([seed, (STREAMS[stream] << 32) | index], dtype=np.uint64)
     return np.random.Philox(key=key).random_raw(count)

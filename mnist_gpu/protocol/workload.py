@@ -60,6 +60,13 @@ def most_skipped(precision: str, steps: int) -> int:
     return 20 + steps // 500 if precision == "16-mixed" else 0
 
 
+def fewest_steps(epochs: int, per_epoch: int, devices: int, precision: str) -> int:
+    """How many optimizer steps so many whole epochs have at least, on so many devices."""
+    # each of several devices takes its share of the images, padded or cut to whole batches
+    uneven = 2 * epochs if devices > 1 else 0
+    return epochs * per_epoch - uneven - most_skipped(precision, epochs * per_epoch)
+
+
 @dataclass(frozen=True)
 class Metrics:
     """Mean cross-entropy (nats) and accuracy (0..1) over the images of one pass."""

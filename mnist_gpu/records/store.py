@@ -88,6 +88,9 @@ def find_records(paths: Sequence[Path | str]) -> list[Path]:
 
     """
     found: dict[object, Path] = {}
+    if "" in paths:
+        # an unset variable of a shell; to Python it is the present folder
+        raise UserError("a PATH is empty: name a record or a folder (. for this one)")
     for path in map(Path, paths):
         if not os.path.exists(path):
             raise UserError(f"{printable(str(path))}: no such file or folder")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -46,15 +47,17 @@ def compare(asked: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     """
     there = [os.path.exists(name) for name in asked]
     if not all(there) and not any(map(os.path.exists, paths)):
-        lacking = asked[there.index(False)]
-        raise UserError(f"--compare {printable(lacking)}: no such file or folder")
+        lacking, where = asked[there.index(False)], printable(", ".join(paths))
+        why = f"no such file or folder; and where rows are looked for, {where}, there is nothing"
+        raise UserError(f"--compare {printable(lacking)}: {why}")
     # thousands of records are read only where a row is asked for by its name
     named = [] if all(there) else load(paths).rows
     sides = [
         load([name]).rows if is_path else [row for row in named if row.ref == name]
         for name, is_path in zip(asked, there, strict=True)
     ]
-    a, b = map(_only, asked, sides, there)
+    others = [[] if is_path else [row.ref for row in named] for is_path in there]
+    a, b = map(_only, asked, sides, there, others)
     for letter, name, row in zip("AB", asked, (a, b), strict=True):
         yield f"{letter}: {printable(name)}: {row.name} (n = {row.n}; {row.origin})"
     yield ""
@@ -72,12 +75,14 @@ def compare(asked: Sequence[str], paths: Sequence[str]) -> Iterator[str]:
     yield from (f"- {line}" for line in _limits(a, b, len(found)))
 
 
-def _only(asked: str, rows: Sequence[Row], is_path: bool) -> Row:
+def _only(asked: str, rows: Sequence[Row], is_path: bool, others: Sequence[str]) -> Row:
     if len(rows) == 1:
         return rows[0]
     why = "no acceptable record of a completed run there"
     if not is_path:
-        why = "no such file or folder, and no row of that name"
+        near = get_close_matches(asked, others, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        why = f"no such file or folder, and no row of that name{meant}"
     if rows:
         names = ", ".join(row.ref for row in rows[:8])
         where = f"; with {printable(asked)} as PATH" if is_path else ""

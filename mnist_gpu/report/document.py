@@ -75,13 +75,16 @@ def update(readme: Path, block: str, name: str = "results") -> bool:
 def blocks(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str]]:
     """(document, what should stand in it, marker) for the README and the documents beside it."""
     from mnist_gpu.report.answer import answer
+    from mnist_gpu.report.published import NOTHING_PUBLISHED
     from mnist_gpu.report.table import markdown, published_markdown
 
     makers = (answer, markdown, published_markdown, _checkpoint_share)
     for (document, marker), make in zip(BLOCKS, makers, strict=True):
         path = readme if document == README else readme.parent / document
         # somebody else's README holds the results and need not hold the rest
-        if marker == "results" or has_markers(path, marker):
+        # who reports a part of the results need not have what others published
+        absent = marker == "published" and summary.published is NOTHING_PUBLISHED
+        if marker == "results" or (has_markers(path, marker) and not absent):
             yield path, make(summary), marker
 
 

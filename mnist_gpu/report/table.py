@@ -177,6 +177,7 @@ def escape(text: str) -> str:
 
 def print_console(summary: Summary) -> None:
     """Print the tables and findings to the terminal."""
+    from rich.measure import Measurement
     from rich.text import Text
 
     console = output.console()
@@ -184,7 +185,11 @@ def print_console(summary: Summary) -> None:
         # a file or a log has no edge to wrap at
         console.width = WIDTH_IN_FILES
     for section in sections(summary):
-        console.print(_rich_table(section))
+        table = _rich_table(section)
+        # a name that is cut can be neither read nor compared by
+        anywhere = console.options.update(width=10 * WIDTH_IN_FILES)
+        narrow = Measurement.get(console, anywhere, table).minimum > console.width
+        console.print(Text("\n".join(_as_list(section))) if narrow else table)
         for ref, note in section.notes:
             console.print(Text(f"  {ref}: {printable(note)}", style="dim"))
         if section.left_out:
@@ -264,12 +269,28 @@ def _rich_table(section: Section) -> "RenderableType":
 
     table = Table(title=section.title, title_justify="left", title_style="bold", box=SIMPLE)
     for heading in section.headings:
-        # digits beneath digits
-        table.add_column(heading, justify="right" if heading in RIGHT_ALIGNED else "left")
+        # digits beneath digits; a name is copied from here to compare by
+        table.add_column(
+            heading,
+            justify="right" if heading in RIGHT_ALIGNED else "left",
+            no_wrap=heading == section.headings[0],
+        )
     for entry in section.lines:
         # Text, because a string would be read for markup
         table.add_row(*(Text(printable(cell)) for cell in entry.cells))
     return table
+
+
+def _as_list(section: Section) -> Iterator[str]:
+    """A table's lines beneath each other, for a narrow terminal."""
+    yield section.title
+    for entry in section.lines:
+        cells = list(map(printable, entry.cells))
+        # a promised row that nobody has run
+        yield f"\n{cells[0]}" if cells[0] else f"\n{cells[1]}: {TBD}"
+        shown = zip(section.headings[1:], cells[1:], strict=True) if cells[0] else ()
+        yield from (f"  {heading}: {cell}" for heading, cell in shown)
+    yield ""
 
 
 def _paragraphs(summary: Summary) -> Iterator[str]:

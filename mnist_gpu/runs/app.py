@@ -154,6 +154,11 @@ def forget_the_last_run() -> None:
 
 def run_once(overrides: Sequence[str]) -> Record:
     """See `mnist_gpu.run`."""
+    if isinstance(overrides, str) or any(str(override)[:1] == "-" for override in overrides):
+        raise UserError(
+            f'{overrides!r}: overrides are a list such as ["epochs=3"]; flags such as -m and --help'
+            " are for the command line"
+        )
     if not _running.acquire(blocking=False):
         raise UserError("a run is going on in this process already: one at a time")
     made: list[Path] = []

@@ -12,7 +12,7 @@ from mnist_gpu.config.settings import PlatformSettings, Settings
 from mnist_gpu.engines.base import Engine
 from mnist_gpu.measure import detect, hardware, influences, signals
 from mnist_gpu.measure.resources import Sampler
-from mnist_gpu.protocol.workload import EngineFacts, Weights, Workload
+from mnist_gpu.protocol.workload import EngineFacts, Weights, Workload, fewest_steps
 from mnist_gpu.records import schema
 from mnist_gpu.records.acceptable import harmless
 from mnist_gpu.runs import checkpoint
@@ -89,6 +89,7 @@ def record(
     place = platform.of(facts)
     hardware_part = hardware.read(facts)
     software_part = hardware.software()
+    workload = _workload(run, len(timeline.history))
     # the clock is read last: everything above is part of the whole
     timing = _timing(timeline, run.before.segments, facts)
     return schema.Record(
@@ -110,10 +111,10 @@ def record(
         engine=_engine(run, facts),
         hardware=hardware_part,
         software=software_part,
-        workload=_workload(run, len(timeline.history)),
+        workload=workload,
         timing=timing,
         epochs=[schema.EpochRecord(**asdict(row)) for row in timeline.history],
-        result=_result(timeline.history, run.engine.workload, timing, weights),
+        result=_result(timeline.history, run.engine.workload, timing, weights, workload.steps_made),
         resources=resources,
         price=schema.Price(**place.price.model_dump()),
         limits=schema.Limits(**place.limits.model_dump()),
@@ -187,10 +188,17 @@ def _timing(timeline: Timeline, segments: int, facts: EngineFacts) -> schema.Tim
 
 
 def _result(
-    history: Sequence[Epoch], workload: Workload, timing: schema.Timing, weights: Weights | None
+    history: Sequence[Epoch],
+    workload: Workload,
+    timing: schema.Timing,
+    weights: Weights | None,
+    steps_made: int,
 ) -> schema.Result:
-    images = len(history) * len(workload.dataset.train_labels)
-    images_per_s = images / timing.train_s if history and timing.train_s else None
+    images, per_epoch = len(history) * len(workload.dataset.train_labels), workload.steps_per_epoch
+    fewest = fewest_steps(len(history), per_epoch, workload.world_size, workload.precision)
+    # an argument of the Trainer may leave batches out, and nobody counts what is in the others
+    known = bool(history and timing.train_s and steps_made >= fewest)
+    images_per_s = images / timing.train_s if known else None
     return schema.Result(
         # the last, as the protocol has it: to take the best would be to look at the test set
         test_accuracy=history[-1].test_accuracy if history else None,

@@ -269,3 +269,9 @@ def test_the_trio_works_from_a_wheel_in_an_empty_folder_without_hydra(mnist_dir,
 
 def _environment() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith(("RANK", "LOCAL_", "WORLD_"))}
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused_in_a_line(seed):
+    with pytest.raises(UserError, match=f"seed={seed}: a whole number from 0"):
+        MNISTModule("mlp", seed=seed)

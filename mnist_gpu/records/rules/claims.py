@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import Any
 
+from mnist_gpu.errors import UserError
 from mnist_gpu.measure import signals
 from mnist_gpu.paths import choices, shipped
 from mnist_gpu.protocol.standard import deviating, protocol
@@ -14,6 +15,7 @@ from mnist_gpu.records.facts import facts, limits
 from mnist_gpu.records.rules.registry import Finding, rule, unequal
 from mnist_gpu.records.schema import Record
 
+EVERY_PLATFORM = ("label", "kind", "accelerator", "price", "limits")
 LABELLED = ("label", "kind")
 PRICED = ("amount_per_hour", "unit", "free")
 LIMITED = ("session_s", "quota_s_per_week")
@@ -26,8 +28,16 @@ CONFIGURED = ("trainer.", "callbacks ", "logger ", "precision ")
 
 @cache
 def known_platforms() -> dict[str, dict[str, Any]]:
-    """The platforms of `conf/platform/` by name, but `auto`."""
-    return {name: shipped(f"platform/{name}") for name in choices("platform") if name != "auto"}
+    """The platforms of `conf/platform/` by name, but `auto`.
+
+    Raises:
+        UserError: a file there is none of a platform.
+    """
+    found = {name: shipped(f"platform/{name}") for name in choices("platform") if name != "auto"}
+    for name, entry in found.items():
+        if missing := [key for key in EVERY_PLATFORM if key not in entry]:
+            raise UserError(f"conf/platform/{name}.yaml: has no {', '.join(missing)}")
+    return found
 
 
 @rule

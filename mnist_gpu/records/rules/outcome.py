@@ -5,10 +5,9 @@ from itertools import pairwise
 from math import log
 from statistics import median
 
-from mnist_gpu.protocol.workload import most_skipped
 from mnist_gpu.records.facts import limits
 from mnist_gpu.records.rules.registry import Finding, first, rule, unequal
-from mnist_gpu.records.rules.time import own_classes
+from mnist_gpu.records.rules.time import fewer_steps, own_classes
 from mnist_gpu.records.run import column
 from mnist_gpu.records.schema import Record
 
@@ -31,7 +30,8 @@ def status_fits(record: Record) -> Iterator[Finding]:
     """A completed run has a result and a digest of its weights; any other says why it ended."""
     if record.status == "completed":
         for field in ("test_accuracy", "test_loss", "weights_sha256", "images_per_s"):
-            if getattr(record.result, field) is None:
+            unknown = field == "images_per_s" and fewer_steps(record)
+            if getattr(record.result, field) is None and not unknown:
                 yield f"result.{field}", "is missing in a completed run"
     elif not record.status_reason:
         yield "status_reason", f"is missing although the run was {record.status}"
@@ -43,11 +43,9 @@ def steps_counted(record: Record) -> Iterator[Finding]:
     in float16 it may leave out a few."""
     work, epochs = record.workload, len(record.epochs)
     expected = epochs * -(-work.n_train // work.batch_size)
-    # each of several devices takes its share of the images, padded or cut to whole batches
-    slack = 2 * epochs if work.devices * work.num_nodes > 1 else 0
+    most = expected + (2 * epochs if work.devices * work.num_nodes > 1 else 0)
     judged = record.status == "completed" and not own_classes(record)
-    skipped = most_skipped(record.engine.precision, expected)
-    if judged and not -slack <= expected - work.steps_made <= slack + skipped:
+    if judged and (fewer_steps(record) or work.steps_made > most):
         yield "workload.steps_made", f"is {work.steps_made}, expected {expected}"
 
 

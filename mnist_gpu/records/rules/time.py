@@ -6,6 +6,7 @@ from itertools import pairwise
 from operator import truediv
 from statistics import median
 
+from mnist_gpu.protocol.workload import fewest_steps
 from mnist_gpu.records.facts import limits
 from mnist_gpu.records.rules.registry import (
     Finding,
@@ -35,6 +36,13 @@ def own_classes(record: Record) -> bool:
     """Whether a configured trainer or callback may have changed steps and phases."""
     declared = " ".join(record.workload.deviations)
     return "trainer." in declared or "callbacks " in declared
+
+
+def fewer_steps(record: Record) -> bool:
+    """Whether the epochs had fewer steps than the data set has batches."""
+    work, epochs = record.workload, len(record.epochs)
+    per_epoch, devices = -(-work.n_train // work.batch_size), work.devices * work.num_nodes
+    return work.steps_made < fewest_steps(epochs, per_epoch, devices, record.engine.precision)
 
 
 @rule
@@ -89,6 +97,9 @@ def rates(record: Record) -> Iterable[Finding]:
     work, result, train_s = record.workload, record.result, record.timing.train_s
     images = len(record.epochs) * work.n_train
     per_s = images / train_s if train_s else 0.0
+    if fewer_steps(record):
+        # how many images they had nobody counted
+        per_s = 0.0
     # nothing to train on has no arithmetic: 0 and null say so alike
     stated = [
         ("result.images_per_s", result.images_per_s or None, per_s or None),
@@ -105,6 +116,9 @@ def sampler_agrees(record: Record) -> Iterator[Finding]:
     samples, seconds, segments = record.resources.samples, sampled_s(record), record.timing.segments
     on_cpu = record.hardware.accelerator == "cpu"
     share = LIMIT.least_sampled_cpu if on_cpu else LIMIT.least_sampled_gpu
+    # on a machine that others keep busy it may look less often; the warning makes a doubted run
+    if record.resources.warnings:
+        share = LIMIT.least_sampled_disturbed
     least = share * seconds - LIMIT.sampler_edge_s * segments
     if samples > seconds + segments or (samples < least and record.status == "completed"):
         yield "resources.samples", f"is {samples}; one a second, they are to be some {seconds:.0f}"
