@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mnist_gpu.errors import UserError
 from mnist_gpu.output import entry
 
 
@@ -17,7 +18,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, sentence in facts("rules").items():
             print(f"{name:22} {sentence}")
         return 0
-    from mnist_gpu.errors import UserError
     from mnist_gpu.records.rules import check_files
 
     verdict = check_files(options.paths)

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from mnist_gpu.measure.hardware import VECTOR_SETS
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules import check_record
 from mnist_gpu.records.rules.plausible import known_accelerator
@@ -13,9 +14,10 @@ from tests.records import NOW, make_record
 
 CUDA = {"accelerator": "cuda", "accelerator_name": "NVIDIA A100-SXM4-40GB", "epoch_s": 1.5}
 M1 = {"accelerator": "mps", "hardware__cpu_model": "Apple M1"}
-# what NVML shows of a GPU over a run of some 80 s
 FAMILY = "hardware.cpu_family_model_stepping"
 FOREIGN = "resources.foreign_cpu_percent"
+LOSS, EVALS = "epochs.*.train_loss", "epochs.*.eval_s"
+# what NVML shows of a GPU over a run of some 80 s
 READ = {
     "resources__gpu_percent": 40.0,
     "resources__gpu_memory_peak_mib": 900.0,
@@ -28,9 +30,6 @@ NVIDIA_T4 = {**CUDA, **READ, "accelerator_name": "Tesla T4", "hardware__power_li
 # a made run of 50 minutes
 SLOW = {"epoch_s": 60.0}
 EPOCHS = range(50)
-
-
-LOSS, EVALS = "epochs.*.train_loss", "epochs.*.eval_s"
 
 
 def every(field, value_of):
@@ -258,6 +257,10 @@ def test_the_precisions_that_the_rules_know_are_those_there_are():
 
     for kind, able in facts("engines")["precisions"].items():
         assert set(PRECISIONS[kind]) <= set(able)
+
+
+def test_the_vector_sets_that_the_rules_know_are_those_that_a_run_reads():
+    assert set(facts("processors")["vector_sets"]) == {*VECTOR_SETS, "neon"}
 
 
 @pytest.mark.parametrize(

@@ -81,10 +81,11 @@ def blocks(summary: "Summary", readme: Path) -> Iterator[tuple[Path, str, str]]:
     makers = (answer, markdown, published_markdown, _checkpoint_share)
     for (document, marker), make in zip(BLOCKS, makers, strict=True):
         path = readme if document == README else readme.parent / document
+        # whoever reports a part of the results need not have what others published
+        if marker == "published" and summary.published is NOTHING_PUBLISHED:
+            continue
         # somebody else's README holds the results and need not hold the rest
-        # who reports a part of the results need not have what others published
-        absent = marker == "published" and summary.published is NOTHING_PUBLISHED
-        if marker == "results" or (has_markers(path, marker) and not absent):
+        if marker == "results" or has_markers(path, marker):
             yield path, make(summary), marker
 
 

@@ -63,7 +63,8 @@ def gate(row: Row, reference: Mapping[str, float]) -> Gate:
 
 def _is_pinned(run: Run, reference: Mapping[str, float]) -> bool:
     """Whether a run is one of the reference; whoever takes its id has another accuracy."""
-    return reference.get(run.record.run_id) == run.record.result.test_accuracy is not None
+    run_id, accuracy = run.record.run_id, run.record.result.test_accuracy
+    return run_id in reference and reference[run_id] == accuracy
 
 
 def _by_seed(row: Row) -> list[float]:

@@ -184,10 +184,10 @@ def print_console(summary: Summary) -> None:
     if not console.is_terminal:
         # a file or a log has no edge to wrap at
         console.width = WIDTH_IN_FILES
+    # a name that is cut can be neither read nor compared by
+    anywhere = console.options.update(width=10 * WIDTH_IN_FILES)
     for section in sections(summary):
         table = _rich_table(section)
-        # a name that is cut can be neither read nor compared by
-        anywhere = console.options.update(width=10 * WIDTH_IN_FILES)
         narrow = Measurement.get(console, anywhere, table).minimum > console.width
         console.print(Text("\n".join(_as_list(section))) if narrow else table)
         for ref, note in section.notes:

@@ -30,6 +30,7 @@ from mnist_gpu.engines.lightning.tuned import (
 from mnist_gpu.engines.torch import PyTorchEngine
 from mnist_gpu.engines.torch.device import choose
 from mnist_gpu.engines.torch.network import load_state, take_state
+from mnist_gpu.engines.torch.step import TrainStep
 from mnist_gpu.measure import cpus
 from mnist_gpu.measure.rank import here
 from mnist_gpu.protocol.workload import EngineFacts, State
@@ -135,16 +136,14 @@ class LightningEngine(PyTorchEngine):
     def rehearse(self, sizes: Sequence[int], watched: AbstractContextManager[Any]) -> None:
         # the Trainer is yet to make its optimizer: this one is thrown away, and weights come back
         before, optimizer = self.state(), self.module.configure_optimizers()
+        # what is compiled is so for the types that the Trainer will compute in
+        step = TrainStep(self.network, optimizer, self.workload.precision, self.device)
         self.module.train()
         with watched:
             for images, labels in self.first_batches(sizes):
-                # what is compiled is so for the types that the Trainer will compute in
-                with self.trainer.precision_plugin.train_step_context():
-                    loss = torch.nn.functional.cross_entropy(self.module(images), labels)
-                loss.backward()
-                optimizer.step()
-                optimizer.zero_grad()
+                step(images, labels)
             self.synchronise()
+        self.module.zero_grad()
         load_state(self.network, None, before)
 
     def state(self) -> State:

@@ -36,11 +36,8 @@ def doubts(record: Record) -> Iterator[str]:
     for name in engine.environment:
         if not any(fnmatchcase(name, pattern) for pattern in _of_speed()):
             yield f"environment variable {name} is in no list of those that change the speed"
-    yield from _place(platform)
+    yield from _place(platform, hardware.hypervisor or "")
     yield from _slow_disk(record)
-    rented = re.search(facts("texts")["rented_host"], hardware.hypervisor or "", re.I)
-    if rented and platform.kind == "local":
-        yield f"ran on a virtual machine of {rented.group()}, and says it is one's own"
     # a Mac's label stays true of its processor
     meant = known_platforms().get(platform.name, {}).get("accelerator")
     if meant in ("cpu", "cuda") and meant != hardware.accelerator:
@@ -55,13 +52,17 @@ def _of_speed() -> list[str]:
     return [*found, Path(table["preloaded"]).name]
 
 
-def _place(platform: Platform) -> Iterator[str]:
+def _place(platform: Platform, hypervisor: str) -> Iterator[str]:
     known, flavor = known_platforms().get(platform.name), platform.signals.get("flavor")
     if platform.kind == "local" and platform.detected in RENTED:
         yield f"the signals say {platform.detected}, which is no machine of one's own"
-    rented = re.search(facts("texts")["rented"], platform.label, re.I)
+    texts = facts("texts")
+    rented = re.search(texts["rented"], platform.label, re.I)
     if rented and platform.kind == "local":
         yield f"its label says {rented.group()}, and its kind that it is one's own"
+    rented = re.search(texts["rented_host"], hypervisor, re.I)
+    if rented and platform.kind == "local":
+        yield f"ran on a virtual machine of {rented.group()}, and says it is one's own"
     if known is not None:
         # a label that names its kind of server, and so the price, is true of no other
         host = (known.get("detect") or {}).get("host")

@@ -158,6 +158,9 @@ def accelerator_agrees(record: Record) -> Iterator[Finding]:
     precision, able = record.engine.precision, known["precisions"].get(kind)
     if able is not None and precision not in able:
         yield "engine.precision", f"{precision} is none that an engine computes in on {kind}"
+    own = hardware.accelerator_name or ""
+    if precision == "tf32" and re.search(known["without_tf32"], own):
+        yield "engine.precision", f"is tf32, which {own} has not"
     yield from _named(record)
     yield from _counted(record)
 
@@ -195,9 +198,6 @@ def _processor(record: Record) -> Iterator[Finding]:
     system = record.software.os
     if re.search(known["of_macs"], model) and not system.startswith(("macOS", "Linux")):
         yield "software.os", f"is {system}, which does not run on {model}"
-    precision = record.engine.precision
-    if precision == "tf32" and re.search(known["without_tf32"], hardware.accelerator_name or ""):
-        yield "engine.precision", f"is tf32, which {hardware.accelerator_name} has not"
 
 
 def _counted(record: Record) -> Iterator[Finding]:
