@@ -24,7 +24,7 @@ def test_every_engine_is_estimated_and_leaves_no_record(digits, tmp_path, capsys
     pytest.importorskip("tensorflow" if engine == "keras" else engine)
     assert entry.main([*digits, f"engine={engine}", "budget_s=1", "hydra.run.dir=here"]) == 0
     said = capsys.readouterr().out
-    [estimate] = read_lines(said)
+    [estimate], _ = read_lines(said)
     assert estimate == Estimate.model_validate_json((tmp_path / "here/estimate.json").read_text())
     assert (estimate.engine, estimate.division, estimate.epochs) == (engine, "stock", 50)
     assert estimate.train_s.low_s < estimate.train_s.value_s < estimate.total_s.value_s
@@ -44,7 +44,7 @@ def test_an_estimate_for_a_platform_that_this_is_not_says_so(digits, capsys):
     said = capsys.readouterr().out
     asked = "this machine is not seen to be what was asked for: Kaggle (CPU)"
     assert f"warning        {asked}" in said
-    [estimate] = read_lines(said)
+    [estimate], _ = read_lines(said)
     assert estimate.warnings[0] == asked
 
 
@@ -92,7 +92,7 @@ def test_an_estimate_of_the_standard_run_ends_a_run_that_asks_for_one(digits, tm
 
     given = [*digits, "engine=torch", "epochs=1", "estimate=true", "hydra.run.dir=here"]
     assert run_app(given) == 0
-    [estimate] = read_lines(capsys.readouterr().out)
+    [estimate], _ = read_lines(capsys.readouterr().out)
     record = json.loads((tmp_path / "here/record.json").read_text())
     assert estimate.epochs == 50
     assert record["epochs"][0]["train_s"] == pytest.approx(estimate.measured_s, rel=0.05)

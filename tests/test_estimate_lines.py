@@ -8,7 +8,6 @@ import pytest
 
 from mnist_gpu.bench import truth
 from mnist_gpu.config.compose import platforms
-from mnist_gpu.errors import UserError
 from mnist_gpu.records.estimate import PREFIX, Estimate, line, read_lines
 from mnist_gpu.records.fit import fit, sentences
 from mnist_gpu.records.schema import Limits, Price
@@ -54,14 +53,15 @@ def made(total_s: float = 3600.0, **changes) -> Estimate:
 def test_an_estimate_survives_being_pasted_among_other_words():
     one, other = made(), made(100.0, engine="keras")
     text = f"see here:\n> {line(one)}\nand `{line(other)}`, thanks"
-    assert read_lines(text) == [one, other]
+    assert read_lines(text) == ([one, other], [])
 
 
 def test_a_line_that_lost_its_end_is_named():
     whole = line(made())
     for damaged in (whole[:-20], whole.replace(whole[60:64], "AAAA")):
-        with pytest.raises(UserError, match=r"damaged|not an estimate"):
-            read_lines(damaged)
+        found, [fault] = read_lines(damaged)
+        assert not found
+        assert re.search("damaged|not an estimate", fault)
 
 
 def test_a_line_that_would_unpack_to_anything_large_is_refused():
@@ -69,8 +69,9 @@ def test_a_line_that_would_unpack_to_anything_large_is_refused():
     import zlib
 
     bomb = base64.urlsafe_b64encode(zlib.compress(b" " * 4_000_000, 9)).decode().rstrip("=")
-    with pytest.raises(UserError, match="damaged"):
-        read_lines(PREFIX + bomb)
+    found, [fault] = read_lines(PREFIX + bomb)
+    assert not found
+    assert "damaged" in fault
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,29 @@ def test_estimates_are_ranked_by_time_and_marked(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "not results" in said
     assert said.index("quick one") < said.index("slow one")
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_ranked(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "estimate.json").write_text("{}")
+    pasted = f"{line(made(label='a whole one'))}\n{line(made(label='a cut one'))[:-20]}\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(pasted))
+    assert report(["--estimates", str(tmp_path), "-"]) == 1
+    shown = capsys.readouterr()
+    assert "a whole one" in shown.out
+    assert "a cut one" not in shown.out
+    assert "left out of the ranking" in shown.err
+    assert "estimate.json: not an estimate" in shown.err
+    assert "the line is damaged" in shown.err
+
+
+def test_where_nothing_can_be_read_its_faults_are_all_that_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(line(made())[:-20]))
+    assert report(["--estimates", "-"]) == 1
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert "the line is damaged" in shown.err
+    assert "makes one" not in shown.err
 
 
 def test_where_there_is_no_estimate_the_report_says_how_to_make_one(tmp_path, capsys):
@@ -147,11 +171,11 @@ def test_a_line_that_mail_or_a_terminal_has_broken_is_read_all_the_same(columns,
         for whole in (f"mine: {line(one)} and", line(other), "thanks")
         for part in textwrap.wrap(whole, columns, break_on_hyphens=False)
     )
-    assert read_lines(text) == [one, other]
+    assert read_lines(text) == ([one, other], [])
 
 
 def test_the_beginning_of_a_line_alone_is_only_a_word():
-    assert read_lines(f"lines begin with `{PREFIX}`, or {PREFIX} and go on") == []
+    assert read_lines(f"lines begin with `{PREFIX}`, or {PREFIX} and go on") == ([], [])
 
 
 @pytest.mark.parametrize(

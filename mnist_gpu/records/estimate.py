@@ -68,14 +68,18 @@ def line(estimate: Estimate) -> str:
     return PREFIX + base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
-def read_lines(text: str) -> list[Estimate]:
-    """Every estimate that stands in `text` as its line, whole or broken into several.
-
-    Raises:
-        UserError: a line is damaged.
-    """
-    parts = (part[: 2 * MOST_LETTERS] for part in text.split(PREFIX)[1:])
-    return [_unpack(part) for part in parts if part[:1].isalnum()]
+def read_lines(text: str) -> tuple[list[Estimate], list[str]]:
+    """Every estimate that stands in `text` as its line, whole or broken into several, and what is
+    wrong with each that is damaged."""
+    found, faults = [], []
+    for part in text.split(PREFIX)[1:]:
+        # the prefix alone may be spoken of
+        if part[:1].isalnum():
+            try:
+                found.append(_unpack(part[: 2 * MOST_LETTERS]))
+            except UserError as exc:
+                faults.append(str(exc))
+    return found, faults
 
 
 def _unpack(text: str) -> Estimate:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_gpu.collection import no_collection
+from mnist_gpu.errors import UserError
 from mnist_gpu.output import entry
 
 if TYPE_CHECKING:
@@ -30,7 +31,10 @@ def _main(options: argparse.Namespace) -> int:
     if options.estimates:
         from mnist_gpu.report.estimates import gather, show
 
-        show(gather(options.paths))
+        estimates, faults = gather(options.paths)
+        show(estimates)
+        if faults:
+            raise UserError(f"left out of the ranking: {'; '.join(faults)}")
         return 0
     from mnist_gpu.report.summary import load
 

@@ -22,19 +22,23 @@ NARROW = 60
 MOST_BYTES = 1 << 26
 
 
-def gather(paths: Sequence[str]) -> list[Estimate]:
-    """The estimates in files, folders and, for `-`, in what is typed or piped in.
+def gather(paths: Sequence[str]) -> tuple[list[Estimate], list[str]]:
+    """The estimates in files, folders and, for `-`, in what is typed or piped in; and what is wrong
+    with those that cannot be read.
 
     Raises:
-        UserError: there is none, or one cannot be read.
+        UserError: none can be read, or a path cannot.
     """
     found: list[Estimate] = []
+    faults: list[str] = []
     for path in paths:
-        found += read_lines(_pasted()) if path == "-" else _in(Path(path))
+        good, bad = read_lines(_pasted()) if path == "-" else _in(Path(path))
+        found, faults = found + good, faults + bad
     if not found:
         where = ", ".join("standard input" if path == "-" else path for path in paths)
-        raise UserError(f"{where}: no estimate there; python -m mnist_gpu.estimate makes one")
-    return found
+        none = f"{where}: no estimate there; python -m mnist_gpu.estimate makes one"
+        raise UserError("; ".join(faults) or none)
+    return found, faults
 
 
 def show(estimates: Iterable[Estimate], out: TextIO | None = None) -> None:
@@ -110,15 +114,21 @@ def _pasted() -> str:
     return binary.read(MOST_BYTES).decode("utf-8", "replace") if binary else stream.read(MOST_BYTES)
 
 
-def _in(path: Path) -> list[Estimate]:
+def _in(path: Path) -> tuple[list[Estimate], list[str]]:
     found: list[Estimate] = []
+    faults: list[str] = []
     try:
         for name in sorted(path.rglob("estimate.json")) if path.is_dir() else [path]:
             with name.open("rb") as file:
                 content = file.read(MOST_BYTES).removeprefix(codecs.BOM_UTF8)
-            lines = read_lines(content.decode("utf-8", "replace"))
-            found += lines or [read_json(content, str(name))]
+            good, bad = read_lines(content.decode("utf-8", "replace"))
+            found, faults = found + good, faults + bad
+            if not good and not bad:
+                try:
+                    found.append(read_json(content, str(name)))
+                except UserError as exc:
+                    faults.append(str(exc))
     except OSError as exc:
         why = (exc.strerror or str(exc)).lower()
         raise UserError(f"{exc.filename or path}: cannot be read: {why}") from None
-    return found
+    return found, faults

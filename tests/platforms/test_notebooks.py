@@ -148,7 +148,7 @@ def test_the_kaggle_notebook_runs_all_and_leaves_its_record_as_output(
     assert record.engine.division == "stock"
     assert record.workload.dataset == ("mnist" if attached else "custom")
     assert "| Test accuracy |" in shown
-    [estimate] = read_lines(shown)
+    [estimate], _ = read_lines(shown)
     assert (estimate.platform, estimate.epochs) == ("kaggle", 50)
     # Kaggle keeps what lies here, and one run is both the platform's and the common one
     assert sorted(path.name for path in working.iterdir()) == ["outputs", "record.json"]

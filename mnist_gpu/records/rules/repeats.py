@@ -24,9 +24,8 @@ def repetition(times: Sequence[float]) -> str | None:
     steps_s = np.abs(np.diff(series))
     near_s = _near_s(steps_s)
     for odd in (0, 1):
-        pairs = np.arange(odd, len(series) - 1, 2)
         # the steps from one pair to the next
-        if _copies(series[pairs], series[pairs + 1], _near_s(steps_s[1 - odd :: 2])):
+        if _copies(series[odd:-1:2], series[odd + 1 :: 2], _near_s(steps_s[1 - odd :: 2])):
             return "in pairs of epochs"
     # who is near whom, all at once: only few lags and centres are worth a closer look
     near = np.abs(series[:, None] - series) < near_s

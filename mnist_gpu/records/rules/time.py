@@ -198,11 +198,9 @@ def clock_digits(record: Record) -> Iterator[Finding]:
 
 def _scaled(times: Iterable[float | None]) -> list[bool]:
     """Of each time whether it is no whole number of nanoseconds."""
-    slack = LIMIT.nanosecond_slack
+    slack, all_ns = LIMIT.nanosecond_slack, [1e9 * (seconds or 0.0) for seconds in times]
     # long times have fewer digits after the point
-    return [
-        abs((ns := 1e9 * (seconds or 0.0)) - round(ns)) > slack + 1e-15 * ns for seconds in times
-    ]
+    return [abs(ns - round(ns)) > slack + 1e-15 * ns for ns in all_ns]
 
 
 def _ns(seconds: float) -> int:
@@ -211,7 +209,7 @@ def _ns(seconds: float) -> int:
 
 def _too_many_rounded(times: Sequence[float]) -> bool:
     """Whether more times are round than a clock brings about: all, or more than a few."""
-    n, whole_ns = len(times), list(map(_ns, times))
+    n, whole_ns = len(times), [round(1e9 * seconds) for seconds in times]
     coarse_ns, fine_ns = _ns(LIMIT.coarse_s), _ns(LIMIT.fine_s)
     coarse = [ns % coarse_ns for ns in whole_ns].count(0)
     fine = n >= LIMIT.fine_from and not any(ns % fine_ns for ns in whole_ns)
