@@ -101,6 +101,16 @@ def test_owned_hardware_that_cannot_be_metered_has_no_number():
     assert cost.text() == "own hardware, energy not measured"
 
 
+@pytest.mark.parametrize("asked", [price(reason="free to users", free=True), price(2.0, "SU")])
+def test_a_rehearsal_at_home_has_the_cost_of_home_and_not_the_platforms(asked):
+    place = {"platform": "jupyterhub", "kind": "cloud", "price": asked}
+    cost = run_cost(run_of(**place, platform__rehearsal=True))
+    assert (cost.free, cost.amount) == (False, None)
+    assert cost.text() == "own hardware, energy not measured"
+    real = run_cost(run_of(**place))
+    assert real.free or real.amount
+
+
 def test_the_cost_to_an_accuracy_stops_at_the_evaluation_that_shows_it():
     run = run_of(platform="lab", kind="cloud", price=price(3600.0, "USD"), accuracy=0.9912)
     cost = cost_to(run, 0.972)

@@ -37,6 +37,12 @@ ACCELERATOR = Side(
     "on an accelerator", "accelerator", lambda row: not row.on_cpu, ("accelerator", {"cuda", "mps"})
 )
 CLOUD = Side("in a cloud", "cloud machine", lambda row: row.kind in RENTED, ("kind", RENTED))
+PRICED = Side(
+    "where a price or the energy is known",
+    "machine with a price",
+    lambda row: row.cost.free or row.cost.amount is not None,
+    ("kind", {"local", *RENTED}),
+)
 HOME = Side(
     "on a machine of one's own",
     "local machine",
@@ -126,12 +132,16 @@ def missing(rows: Rows, *wanted: Side) -> str:
     return f"Nothing can be said yet. Missing: {'; '.join(lacking)}."
 
 
-def _lacking(rows: Rows, side: Side) -> Iterator[str]:
-    engine = protocol()["common_engine"]
-    wanted = ("standard", "stock", engine)
+def there_are(rows: Rows, side: Side) -> list[Row]:
+    """The standard stock rows of the common engine on one side, whether comparable or not yet."""
+    wanted = ("standard", "stock", protocol()["common_engine"])
     ours = [r for r in rows if (r.category, r.key.division, r.key.engine) == wanted]
+    return list(filter(side.holds, ours))
+
+
+def _lacking(rows: Rows, side: Side) -> Iterator[str]:
     # what one run more would settle is asked for before a whole new row
-    there = list(filter(side.holds, ours))
+    there = there_are(rows, side)
     if any(map(comparable, there)):
         return
     if there:
@@ -140,7 +150,7 @@ def _lacking(rows: Rows, side: Side) -> Iterator[str]:
     field, values = side.wanted
     names = [name for name, entry in known_platforms().items() if str(entry[field]) in values]
     where = f"{side.where} (platform={','.join(names[:MOST_PLATFORMS])}"
-    yield f"engine={engine} {where}; seed=0,1,2 or more)"
+    yield f"engine={protocol()['common_engine']} {where}; seed=0,1,2 or more)"
 
 
 def _obstacle(row: Row) -> str:

@@ -9,7 +9,10 @@ from mnist_gpu.report.statistics import time_to
 
 
 def run_cost(run: Run) -> Cost:
-    """The cost of a whole run: everybody charges for the time a machine is held."""
+    """The cost of a whole run: everybody charges for the time a machine is held.
+
+    A rehearsal on one's own machine has the cost of that, not the platform's.
+    """
     return _cost(run.record, run.record.timing.total_s)
 
 
@@ -30,5 +33,8 @@ def _cost(record: Record, held_s: float) -> Cost:
     share = min(1.0, held_s / total_s) if total_s else 1.0
     energy_j = (used.energy_j or 0.0) * share
     described = f"{record.hardware.accelerator_name} {record.hardware.cpu_model}"
-    kind = record.platform.kind
-    return cost_of(record.price, kind, described, held_s, energy_j, used.energy_source)
+    price, kind = record.price, record.platform.kind
+    if record.platform.rehearsal:
+        # the platform charged nothing and gave nothing free: the machine was one's own
+        price, kind = price.model_copy(update={"amount_per_hour": None, "free": False}), "local"
+    return cost_of(price, kind, described, held_s, energy_j, used.energy_source)

@@ -113,7 +113,10 @@ def cost_effectiveness(rows: Rows, fields: Fields) -> Sentences:
                 said = _some(f"{_priced(row)}, in {row.train_s} of training" for row in named)
                 yield f"With {named[0].trained_by}, {what}: {said}.", named[:MOST_NAMED]
     if not any(priced + free):
-        yield UNPRICED if fields else comparison.missing(rows, comparison.ANYWHERE), ()
+        if comparison.there_are(rows, comparison.PRICED):
+            yield comparison.missing(rows, comparison.PRICED), ()
+        else:
+            yield UNPRICED if fields else comparison.missing(rows, comparison.ANYWHERE), ()
 
 
 def time_to_accuracy(_: Rows, fields: Fields) -> Sentences:
