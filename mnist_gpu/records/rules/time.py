@@ -209,7 +209,7 @@ def _ns(seconds: float) -> int:
 
 def _too_many_rounded(times: Sequence[float]) -> bool:
     """Whether more times are round than a clock brings about: all, or more than a few."""
-    n, whole_ns = len(times), [round(1e9 * seconds) for seconds in times]
+    n, whole_ns = len(times), list(map(_ns, times))
     coarse_ns, fine_ns = _ns(LIMIT.coarse_s), _ns(LIMIT.fine_s)
     coarse = [ns % coarse_ns for ns in whole_ns].count(0)
     fine = n >= LIMIT.fine_from and not any(ns % fine_ns for ns in whole_ns)
