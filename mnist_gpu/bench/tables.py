@@ -28,7 +28,9 @@ from mnist_gpu.errors import UserError
 STEPS = {"cnn": 120, "mlp": 938, "lenet5": 469}
 # what an epoch has once (its order, its data made ready) weighs more in a small network's block
 BLOCK_STEPS = {"cnn": 20, "mlp": 200}
-WARM_UP_PAIRS = 3
+# where memory happens to lie makes one of two like loops up to some per cent the faster (pages that
+# a step has to fetch anew), for as long as both live: they are made anew, and chance falls on both
+MADE = 10
 RESAMPLES = 5000
 GAINS = ("model", "engine", "switch", "ms a step", "times as fast as without (95 % interval)")
 
@@ -79,12 +81,16 @@ def machine() -> str:
     return f"On {cpus.threads()} threads of {cpu_model()}{beside}, {versions}"
 
 
-def paired_ratio(ones: Sequence[float], others: Sequence[float], digits: int = 3) -> str:
+def paired_ratio(
+    ones: Sequence[float], others: Sequence[float], digits: int = 3, together: int = 1
+) -> str:
     """Median of `ones` over median of `others`, and its 95 % interval by bootstrap over the pairs;
-    number i of both was measured side by side."""
+    number i of both was measured side by side, and so many in a row had something in common."""
     a, b = np.asarray(ones), np.asarray(others)
-    # whole pairs are drawn: what a drift did to both stays together
-    picked = np.random.default_rng(0).integers(len(a), size=(RESAMPLES, len(a)))
+    # whole pairs are drawn, and whole groups of them: what befell both, or all, stays together
+    groups = np.arange(len(a)).reshape(-1, together)
+    picks = np.random.default_rng(0).integers(len(groups), size=(RESAMPLES, len(groups)))
+    picked = groups[picks].reshape(RESAMPLES, -1)
     drawn = np.median(a[picked], axis=1) / np.median(b[picked], axis=1)
     low, high = np.percentile(drawn, [2.5, 97.5])
     value = np.median(a) / np.median(b)
@@ -138,16 +144,17 @@ def module(where: str, steps: int, repeats: int) -> str:
 
 def overhead(models: Sequence[str], engines: Sequence[str], pairs: int) -> str:
     """What this project adds to a framework's own loop, in pairs of blocks in one process."""
+    each = -(-pairs // MADE)
 
     def rows() -> Iterator[Sequence[str]]:
         for model in models:
             steps = BLOCK_STEPS[model]
             for engine in engines or [name for name in ALONE if installed(name)]:
-                task = partial(blocks, engine, model, steps, pairs)
+                task = partial(blocks, engine, model, steps, each)
                 [sides] = interleave({f"{model} {engine}": task}, 1)[f"{model} {engine}"]
                 through, alone = (f"{median(side) / steps * 1e3:.2f}" for side in sides)
-                ratio = paired_ratio(*sides)
-                yield model, engine, through, alone, ratio, f"{pairs} of {steps} steps"
+                ratio = paired_ratio(sides[0], sides[1], together=each)
+                yield model, engine, through, alone, ratio, f"{MADE} x {each} of {steps} steps"
 
     headings = ("model", "engine", "ms a step", "alone", "ratio (95 % interval)", "pairs of blocks")
     return f"{machine()}.\n\n{markdown(headings, rows())}"
@@ -156,17 +163,22 @@ def overhead(models: Sequence[str], engines: Sequence[str], pairs: int) -> str:
 def blocks(engine: str, model: str, steps: int, pairs: int) -> Callable[[], list[list[float]]]:
     """A function that gives seconds of blocks of steps: through the engine, and alone.
 
-    The two take turns, the first of a pair by lot: drift and order go into both alike.
+    The two take turns, the first of a pair by lot: drift and order go into both alike. Both are
+    made anew, the first of them by lot, after so many pairs.
     """
-    load = slice_of(model, steps)
-    ways = [make(engine, load), make(f"alone:{engine}", load)]
+    load, names = slice_of(model, steps), (engine, f"alone:{engine}")
+    lots = np.random.default_rng(0)
 
     def measure() -> list[list[float]]:
         found: list[list[float]] = [[], []]
-        for first in np.random.default_rng(0).integers(2, size=WARM_UP_PAIRS + pairs):
-            for way in (first, 1 - first):
-                found[way].append(ways[way]())
-        return [side[WARM_UP_PAIRS:] for side in found]
+        for _ in range(MADE):
+            ways = {way: make(names[way], load) for way in lots.permutation(2)}
+            for once in ways.values():  # the first call warms up
+                once()
+            for _ in range(pairs):
+                for way in lots.permutation(2):
+                    found[way].append(ways[way]())
+        return found
 
     return measure
 
