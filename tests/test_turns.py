@@ -1,10 +1,11 @@
-"""What the bench compares takes turns, each in a process of its own."""
+"""What the bench compares takes turns, each in a process of its own, and how sure a ratio is."""
 
 import os
 from collections.abc import Callable
 
 import pytest
 
+from mnist_gpu.bench.tables import paired_ratio
 from mnist_gpu.bench.turns import interleave
 from mnist_gpu.errors import UserError
 
@@ -43,3 +44,10 @@ def test_what_fails_is_left_out_and_said_and_the_others_go_on() -> None:
 def test_a_failure_that_nobody_asked_to_be_told_of_is_an_error(task: Callable[[], object]) -> None:
     with pytest.raises(UserError, match=r"bench: it: (no such|the device)"):
         interleave({"it": task}, 1)  # type: ignore[dict-item]
+
+
+def test_what_pairs_in_a_row_have_in_common_by_chance_widens_the_interval() -> None:
+    lucks = 7 * [1.03] + 3 * [0.97]
+    ones = [luck for luck in lucks for _ in range(10)]
+    assert paired_ratio(ones, 100 * [1.0]) == "1.030 (1.030 to 1.030)"
+    assert paired_ratio(ones, 100 * [1.0], together=10) == "1.030 (0.970 to 1.030)"
