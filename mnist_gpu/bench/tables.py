@@ -85,7 +85,7 @@ def paired_ratio(
     ones: Sequence[float], others: Sequence[float], digits: int = 3, together: int = 1
 ) -> str:
     """Median of `ones` over median of `others`, and its 95 % interval by bootstrap over the pairs;
-    number i of both was measured side by side, and so many in a row had something in common."""
+    number i of both was measured side by side, and every `together` in a row share something."""
     a, b = np.asarray(ones), np.asarray(others)
     # whole pairs are drawn, and whole groups of them: what befell both, or all, stays together
     groups = np.arange(len(a)).reshape(-1, together)
