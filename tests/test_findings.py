@@ -142,6 +142,12 @@ SETS = {
         ]
     ),
     "cannot_be_told_apart": lambda: runs(9.0) + runs(9.01, **LABORATORY, platform="lab"),
+    "builds_of_torch": lambda: (
+        runs(9.0, engine__backend="torch 2.15.0+cpu")
+        + runs(1.9, **A100, engine__backend="torch 2.11.0+cu130")
+        + runs(8.5, engine="torch")
+        + runs(1.8, engine="torch", **A100)
+    ),
     "doubts": lambda: runs(9.0) + runs(1.9, **A100, software__git_dirty=True),
     "seeds_picked": lambda: runs(9.0)[2:] + runs(1.9, **A100),
     "hub_at_home": lambda: (

@@ -246,6 +246,24 @@ def test_odd_readings_that_some_machine_gives_are_accepted(changes):
     assert broken_rules(**changes) == set()
 
 
+GRAPHS = {"cuda_graphs": True, "fused_adam": True, "resident_data": True}
+
+
+@pytest.mark.parametrize(("each_s", "named"), [(0.15, False), (0.6, True)])
+def test_an_evaluation_may_take_its_loader_s_time_where_a_replayed_step_takes_none(each_s, named):
+    # as on an H200: its host loads an image in 15 us, a replayed step takes 7 an image
+    evals = every("eval_s", lambda n: round(each_s + n * 7 % 50 * 1.23e-4, 9))
+    made = {
+        **CUDA,
+        **READ,
+        "engine__division": "tuned",
+        "engine__switches": GRAPHS,
+        "epoch_s": 0.45,
+    }
+    found = broken_rules(**made, **evals)
+    assert (("phases_have_their_share", EVALS) in found) is named
+
+
 def test_a_slow_disk_takes_a_while_for_fifty_checkpoints_and_is_no_lie():
     # NFS at 5 MB/s; what the sampler and the sum say of it is another matter
     found = broken_rules(**SLOW, timing__checkpoint_s=180.000000417)

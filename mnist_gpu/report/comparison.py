@@ -1,6 +1,7 @@
 """Which rows may be compared, what may be said of them, and which run is missing where nothing may.
 
-Machines are compared within one engine, stock and one precision; nothing else may differ.
+Machines are compared within one engine of one version, stock and in one precision. Versions of
+frameworks may differ, and are said.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -73,7 +74,8 @@ def fields(rows: Rows) -> list[Rows]:
     for row in filter(comparable, rows):
         key = row.key
         # False comes before True
-        group = (key.engine != common, key.engine, key.backend, key.precision)
+        # not by the backend as recorded: two machines seldom have the same build of torch
+        group = (key.engine != common, row.engine, key.precision)
         # sorted below: the newest engine version of each comes first
         found.setdefault((*group, -key.engine_version), []).append(row)
     return [newest(found[group]) for group in sorted(found)]
@@ -119,9 +121,13 @@ def best(rows: Rows, what: str) -> str:
 
 
 def versions(*rows: Row) -> str:
-    """` (torch 2.11 and torch 2.15)` where the frameworks' versions differ; else empty."""
-    found = sorted({row.key.framework for row in rows})
-    return f" ({' and '.join(found)})" if len(found) > 1 else ""
+    """` (torch 2.11 and torch 2.15)` where versions of framework or backend differ; else empty."""
+    frameworks = {row.key.framework for row in rows}
+    # some are a device or have no version
+    backends = {row.key.backend for row in rows if " " in row.key.backend}
+    differing = (sorted(names) for names in (frameworks, backends) if len(names) > 1)
+    said = "; ".join(" and ".join(names) for names in differing)
+    return f" ({said})" if said else ""
 
 
 def missing(rows: Rows, *wanted: Side) -> str:

@@ -93,7 +93,8 @@ class Key:
             "engine": engine.name,
             "engine_version": engine.version,
             # a patch release seldom changes speed, a minor one may
-            "framework": f"{engine.framework} {'.'.join(engine.framework_version.split('.')[:2])}",
+            "framework": f"{engine.framework} {_minor(engine.framework_version)}",
+            "backend": _minor(engine.backend),
             "switches": _named(engine.switches),
             "kernels": tuple(sorted(engine.kernels)),
             "environment": _named(engine.environment),
@@ -147,6 +148,11 @@ def refs(keys: Sequence[Key]) -> list[str]:
 def _those_of(names: Iterable[str], values: dict[str, Any]) -> dict[str, Any]:
     """Those of the values that have one of these names."""
     return {name: values[name] for name in names if name in values}
+
+
+def _minor(version: str) -> str:
+    """`2.11.0+cu130` as `2.11`; what is before the version stays."""
+    return ".".join(version.split(".")[:2])
 
 
 def _slug(name: str) -> str:

@@ -167,11 +167,14 @@ def _most_beside_training(record: Record) -> dict[str, float]:
 
 def _longest_evaluation_s(record: Record) -> float:
     """What an evaluation may take, beside an epoch of the same run: by the image it has a third of
-    the arithmetic, and larger batches."""
+    the arithmetic, and larger batches. On a GPU, a step that is replayed on images of the device
+    has no part of the host's in it, and an evaluation has."""
     work, times = record.workload, column(record, "train_s")
     # several devices may share the training and leave the evaluation to one
     alone_s = (median(times) if times else 0.0) * work.devices * work.num_nodes
-    return float(LIMIT.evaluation_per_image * alone_s * work.n_test / max(1, work.n_train))
+    loaded_s = 0.0 if record.hardware.accelerator == "cpu" else LIMIT.loaded_per_image_s
+    each_s = LIMIT.evaluation_per_image * alone_s / max(1, work.n_train) + loaded_s
+    return float(each_s * work.n_test)
 
 
 @rule
