@@ -105,11 +105,11 @@ def extrapolate(
     seen; of fewer, half of it is, and the interval reaches from none to all, and to the longest
     wait at each epoch's end that the framework is known for (`longest_wait_s`, by the seconds
     of an epoch). A first epoch that has ended counts as it was, and the others follow the
-    pieces after it, if they make up another epoch. The interval's half-width has four parts,
-    added as squares: Student's t times the standard error of a piece's mean step, the pieces'
-    correlation with the one before counted in; half the difference of the later from the
-    earlier pieces; what an end may add; and `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a
-    ValueError.
+    pieces after it, if they make up another epoch. The interval is as wide upwards as downwards
+    by factor: e to the half-width. That has four parts, added as squares: Student's t times the
+    standard error of a piece's mean step, the pieces' correlation with the one before counted in;
+    half the difference of the later from the earlier pieces; what an end may add, or may not; and
+    `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a ValueError.
     """
     if len(pieces) < 2:
         raise ValueError("an estimate needs two pieces of training")
@@ -123,12 +123,13 @@ def extrapolate(
     known = pace.ends >= ENDS_TO_COUNT_ON
     epoch_s = pace.epoch_s + (pace.end_s if known else pace.end_s / 2)
     train_s = epochs * epoch_s if first_s is None else first_s + (epochs - 1) * epoch_s
-    may_add = 0.0 if known else pace.end_s / epoch_s / 2
-    half_of_steps = _half_width(pace.relative)
-    half = math.hypot(half_of_steps, may_add)
-    low_s, high_s = train_s * max(0.0, 1 - half), train_s * (1 + half)
+    half = _half_width(pace.relative)
+    # without any end, and with all of each
+    least_s, most_s = (epoch_s,) * 2 if known else (pace.epoch_s, pace.epoch_s + pace.end_s)
+    low_s = train_s * math.exp(-math.hypot(half, math.log(epoch_s / least_s)))
+    high_s = train_s * math.exp(math.hypot(half, math.log(most_s / epoch_s)))
     # of the longest that an epoch's steps may take: a little more may just miss what would end it
-    slowest_s = pace.epoch_s * (1 + half_of_steps)
+    slowest_s = pace.epoch_s * math.exp(half)
     longest_s = 0.0 if known else longest_wait_s(slowest_s)
     waiting_s = epochs * (slowest_s + longest_s) if longest_s else 0.0
     return Extrapolation(train_s, low_s, max(high_s, waiting_s), waits=waiting_s > high_s)

@@ -108,6 +108,13 @@ def test_a_training_that_slows_down_has_a_wider_interval():
     assert half_width(training(lambda step: 0.04 + 0.02 * step / STEPS, 1)) > 1.5 * even
 
 
+def test_an_interval_that_is_wider_than_its_middle_begins_above_nothing():
+    # the machine is a hundred times slower for the second half of what is seen
+    found = extrapolate(training(lambda n: 0.001 if n < STEPS / 2 else 0.1, 1), STEPS, 50)
+    assert found.high_s > 2 * found.train_s
+    assert found.low_s > found.train_s / 10
+
+
 def test_nine_intervals_of_ten_hold_the_truth_where_steps_are_noisy():
     held = 0
     for seed in range(60):
