@@ -60,7 +60,7 @@ def _kinds(options: argparse.Namespace) -> dict[str, Callable[[], str]]:
         "module": lambda: tables.module(options.module, options.steps, repeats),
         "overhead": lambda: tables.overhead(models, variants, options.pairs),
         "where": lambda: costs.where(models, repeats),
-        "memory": lambda: costs.memory(models[0], variants),
+        "memory": lambda: costs.memory(models[0], variants, repeats),
         "startup": lambda: costs.startup(variants or ["lightning", "torch"], repeats),
         "accuracy": lambda: costs.accuracy(
             (variants or ["lightning"])[0], models[0], options.accuracy, options.seeds

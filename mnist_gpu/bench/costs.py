@@ -94,15 +94,19 @@ def _parts_of_steps(load: Workload, epochs: int) -> Iterator[None]:
             yield
 
 
-def memory(model: str, variants: Sequence[str]) -> str:
-    """The most memory that a process held, for each variant."""
+def memory(model: str, variants: Sequence[str], repeats: int) -> str:
+    """The most memory that a process held, for each variant: medians over so many processes."""
 
     def rows() -> Iterator[Sequence[str]]:
         for name in variants or defaults():
-            [peak_mib] = interleave({name: partial(_peak_mib, name, model)}, 1)[name]
-            yield describe(name), f"{peak_mib:,.0f}"
+            # a process keeps its peak: each repeat has its own
+            task = {name: partial(_peak_mib, name, model)}
+            peaks_mib = [interleave(task, 1)[name][0] for _ in range(repeats)]
+            least, most = min(peaks_mib), max(peaks_mib)
+            yield describe(name), f"{median(peaks_mib):,.0f} ({least:,.0f} to {most:,.0f})"
 
-    return f"{machine()}.\n\n{markdown(('what', 'peak memory, MiB'), rows())}"
+    said = f"medians of {repeats} processes (least to most)"
+    return f"{machine()}; {said}.\n\n{markdown(('what', 'peak memory, MiB'), rows())}"
 
 
 def _peak_mib(variant: str, model: str) -> Callable[[], float]:
