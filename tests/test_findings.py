@@ -165,6 +165,13 @@ SETS = {
         + runs(1.9, **A100)
         + runs(0.4, **A100, **TUNED)
     ),
+    "tuned_in_other_precisions": lambda: (
+        runs(1.9, **A100)
+        + runs(0.4, **A100, **TUNED, precision="bf16-mixed")
+        + runs(1.2, **A100, precision="tf32")
+        + runs(0.3, **A100, **TUNED, precision="tf32")
+        + runs(0.6, **A100, **TUNED)
+    ),
     "tuned_without_stock": lambda: runs(7.0, **TUNED) + runs(0.4, **A100, **TUNED),
     "resumed": lambda: runs(9.0) + runs(1.9, segments=2, **A100),
     "different_program_versions": lambda: (

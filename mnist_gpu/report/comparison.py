@@ -5,7 +5,7 @@ frameworks may differ, and are said.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnist_gpu.numbers import times
 from mnist_gpu.protocol.standard import protocol
@@ -88,6 +88,19 @@ def newest(rows: Rows, *also: Callable[[Row], object]) -> list[Row]:
     for row in sorted(rows, key=lambda row: (not row.key.rehearsal, row.newest.created_at)):
         found[(row.key.machine, *(what(row) for what in also))] = row
     return sorted(found.values(), key=lambda row: row.train_s.median)
+
+
+def stock_of(rows: Rows) -> dict[str, Row]:
+    """The stock row under which each tuned or open one stands, by the latter's name: of its own
+    precision, or of float32 where nobody has run that."""
+    stock = {row.key.stock: row for row in rows if row.key.division == "stock"}
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row.key.division != "stock":
+            in_float32 = stock.get(replace(row.key, precision="float32").stock)
+            if base := stock.get(row.key.stock, in_float32):
+                found[row.ref] = base
+    return found
 
 
 def beside(slow: Row, fast: Row) -> Ratio:

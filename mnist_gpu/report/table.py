@@ -13,6 +13,7 @@ from mnist_gpu.numbers import efficiency
 from mnist_gpu.records.facts import facts
 from mnist_gpu.records.rules.claims import known_platforms
 from mnist_gpu.records.store import printable
+from mnist_gpu.report import comparison
 from mnist_gpu.report.groups import CATEGORIES
 from mnist_gpu.report.rows import Row
 from mnist_gpu.report.summary import Scaling, Summary
@@ -210,18 +211,19 @@ def _cells(columns: dict[str, Callable[[Any], str]], entry: object) -> tuple[str
 def _entries(
     rows: Sequence[Row], promises: Sequence[dict[str, Any]]
 ) -> Iterator[tuple[Row | None, str]]:
-    """Stock rows in front, what is tuned or open beneath its own stock row; with their labels."""
-    # by what it shares with its stock row
-    beneath: dict[object, list[Row]] = {}
+    """Stock rows in front, what is tuned or open beneath its stock row; with their labels."""
+    stock_of = comparison.stock_of(rows)
+    beneath: dict[str, list[Row]] = {}
     for row in rows:
-        if row.key.division != "stock":
-            beneath.setdefault(row.key.stock, []).append(row)
+        if row.ref in stock_of:
+            beneath.setdefault(stock_of[row.ref].ref, []).append(row)
     for stock, label in _in_order([r for r in rows if r.key.division == "stock"], promises):
         yield stock, label
-        if stock and beneath:
-            yield from ((row, BENEATH + label) for row in beneath.pop(stock.key.stock, ()))
+        if stock:
+            yield from ((row, BENEATH + label) for row in beneath.get(stock.ref, ()))
     # tuned rows for which nobody has run stock
-    yield from ((row, row.label) for members in beneath.values() for row in members)
+    alone = [r for r in rows if r.key.division != "stock" and r.ref not in stock_of]
+    yield from ((row, row.label) for row in alone)
 
 
 def _in_order(

@@ -18,6 +18,7 @@ from mnist_gpu.numbers import efficiency, figure
 from mnist_gpu.records.price import Cost
 from mnist_gpu.records.run import Run
 from mnist_gpu.records.store import printable
+from mnist_gpu.report import comparison
 from mnist_gpu.report.compare import MEASURES, UNITS
 from mnist_gpu.report.findings import PHASES
 from mnist_gpu.report.groups import CATEGORIES
@@ -97,12 +98,12 @@ def payload(summary: Summary) -> dict[str, Any]:
     spread = list(islice(filter(None, chain.from_iterable(layers)), MOST_DETAILS))
     # all runs of a row, unless there are too many for any page
     share = min(1.0, MOST_RUNS_LISTED / max(1, len(summary.runs)))
-    by_stock = {row.key.stock: row.ref for row in summary.rows if row.key.division == "stock"}
+    stock_of = comparison.stock_of(summary.rows)
     return {
         "categories": CATEGORIES,
         "phases": list(PHASES),
         "used": USED,
-        "rows": [_row(row, by_stock.get(row.key.stock)) for row in summary.rows],
+        "rows": [_row(row, stock_of.get(row.ref)) for row in summary.rows],
         "runs": {
             row.ref: [_run(run) for run in row.runs[: max(1, int(row.n * share))]]
             for row in summary.rows
@@ -163,13 +164,13 @@ def _places(n: int, side: int) -> list[list[int]]:
     return [low.tolist()] if n % 2 else [low.tolist(), high.tolist()]
 
 
-def _row(row: Row, stock: str | None) -> dict[str, Any]:
+def _row(row: Row, stock: Row | None) -> dict[str, Any]:
     used = {name: row.typical(f"resources.{name}") for name in USED}
     return {
         **{name: getattr(row, name) for name in OF_ROW},
         **{name: getattr(row.key, name) for name in OF_KEY},
         "tuning": row.division,
-        "stock": None if row.key.division == "stock" else stock,
+        "stock": stock and stock.ref,
         "trained": row.trained_by,
         "train": _sample(row.train_s),
         "total": _sample(row.total_s),
