@@ -263,6 +263,16 @@ def test_replayed_steps_train_as_the_steps_themselves_do(monkeypatch):
     assert replayed.step.metrics() == plain.metrics()
 
 
+def replays(monkeypatch) -> Recorder:
+    """Have engines replay on the CPU, whose Adam cannot be captured."""
+    monkeypatch.setattr(tuning, "possible", lambda *_: {"cuda_graphs": bool})
+    for module in (tuning, tuned):
+        monkeypatch.setattr(module, "adam_arguments", lambda _: {})
+    recorder = Recorder()
+    monkeypatch.setattr(tuning, "cuda_capture", recorder)
+    return recorder
+
+
 @pytest.mark.parametrize("engine", ["torch", "lightning"])
 def test_an_engine_that_replays_its_steps_trains_and_tells_what_stock_does(
     monkeypatch, mnist_dir, engine
@@ -270,12 +280,7 @@ def test_an_engine_that_replays_its_steps_trains_and_tells_what_stock_does(
     load = workload(first_images(mnist(str(mnist_dir)), 480), epochs=2)
     stock = built(load, engine)
     expected = fitted(stock).history
-    # on the CPU, whose Adam cannot be captured
-    monkeypatch.setattr(tuning, "possible", lambda *_: {"cuda_graphs": bool})
-    for module in (tuning, tuned):
-        monkeypatch.setattr(module, "adam_arguments", lambda _: {})
-    recorder = Recorder()
-    monkeypatch.setattr(tuning, "cuda_capture", recorder)
+    recorder = replays(monkeypatch)
     graphed = built(load, engine, cuda_graphs=True)
     graphed.warm_up()
     found = fitted(graphed).history
@@ -285,6 +290,19 @@ def test_an_engine_that_replays_its_steps_trains_and_tells_what_stock_does(
     assert [row.test_loss for row in found] == [row.test_loss for row in expected]
     weights = graphed.state()
     assert all((array == weights[name]).all() for name, array in stock.state().items())
+
+
+@pytest.mark.parametrize("engine", ["torch", "lightning"])
+def test_an_engine_that_replays_its_steps_trains_as_often_as_a_bench_asks(
+    monkeypatch, mnist_dir, engine
+):
+    load = workload(first_images(mnist(str(mnist_dir)), 128), epochs=1)
+    recorder = replays(monkeypatch)
+    graphed = built(load, engine, cuda_graphs=True)
+    graphed.warm_up()
+    for _ in range(3):
+        fitted(graphed)
+    assert recorder.replayed == 3 * 2
 
 
 def test_where_nothing_can_be_captured_the_steps_run_one_by_one(monkeypatch, caplog):

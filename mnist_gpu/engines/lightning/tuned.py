@@ -69,6 +69,8 @@ class GraphedModule(SeldomLoggingModule):
         precision = str(self.trainer.precision)
         self.step = TrainStep(self.network, optimizer, precision, self.device)
         batches: Any = self.trainer.train_dataloader
+        # the Trainer says so to the sampler only after this
+        batches.sampler.set_epoch(self.current_epoch)
         images, labels = next(iter(batches))
         images = images.to(self.device, self.step.loss_sum.dtype)
         self.graphed = GraphedStep(self.step, images, labels.to(self.device))

@@ -23,6 +23,12 @@ class TensorFlowEngine(LayersEngine):
         import tensorflow as tf
 
         self.tf = tf
+        slices = tf.data.Dataset.from_tensor_slices
+        with tf.device("CPU"):
+            # one copy for all evaluations: `slices` would make one of an array each time
+            self.test_images = tf.constant(self.test_images)
+            test = slices((self.test_images, self.test_labels))
+        self.test_batches = self.pipeline(test.batch(self.workload.batch_size))
         self.loss_object = self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.loss = self.keras.metrics.Mean()
         self.accuracy = self.keras.metrics.SparseCategoricalAccuracy()
@@ -96,9 +102,7 @@ class TensorFlowEngine(LayersEngine):
         return self._metrics()
 
     def evaluate(self) -> Metrics:
-        rows = (self.test_images, self.test_labels)
-        dataset = self.tf.data.Dataset.from_tensor_slices(rows)
-        for images, labels in self.pipeline(dataset.batch(self.workload.batch_size)):
+        for images, labels in self.test_batches:
             self.test(images, labels)
         return self._metrics()
 
