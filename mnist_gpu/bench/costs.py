@@ -16,7 +16,7 @@ import numpy as np
 
 from mnist_gpu.bench import alone
 from mnist_gpu.bench.alone import BATCH
-from mnist_gpu.bench.tables import STEPS, machine, markdown
+from mnist_gpu.bench.tables import STEPS, machine, markdown, spread
 from mnist_gpu.bench.turns import interleave
 from mnist_gpu.bench.variants import built, defaults, describe, make, slice_of, whole
 from mnist_gpu.errors import UserError
@@ -51,7 +51,7 @@ def _step_ms(model: str, steps: int, repeats: int) -> dict[str, str]:
     # warm-up, of both
     plain(), trainer()
     sides = [(plain() / steps * 1e3, trainer() / steps * 1e3) for _ in range(repeats)]
-    added_ms = sorted(trainer_ms - plain_ms for plain_ms, trainer_ms in sides)
+    added_ms = [trainer_ms - plain_ms for plain_ms, trainer_ms in sides]
     whole_ms = median(trainer_ms for _, trainer_ms in sides)
     began = time.perf_counter()
     ends = [time.perf_counter() for _ in _parts_of_steps(load, epochs=2)]
@@ -60,9 +60,7 @@ def _step_ms(model: str, steps: int, repeats: int) -> dict[str, str]:
     parts_ms = np.median(part_s[len(part_s) // 2 :], axis=0) * 1e3
     return {
         **{part: f"{part_ms:.2f}" for part, part_ms in zip(PARTS, parts_ms, strict=True)},
-        "the Trainer, logging included": (
-            f"{median(added_ms):.2f} ({added_ms[0]:.2f} to {added_ms[-1]:.2f})"
-        ),
+        "the Trainer, logging included": spread(added_ms),
         "the whole step in the Trainer": f"{whole_ms:.2f}",
     }
 
@@ -102,8 +100,7 @@ def memory(model: str, variants: Sequence[str], repeats: int) -> str:
             # a process keeps its peak: each repeat has its own
             task = {name: partial(_peak_mib, name, model)}
             peaks_mib = [interleave(task, 1)[name][0] for _ in range(repeats)]
-            least, most = min(peaks_mib), max(peaks_mib)
-            yield describe(name), f"{median(peaks_mib):,.0f} ({least:,.0f} to {most:,.0f})"
+            yield describe(name), spread(peaks_mib, digits=0)
 
     said = f"medians of {repeats} processes (least to most)"
     return f"{machine()}; {said}.\n\n{markdown(('what', 'peak memory, MiB'), rows())}"

@@ -81,6 +81,12 @@ def machine() -> str:
     return f"On {cpus.threads()} threads of {cpu_model()}{beside}, {versions}"
 
 
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """The median and, in brackets, the least and the most."""
+    least, most = min(values), max(values)
+    return f"{median(values):,.{digits}f} ({least:,.{digits}f} to {most:,.{digits}f})"
+
+
 def paired_ratio(
     ones: Sequence[float], others: Sequence[float], digits: int = 3, together: int = 1
 ) -> str:
@@ -215,4 +221,4 @@ def _gain_table(said: str, rows: Iterable[Sequence[str]], refused: Sequence[str]
 
 
 def _ms(step_s: Sequence[float]) -> str:
-    return f"{median(step_s) * 1e3:.2f} ({min(step_s) * 1e3:.2f} to {max(step_s) * 1e3:.2f})"
+    return spread([1e3 * seconds for seconds in step_s])
