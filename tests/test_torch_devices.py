@@ -96,7 +96,7 @@ def step_on_cuda(model: str, name: str, switches: dict) -> TrainStep:
                 there = layer.weight.detach().contiguous(memory_format=torch.channels_last)
                 layer.weight = torch.nn.Parameter(there)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, **tuning.adam_arguments(switches))
-    return TrainStep(network, adam, name, CUDA)
+    return TrainStep(network, adam, name, CUDA, images=8)
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
@@ -168,7 +168,7 @@ ON_METAL = {
     "addmm", "mm", "bernoulli_", "mul", "mul_", "add", "add_", "sub", "div", "div_", "neg", "sum",
     "argmax", "eq", "sqrt", "addcmul_", "addcdiv_", "lerp_", "_log_softmax", "flatten",
     "_log_softmax_backward_data", "nll_loss_forward", "nll_loss_backward", "expand", "select",
-    "as_strided", "lift_fresh", "_local_scalar_dense", "_reshape_alias", "reshape",
+    "slice", "as_strided", "lift_fresh", "_local_scalar_dense", "_reshape_alias", "reshape",
     "scalar_tensor", "transpose",
 }  # fmt: skip
 
@@ -192,7 +192,7 @@ class Metal(TorchDispatchMode):
 def step_on_cpu(model: str, dtype: torch.dtype = torch.float32) -> TrainStep:
     network = build_network(named_network(model)).to(dtype).train()
     adam = torch.optim.Adam(network.parameters(), lr=1e-3)
-    return TrainStep(network, adam, "float32", CPU)
+    return TrainStep(network, adam, "float32", CPU, images=160)
 
 
 def images_and_labels(n: int, dtype: torch.dtype = torch.float32):

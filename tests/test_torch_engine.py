@@ -1,5 +1,6 @@
 """engine=torch and engine=lightning: stock, tuned and open train the same thing."""
 
+import gc
 import shutil
 from dataclasses import replace
 
@@ -212,6 +213,33 @@ def test_a_trace_of_some_whole_steps_changes_nothing(dataset, tmp_path, engine):
     assert same(traced.state(), before)
     assert (tmp_path / "trace.json").stat().st_size > 1000
     assert "Optimizer.step#Adam.step" in (tmp_path / "operators.txt").read_text()
+
+
+def test_a_trace_may_have_more_steps_than_an_epoch(dataset, tmp_path):
+    traced = built(workload(first_images(dataset, 96)), "torch")
+    traced.trace(4, tmp_path)
+    twin = built(workload(first_images(dataset, 96)), "torch")
+    assert fitted(traced).history[0].train_accuracy == fitted(twin).history[0].train_accuracy
+
+
+@pytest.mark.parametrize(("engine", "division"), [("torch", "stock"), ("lightning", "open")])
+def test_no_step_leaves_a_piece_of_memory_behind(dataset, engine, division):
+    """What lies between what the steps leave free changes what malloc gives back, and with it a
+    step's time (docs/performance.md)."""
+
+    seen = []
+
+    class Tensors(Observer):
+        vital = True
+
+        def progressed(self, epoch, step):
+            seen.append(sum(torch.is_tensor(each) for each in gc.get_objects()))
+
+    fitted(built(workload(dataset), engine, division), [Tensors()])
+    # the first step makes moments and gradients, the last one the epoch's means
+    between = seen[1:-1]
+    assert len(between) == 6
+    assert len(set(between)) == 1
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -137,7 +137,8 @@ class LightningEngine(PyTorchEngine):
         # the Trainer is yet to make its optimizer: this one is thrown away, and weights come back
         before, optimizer = self.state(), self.module.configure_optimizers()
         # what is compiled is so for the types that the Trainer will compute in
-        step = TrainStep(self.network, optimizer, self.workload.precision, self.device)
+        precision = self.workload.precision
+        step = TrainStep(self.network, optimizer, precision, self.device, sum(sizes))
         self.module.train()
         with watched:
             for images, labels in self.first_batches(sizes):

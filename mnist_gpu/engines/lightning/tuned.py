@@ -39,7 +39,8 @@ class SeldomLoggingModule(TunedModule):
     does for `self.log` at every batch is a good part of a step."""
 
     def on_train_start(self) -> None:
-        self.means = EpochMeans(next(self.parameters()).dtype, self.device)
+        batches: Any = self.trainer.train_dataloader
+        self.means = EpochMeans(len(batches.sampler), next(self.parameters()).dtype, self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -67,8 +68,8 @@ class GraphedModule(SeldomLoggingModule):
         # off the training clock
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         precision = str(self.trainer.precision)
-        self.step = TrainStep(self.network, optimizer, precision, self.device)
         batches: Any = self.trainer.train_dataloader
+        self.step = TrainStep(self.network, optimizer, precision, self.device, len(batches.sampler))
         # the Trainer says so to the sampler only after this
         batches.sampler.set_epoch(self.current_epoch)
         images, labels = next(iter(batches))

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +148,8 @@ class PyTorchEngine(Engine):
 class TorchEngine(PyTorchEngine, LoopEngine):
     """Plain PyTorch."""
 
+    version: ClassVar[int] = 2
+
     def build(self) -> None:
         workload = self.workload
         self.make_parts("torch", choose(self.accelerator))
@@ -160,7 +162,9 @@ class TorchEngine(PyTorchEngine, LoopEngine):
         self.loader: Any = train_loader(self.order)
         if self.switches.get("resident_data"):
             self.loader = tuning.ResidentLoader(self.order, self.device)
-        self.step = TrainStep(self.network, self.optimizer, workload.precision, self.device)
+        self.step = TrainStep(
+            self.network, self.optimizer, workload.precision, self.device, len(self.order)
+        )
         self.train_on: Callable[[Tensor, Tensor], None] = self.step
 
     def train_epoch(self, epoch: int, timeline: Timeline) -> Metrics:

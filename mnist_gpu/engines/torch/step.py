@@ -18,14 +18,19 @@ class EpochMeans:
     network's step.
 
     Args:
-        dtype: of the losses.
+        images: of an epoch, on this device.
+        dtype: of losses and answers.
         device: of losses, answers and labels.
     """
 
-    def __init__(self, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, images: int, dtype: torch.dtype, device: torch.device) -> None:
         self.loss_sum = torch.zeros((), dtype=dtype, device=device)
-        self._logits: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        # Made before: answers kept one by one would lie between what the steps leave free. Whether
+        # glibc gives that back to the system would depend on where, and with it a tenth of a step's
+        # time, from epoch to epoch; a loop that keeps nothing has every step pay
+        self._logits = torch.empty(images, 10, dtype=dtype, device=device)
+        self._labels = torch.empty(images, dtype=torch.int64, device=device)
+        self._kept = 0
 
     def add(self, loss: Tensor, images: int) -> None:
         """Add a batch's mean loss over so many images."""
@@ -34,13 +39,19 @@ class EpochMeans:
 
     def keep(self, logits: Tensor, labels: Tensor) -> None:
         """Keep a batch's answers until the epoch is over."""
-        self._logits.append(logits.detach())
-        self._labels.append(labels)
+        end = self._kept + len(labels)
+        if end > len(self._labels):
+            # longer than an epoch: many steps that are traced; what is there stays
+            self._logits.resize_(2 * end, 10)
+            self._labels.resize_(2 * end)
+        self._logits[self._kept : end] = logits.detach()
+        self._labels[self._kept : end] = labels
+        self._kept = end
 
     def metrics(self) -> Metrics:
         """Means over all images since the last call; waits for the device."""
-        labels = torch.cat(self._labels)
-        correct = (torch.cat(self._logits).argmax(1) == labels).sum()
+        logits, labels = self._logits[: self._kept], self._labels[: self._kept]
+        correct = (logits.argmax(1) == labels).sum()
         metrics = Metrics(self.loss_sum.item() / len(labels), correct.item() / len(labels))
         self.reset()
         return metrics
@@ -48,8 +59,7 @@ class EpochMeans:
     def reset(self) -> None:
         """Forget all batches since the last call."""
         self.loss_sum.zero_()
-        self._logits.clear()
-        self._labels.clear()
+        self._kept = 0
 
 
 class TrainStep(EpochMeans):
@@ -60,12 +70,18 @@ class TrainStep(EpochMeans):
         optimizer: over its parameters.
         precision: of the forward pass; `16-mixed` scales the loss as well.
         device: of the network.
+        images: of an epoch, on this device.
     """
 
     def __init__(
-        self, network: MNISTNetwork, optimizer: Optimizer, precision: str, device: torch.device
+        self,
+        network: MNISTNetwork,
+        optimizer: Optimizer,
+        precision: str,
+        device: torch.device,
+        images: int,
     ) -> None:
-        super().__init__(next(network.parameters()).dtype, device)
+        super().__init__(images, next(network.parameters()).dtype, device)
         self.network = network
         self.optimizer = optimizer
         self.autocast = autocast(precision, device)

@@ -117,8 +117,8 @@ class GraphedStep:
         self._labels.copy_(labels, non_blocking=True)
         # the addresses are those of the capture: a batch is copied to where the graph reads
         self._replay()
-        # the next replay writes its own over them
-        self.step.keep(self._logits.clone(), labels)
+        # copied: the next replay writes its own over them
+        self.step.keep(self._logits, labels)
 
     def _run(self) -> None:
         self._logits = self.step.run(self._images, self._labels)
