@@ -94,11 +94,19 @@ def longest_pipeline_wait_s(engine: EngineRecord, epoch_s: float) -> float:
     return wakes_s[next_one] - epoch_s if _tunes(engine) and next_one < len(wakes_s) else 0.0
 
 
+def share_waiting() -> float:
+    """The share of epochs that end in such a wait, by what this project's runs have seen."""
+    seen: dict[str, int] = facts("engines")["autotune"]["seen"]
+    return seen["waited"] / seen["epochs"]
+
+
 def may_wait() -> str:
-    """What to say of an estimate that reaches to such waits."""
+    """What to say of an estimate in which such waits count that it has not seen."""
+    seen = facts("engines")["autotune"]["seen"]
     return (
-        "every epoch may end in a wait for TensorFlow's data pipeline, and the longer times have"
-        f" them all: {_left_out()}"
+        f"epochs may end in a wait for TensorFlow's data pipeline, as {seen['waited']} of"
+        f" {seen['epochs']} did: of those not seen as many are counted, and in the longer times"
+        f" all; {_left_out()}"
     )
 
 

@@ -8,7 +8,12 @@ from mnist_gpu import files
 from mnist_gpu.errors import UserError
 from mnist_gpu.protocol import standard
 from mnist_gpu.records.estimate import Estimate, Span
-from mnist_gpu.records.remarks import longest_pipeline_wait_s, may_wait, unverified
+from mnist_gpu.records.remarks import (
+    longest_pipeline_wait_s,
+    may_wait,
+    share_waiting,
+    unverified,
+)
 from mnist_gpu.records.schema import Record
 from mnist_gpu.timing.pieces import Pieces, extrapolate
 
@@ -24,7 +29,9 @@ def estimate_of(record: Record, pieces: Pieces, epochs: int, after_s: float) -> 
     """
     longest_s = partial(longest_pipeline_wait_s, record.engine)
     try:
-        train = extrapolate(pieces.pieces, pieces.steps_per_epoch, epochs, longest_s)
+        train = extrapolate(
+            pieces.pieces, pieces.steps_per_epoch, epochs, longest_s, share_waiting()
+        )
     except ValueError:
         raise UserError("no estimate: too few steps were made; give it a larger budget_s") from None
     timing, platform, engine = record.timing, record.platform, record.engine

@@ -41,7 +41,7 @@ class Extrapolation(NamedTuple):
     train_s: float
     low_s: float
     high_s: float
-    waits: bool = False  # whether `high_s` has each epoch end in a wait that was not seen
+    waits: bool = False  # whether waits at epochs' ends count that were not seen
 
 
 class Pieces(Observer):
@@ -98,18 +98,30 @@ def extrapolate(
     steps_per_epoch: int,
     epochs: int,
     longest_wait_s: Callable[[float], float] = lambda epoch_s: 0.0,
+    waiting: float = 0.0,
 ) -> Extrapolation:
     """What `epochs` epochs take, by some pieces of the first ones.
 
     An epoch's beginning is counted once an epoch, and so is its end where at least three were
-    seen; of fewer, half of it is, and the interval reaches from none to all, and to the longest
-    wait at each epoch's end that the framework is known for (`longest_wait_s`, by the seconds
-    of an epoch). A first epoch that has ended counts as it was, and the others follow the
-    pieces after it, if they make up another epoch. The interval is as wide upwards as downwards
-    by factor: e to the half-width. That has four parts, added as squares: Student's t times the
-    standard error of a piece's mean step, the pieces' correlation with the one before counted in;
-    half the difference of the later from the earlier pieces; what an end may add, or may not; and
-    `LEAST_HALF_WIDTH`. Fewer than 2 pieces are a ValueError.
+    seen. Fewer count beside one that was not seen and takes what the framework is known for, else
+    nothing; the interval then reaches from no end to the longest at each.
+
+    A first epoch that has ended counts as it was, and the others follow the pieces after it, if
+    they make up another epoch. The interval is as wide upwards as downwards by factor: e to the
+    half-width. That has four parts, added as squares: Student's t times the standard error of a
+    piece's mean step, the pieces' correlation with the one before counted in; half the difference
+    of the later from the earlier pieces; what an end may add, or may not; and `LEAST_HALF_WIDTH`.
+
+    Args:
+        pieces: of the training's beginning, at least two.
+        steps_per_epoch: of the training.
+        epochs: of the training.
+        longest_wait_s: the longest wait that the framework is known for at an epoch's end, by the
+            seconds of the epoch.
+        waiting: the share of epochs that end in one.
+
+    Raises:
+        ValueError: fewer than two pieces.
     """
     if len(pieces) < 2:
         raise ValueError("an estimate needs two pieces of training")
@@ -121,18 +133,23 @@ def extrapolate(
         pieces = later
     pace = _pace(pieces, steps_per_epoch)
     known = pace.ends >= ENDS_TO_COUNT_ON
-    epoch_s = pace.epoch_s + (pace.end_s if known else pace.end_s / 2)
+    unseen_s = 0.0 if known else waiting * longest_wait_s(pace.epoch_s)
+    ends = pace.ends if known else pace.ends + 1
+    epoch_s = pace.epoch_s + (pace.ends * pace.end_s + unseen_s) / ends
     train_s = epochs * epoch_s if first_s is None else first_s + (epochs - 1) * epoch_s
     half = _half_width(pace.relative)
     # without any end, and with all of each
-    least_s, most_s = (epoch_s,) * 2 if known else (pace.epoch_s, pace.epoch_s + pace.end_s)
+    least_s = most_s = epoch_s
+    if not known:
+        least_s, most_s = pace.epoch_s, max(epoch_s, pace.epoch_s + pace.end_s)
     low_s = train_s * math.exp(-math.hypot(half, math.log(epoch_s / least_s)))
     high_s = train_s * math.exp(math.hypot(half, math.log(most_s / epoch_s)))
     # of the longest that an epoch's steps may take: a little more may just miss what would end it
     slowest_s = pace.epoch_s * math.exp(half)
     longest_s = 0.0 if known else longest_wait_s(slowest_s)
     waiting_s = epochs * (slowest_s + longest_s) if longest_s else 0.0
-    return Extrapolation(train_s, low_s, max(high_s, waiting_s), waits=waiting_s > high_s)
+    waits = unseen_s > 0 or waiting_s > high_s
+    return Extrapolation(train_s, low_s, max(high_s, waiting_s), waits)
 
 
 class _Pace(NamedTuple):

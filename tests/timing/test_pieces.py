@@ -69,7 +69,7 @@ def test_a_wait_at_the_end_of_the_only_epoch_seen_may_come_back_always_or_never(
     assert found.high_s > 50 * (epoch_s + 38)
 
 
-def test_a_wait_that_the_framework_is_known_for_is_in_the_longest_time_alone():
+def test_a_wait_that_the_framework_is_known_for_is_in_the_longest_time():
     pieces = training(lambda _: 0.04, 1, 60)
     asked = []
 
@@ -82,13 +82,26 @@ def test_a_wait_that_the_framework_is_known_for_is_in_the_longest_time_alone():
     assert found.high_s == pytest.approx(50 * 82)
     assert (plain.waits, found.waits) == (False, True)
     # an epoch that is slower than these pieces may miss what would have ended a shorter wait
-    assert asked == [pytest.approx(plain.high_s / 50)]
+    assert asked[-1] == pytest.approx(plain.high_s / 50)
+
+
+@pytest.mark.parametrize(("end_s", "counted_s"), [(None, 8.0), (0.0, 4.0), (38.0, 23.0)])
+def test_waits_of_the_framework_that_were_not_seen_count_as_often_as_they_are_known_to_come(
+    end_s, counted_s
+):
+    seconds = (1, 30) if end_s is None else (2, 90)
+    pieces = training(lambda _: 0.04, *seconds, end_s=lambda _: end_s or 0)
+    found = extrapolate(pieces, STEPS, 50, lambda epoch_s: 20.0, 0.4)
+    epoch_s = 2 + STEPS * 0.04
+    assert found.train_s == pytest.approx(50 * (epoch_s + counted_s), rel=0.01)
+    assert found.low_s < 50 * epoch_s < 50 * (epoch_s + 20) < found.high_s
+    assert found.waits
 
 
 def test_of_epochs_whose_ends_were_seen_nothing_more_is_feared():
     pieces = training(lambda _: 0.01, 9)
     plain = extrapolate(pieces, STEPS, 50)
-    assert extrapolate(pieces, STEPS, 50, lambda epoch_s: 99.0) == plain
+    assert extrapolate(pieces, STEPS, 50, lambda epoch_s: 99.0, 0.4) == plain
 
 
 def test_waits_at_the_ends_of_several_epochs_are_expected_of_the_others():
