@@ -55,7 +55,10 @@ def test_an_estimate_that_reaches_to_waits_of_the_framework_says_so():
         estimate_of(make_record(engine=engine), minute, 50, 3.0) for engine in ("keras", "torch")
     )
     [said] = [warning for warning in keras.warnings if warning not in torch.warnings]
-    assert "epochs may end in a wait for TensorFlow's data pipeline, as 35 of 86 did" in said
+    assert (
+        "epochs may end in a wait for TensorFlow's data pipeline, as 35 of 86 measured ones did"
+        in said
+    )
     # an epoch of 40.65 s would wait until the tuning thread wakes after 40.95 s
     assert torch.train_s.value_s < keras.train_s.value_s < torch.train_s.value_s + 50 * 0.35
     # 40.6 s an epoch, give or take: it may last until the tuning thread wakes after 81.91 s

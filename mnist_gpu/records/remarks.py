@@ -105,8 +105,8 @@ def may_wait() -> str:
     seen = facts("engines")["autotune"]["seen"]
     return (
         f"epochs may end in a wait for TensorFlow's data pipeline, as {seen['waited']} of"
-        f" {seen['epochs']} did: of those not seen as many are counted, and in the longer times"
-        f" all; {_left_out()}"
+        f" {seen['epochs']} measured ones did; the time allows for that, and the longest has every"
+        f" epoch wait; {_left_out()}"
     )
 
 
